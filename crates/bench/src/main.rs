@@ -1,0 +1,3 @@
+//! Load generator: one table
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! What the components share: bindings, HTTP, the delivery driver

@@ -1,0 +1,1 @@
+//! The host: routes from spin.toml, stores, dispatch, wakeups

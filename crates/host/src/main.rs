@@ -1,0 +1,3 @@
+//! The witter command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Request grammar, cursors, envelopes, framings and their escaping: pure

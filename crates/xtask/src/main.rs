@@ -1,0 +1,3 @@
+//! up, test, build, bench, dist
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! One corpus of cases over every transport

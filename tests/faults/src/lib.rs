@@ -1,0 +1,1 @@
+//! Kills, cuts and broken stores against the built host
