@@ -1,0 +1,175 @@
+//! What is built: the components, what they are composed to, and the host.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cargo::{self, Package, root};
+use crate::terminal;
+use crate::wasm::{self, Compiler};
+
+/// A component made of others: `output` is `socket` with its imports filled by `plugs`.
+///
+/// The names are those of files in dist/, without `.wasm`. Another policy, another store, another wakeup
+/// is a line in [`COMPOSITIONS`].
+struct Composition {
+    output: &'static str,
+    socket: &'static str,
+    plugs: &'static [&'static str],
+}
+
+const COMPOSITIONS: &[Composition] = &[Composition {
+    output: "messenger",
+    socket: "messenger-open",
+    plugs: &["policy-token", "wakeup-timer"],
+}];
+
+/// Builds every component, and the compositions, into dist/. Those that only tests use go to
+/// target/test-components/.
+pub(crate) fn components() -> Result<()> {
+    let compiler = Compiler::find()?;
+    let packages: Vec<Package> = cargo::packages()?
+        .into_iter()
+        .filter(Package::is_component)
+        .collect();
+
+    let target_dir = root().join("target/wasm");
+    let mut arguments = vec![
+        "build",
+        "--profile",
+        "wasm",
+        "--target",
+        wasm::TARGET,
+        "--keep-going",
+    ];
+    arguments.extend(compiler.arguments());
+    arguments.extend([
+        "--target-dir",
+        target_dir
+            .to_str()
+            .context("the path of the checkout is not UTF-8")?,
+    ]);
+    arguments.extend(
+        packages
+            .iter()
+            .flat_map(|package| ["--package", package.name.as_str()]),
+    );
+    let built = cargo::compile(
+        compiler.cargo(),
+        &arguments,
+        &format!("{} components", packages.len()),
+    )?;
+
+    let mut failed = Vec::new();
+    for package in &packages {
+        let file = built
+            .artifacts
+            .iter()
+            .filter(|artifact| artifact.package_id == package.id);
+        let file = file
+            .flat_map(|artifact| &artifact.filenames)
+            .find(|file| file.extension() == Some("wasm".as_ref()));
+        match file {
+            Some(file) => {
+                let bytes =
+                    fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+                write(&destination(package), &bytes)?;
+            }
+            None => failed.push(package.name.as_str()),
+        }
+    }
+    if !failed.is_empty() {
+        bail!("could not build {}", failed.join(", "));
+    }
+    if !built.success {
+        bail!("cargo failed after every component was built");
+    }
+    COMPOSITIONS.iter().try_for_each(compose)
+}
+
+/// Builds the host at target/release/witter.
+pub(crate) fn host() -> Result<()> {
+    let built = cargo::compile(
+        cargo::cargo(),
+        &["build", "--release", "--package", "host"],
+        "the host",
+    )?;
+    if !built.success {
+        bail!("could not build the host");
+    }
+    Ok(())
+}
+
+fn compose(composition: &Composition) -> Result<()> {
+    let Composition {
+        output,
+        socket,
+        plugs,
+    } = composition;
+    let composed = (|| {
+        let socket = read(socket)?;
+        let plugs = plugs
+            .iter()
+            .map(|plug| read(plug))
+            .collect::<Result<Vec<_>>>()?;
+        let plugs: Vec<_> = plugs.iter().map(Vec::as_slice).collect();
+        compose::plug(&socket, &plugs)
+    })()
+    .with_context(|| {
+        format!(
+            "could not compose {output} of {socket} and {}",
+            plugs.join(", ")
+        )
+    })?;
+    let changed = write(&dist(output), &composed)?;
+    if changed {
+        terminal::say(
+            "Composed",
+            &format!("{output} of {socket}, {}", plugs.join(", ")),
+        );
+    }
+    Ok(())
+}
+
+/// Where a package's component goes. One that a composition is named after is the *open* form of it.
+fn destination(package: &Package) -> PathBuf {
+    if package.manifest_path.starts_with(root().join("tests")) {
+        return root()
+            .join("target/test-components")
+            .join(&package.name)
+            .with_extension("wasm");
+    }
+    let composed = COMPOSITIONS
+        .iter()
+        .any(|composition| composition.output == package.name);
+    dist(&if composed {
+        format!("{}-open", package.name)
+    } else {
+        package.name.clone()
+    })
+}
+
+fn dist(name: &str) -> PathBuf {
+    root().join("dist").join(name).with_extension("wasm")
+}
+
+fn read(name: &str) -> Result<Vec<u8>> {
+    fs::read(dist(name)).with_context(|| format!("{} cannot be read", dist(name).display()))
+}
+
+/// Writes a file unless it is there already: who watches it, or caches what it compiled of it, is left
+/// alone. Tells whether it wrote.
+fn write(path: &Path, bytes: &[u8]) -> Result<bool> {
+    if fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(false);
+    }
+    let folder = path.parent().context("a file stands in a folder")?;
+    // By renaming: a host that starts meanwhile reads the old file or the new one.
+    let unfinished = path.with_extension("unfinished");
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&unfinished, bytes))
+        .and_then(|()| fs::rename(&unfinished, path))
+        .with_context(|| format!("{} cannot be written", path.display()))?;
+    Ok(true)
+}
