@@ -1,1 +1,63 @@
-//! Request grammar, cursors, envelopes, framings and their escaping: pure
+//! The protocol, version 1: request grammar, cursors, envelopes, framings and their escaping.
+//!
+//! Pure: no clock, randomness, async runtime, HTTP types or wasm. Everything here is total: input of any
+//! kind gives a value or an [`Error`], never a panic, in time and stack that do not grow with its depth.
+//!
+//! # Reading
+//! A query is `application/x-www-form-urlencoded` (WHATWG URL, section 5.1) over the characters of a
+//! query (RFC 3986, section 3.4): pairs between `&`, `+` a space, `%` and two hexadecimal digits a byte
+//! of UTF-8. Where that standard repairs, this grammar refuses: a `%` without its digits, bytes that are
+//! not UTF-8, a second value of a parameter that has one. Parameters it does not know are ignored, so
+//! that a newer client can talk to an older server; an empty `after` or `token` is an absent one.
+//!
+//! | parameter  | value                                             | absent |
+//! |------------|---------------------------------------------------|--------|
+//! | `channel`  | a [`Channel`]; 1 to 64 of them, distinct          | 400    |
+//! | `after`    | a [`Cursor`]; the header `Last-Event-ID` wins     | from now on |
+//! | `history`  | 0 to 1000 newest messages of each channel that the cursor does not name | 0 |
+//! | `limit`    | 1 to 1000 envelopes in a batch                    | 100    |
+//! | `wait`     | 0 to 55 seconds                                   | 25     |
+//! | `before`   | an offset; with one channel, no cursor, no `history` | –   |
+//! | `token`    | printable characters                              | none   |
+//! | `callback` | a dotted JavaScript identifier, at most 128 bytes | none   |
+//!
+//! # Publishing
+//! `{"id":…,"body":…}` or an array of 1 to 100 such, in JSON (RFC 8259) of UTF-8. An id has 1 to 64
+//! bytes of printable ASCII without space. A body is any JSON value of at most 65,536 bytes, kept token
+//! for token: only the white space between tokens goes, so numbers of any length and escapes of lone
+//! surrogates come out as they went in. Members of other names are ignored.
+//!
+//! # Answers
+//! An error is `{"error":code,"detail":text}`, see [`Error`]. A message is an [`envelope`]. How messages
+//! come to a reader is a [`framing`].
+
+mod channel;
+mod cursor;
+mod envelope;
+mod error;
+pub mod framing;
+mod json;
+mod publish;
+mod query;
+mod request;
+mod session;
+
+pub use channel::Channel;
+pub use cursor::{Cursor, Position};
+pub use envelope::envelope;
+pub use error::Error;
+pub use framing::Gap;
+pub use publish::{Draft, Drafts, PublishQuery, Receipt, Stored};
+pub use request::{ReadRequest, Start};
+pub use session::{Session, parse_session};
+
+/// The most channels that one reader follows at once. Larger: a cursor no longer fits the longest URI
+/// that servers accept, and one request opens that many rooms.
+pub const MOST_CHANNELS: usize = 64;
+
+/// The most drafts in one request. Larger: one request holds a channel's group commit for long.
+pub const MOST_DRAFTS: usize = 100;
+
+/// The longest body, in bytes of JSON text without white space between tokens. Larger: a channel's
+/// newest messages no longer fit one value of common stores.
+pub const LONGEST_BODY: usize = 65_536;

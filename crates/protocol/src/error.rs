@@ -1,0 +1,110 @@
+use crate::json::Object;
+
+/// Why a request was not answered as it wished: one status, one code, one explanation.
+///
+/// Clients match [`code`](Self::code) only; the text is for people and may change.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// 400 `invalid-request`: the request does not follow the grammar. The text names the part at fault.
+    #[error("{0}")]
+    Invalid(String),
+    /// 401 `unauthorized`: no credential, or one that does not hold.
+    #[error("{0}")]
+    Unauthorized(String),
+    /// 403 `forbidden`: the credential holds, and does not allow this.
+    #[error("{0}")]
+    Forbidden(String),
+    /// 404 `not-found`: nothing is at this path.
+    #[error("nothing is here")]
+    NotFound,
+    /// 405 `method-not-allowed`.
+    #[error("the methods here are {allow}")]
+    MethodNotAllowed {
+        /// The methods, as the header `Allow` lists them.
+        allow: &'static str,
+    },
+    /// 409 `id-reused`: the sender used this id before, for another body.
+    #[error("the id was used before, for another body")]
+    IdReused,
+    /// 413 `too-large`: a body or a request over its limit.
+    #[error("a body has at most 65,536 bytes")]
+    TooLarge,
+    /// 415 `unsupported-media-type`.
+    #[error("a request body is application/json or text/plain")]
+    UnsupportedMediaType,
+    /// 422 `unprocessable`: JSON, of the wrong shape. The text names the part at fault.
+    #[error("{0}")]
+    Unprocessable(String),
+    /// 426 `upgrade-required`: a WebSocket where nobody upgraded the connection.
+    #[error("this is a websocket, and nobody upgraded the connection")]
+    UpgradeRequired,
+    /// 429 `rate-limited`.
+    #[error("too often; again in {retry_after} s")]
+    RateLimited {
+        /// When to try again, in seconds from now.
+        retry_after: u32,
+    },
+    /// 503 `unavailable`: the store is away, or too contended, or the host about to stop. Trying again
+    /// is safe.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl Error {
+    /// The HTTP status (RFC 9110, section 15; 429: RFC 6585, section 4).
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status_and_code().0
+    }
+
+    /// The code that clients match, in kebab case.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.status_and_code().1
+    }
+
+    /// The headers that the status asks for, names in lower case.
+    ///
+    /// `upgrade` is one that a `wasi:http` guest may not set: there the host has to.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Unauthorized(_) => vec![("www-authenticate", "Bearer".to_owned())],
+            Self::MethodNotAllowed { allow } => vec![("allow", (*allow).to_owned())],
+            Self::UpgradeRequired => vec![("upgrade", "websocket".to_owned())],
+            Self::RateLimited { retry_after } => vec![("retry-after", retry_after.to_string())],
+            Self::Unavailable(_) => vec![("retry-after", "1".to_owned())],
+            _ => Vec::new(),
+        }
+    }
+
+    /// `{"error":code,"detail":text}`.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        self.members(Object::new()).end()
+    }
+
+    /// Adds `"error":code,"detail":text`, the members that an error has wherever it is told.
+    pub(crate) fn members(&self, object: Object) -> Object {
+        object
+            .text("error", self.code())
+            .text("detail", &self.to_string())
+    }
+
+    fn status_and_code(&self) -> (u16, &'static str) {
+        match self {
+            Self::Invalid(_) => (400, "invalid-request"),
+            Self::Unauthorized(_) => (401, "unauthorized"),
+            Self::Forbidden(_) => (403, "forbidden"),
+            Self::NotFound => (404, "not-found"),
+            Self::MethodNotAllowed { .. } => (405, "method-not-allowed"),
+            Self::IdReused => (409, "id-reused"),
+            Self::TooLarge => (413, "too-large"),
+            Self::UnsupportedMediaType => (415, "unsupported-media-type"),
+            Self::Unprocessable(_) => (422, "unprocessable"),
+            Self::UpgradeRequired => (426, "upgrade-required"),
+            Self::RateLimited { .. } => (429, "rate-limited"),
+            Self::Unavailable(_) => (503, "unavailable"),
+        }
+    }
+}

@@ -1,0 +1,221 @@
+use crate::query::Query;
+use crate::{Channel, Error, LONGEST_BODY, MOST_DRAFTS, json};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// The longest id, in bytes. An id carries 96 random bits or more: 16 characters of base64.
+const LONGEST_ID: usize = 64;
+
+/// A message as its sender wants it stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// 1 to 64 bytes of printable ASCII without space.
+    pub id: String,
+    /// JSON text without white space between tokens.
+    pub body: String,
+}
+
+/// What one request publishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Drafts {
+    /// An object: one answer.
+    One(Draft),
+    /// An array of 1 to 100: an array of answers.
+    Many(Vec<Draft>),
+}
+
+/// Where to publish, and as whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishQuery {
+    /// The one channel.
+    pub channel: Channel,
+    /// The credential, not empty, without control characters.
+    pub token: Option<String>,
+}
+
+/// That a draft is in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its offset; the first one's where the sender had stored this id before.
+    pub offset: u64,
+    /// The sender had stored this id before.
+    pub duplicate: bool,
+}
+
+/// What a sender is told of a stored message. No cursor: a sender's place is not a reader's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt<'a> {
+    /// The channel.
+    pub channel: &'a str,
+    /// The message's offset.
+    pub offset: u64,
+    /// The draft's id.
+    pub id: &'a str,
+}
+
+impl Draft {
+    /// Checks the id and the body's grammar, and takes the white space between the body's tokens away.
+    ///
+    /// The body's length is left to whoever stores it, so that one long draft among many fails alone.
+    ///
+    /// # Errors
+    /// 422 for an id that is not one, 400 for a body that is not JSON.
+    pub fn checked(id: String, body: String) -> Result<Self, Error> {
+        check_id(&id)?;
+        json::value(body.as_bytes())?;
+        let body = match json::compact(&body) {
+            Cow::Owned(compact) => compact,
+            Cow::Borrowed(_) => body,
+        };
+        Ok(Self { id, body })
+    }
+
+    fn from_value(value: &RawValue) -> Result<Self, Error> {
+        let [id, body] = json::members(value, ["id", "body"])?;
+        let id = id.ok_or_else(|| Error::Unprocessable("id: missing".to_owned()))?;
+        let body = body.ok_or_else(|| Error::Unprocessable("body: missing".to_owned()))?;
+        let id: String = serde_json::from_str(id.get())
+            .map_err(|_| Error::Unprocessable("id: not a string".to_owned()))?;
+        check_id(&id)?;
+        Ok(Self {
+            id,
+            body: json::compact(body.get()).into_owned(),
+        })
+    }
+}
+
+fn check_id(id: &str) -> Result<(), Error> {
+    if (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(Error::Unprocessable(format!(
+        "id: 1 to {LONGEST_ID} bytes of printable ASCII without space are expected"
+    )))
+}
+
+impl Drafts {
+    /// Reads a request's body: `{"id":…,"body":…}` or an array of such.
+    ///
+    /// # Errors
+    /// 400 for what is not JSON of UTF-8; 422 for another shape, a wrong id, a member that comes twice, and
+    /// an array that has not 1 to 100 drafts; 413 for one draft whose body has over 65,536 bytes. In an
+    /// array such a draft passes: it fails alone, where it would be stored.
+    pub fn parse(body: &[u8]) -> Result<Self, Error> {
+        let value = json::value(body)?;
+        if !value.get().starts_with('[') {
+            let draft = Draft::from_value(value)?;
+            return if draft.body.len() > LONGEST_BODY {
+                Err(Error::TooLarge)
+            } else {
+                Ok(Self::One(draft))
+            };
+        }
+        let values: Vec<&RawValue> = serde_json::from_str(value.get())
+            .map_err(|error| Error::Unprocessable(error.to_string()))?;
+        if !(1..=MOST_DRAFTS).contains(&values.len()) {
+            return Err(Error::Unprocessable(format!(
+                "an array has 1 to {MOST_DRAFTS} drafts"
+            )));
+        }
+        values
+            .into_iter()
+            .map(Draft::from_value)
+            .collect::<Result<_, _>>()
+            .map(Self::Many)
+    }
+
+    /// The drafts in their order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Draft> {
+        match self {
+            Self::One(draft) => std::slice::from_ref(draft).iter(),
+            Self::Many(drafts) => drafts.iter(),
+        }
+    }
+
+    /// The answer's status and JSON, from one result for each draft, in order.
+    ///
+    /// One draft: its [`Receipt`], or its error. Many: 201 where any was stored by this request, 200 where
+    /// some were before and none is new; an array in the drafts' order, in which one that failed is
+    /// `{"error","detail","id"}`. Where all failed, the first one's error.
+    ///
+    /// # Errors
+    /// The first draft's error, where none is stored.
+    pub fn answer(
+        &self,
+        channel: &Channel,
+        results: impl IntoIterator<Item = Result<Stored, Error>>,
+    ) -> Result<(u16, String), Error> {
+        let mut results = results.into_iter();
+        let mut first_error = None;
+        let mut status = None;
+        let mut items = Vec::new();
+        for draft in self {
+            let result = results.next().unwrap_or_else(|| {
+                Err(Error::Unavailable(
+                    "nothing is known of this draft".to_owned(),
+                ))
+            });
+            items.push(match result {
+                Ok(Stored { offset, duplicate }) => {
+                    status = status.max(Some(if duplicate { 200 } else { 201 }));
+                    Receipt {
+                        channel: channel.as_str(),
+                        offset,
+                        id: &draft.id,
+                    }
+                    .to_json()
+                }
+                Err(error) => {
+                    let item = error
+                        .members(json::Object::new())
+                        .text("id", &draft.id)
+                        .end();
+                    first_error.get_or_insert(error);
+                    item
+                }
+            });
+        }
+        match (status, first_error, self) {
+            (None, Some(error), _) => Err(error),
+            (_, _, Self::One(_)) => Ok((status.unwrap_or(200), items.concat())),
+            (_, _, Self::Many(_)) => Ok((status.unwrap_or(200), json::array(items))),
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Drafts {
+    type Item = &'a Draft;
+    type IntoIter = std::slice::Iter<'a, Draft>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl PublishQuery {
+    /// Reads a query, without its `?`.
+    ///
+    /// # Errors
+    /// 400 for what the grammar does not allow, and unless there is one channel.
+    pub fn parse(query: &str) -> Result<Self, Error> {
+        let query = Query::parse(query)?;
+        let channel = query.one("channel")?;
+        let channel = channel.ok_or_else(|| Error::Invalid("channel: one is needed".to_owned()))?;
+        Ok(Self {
+            channel: channel.parse()?,
+            token: query.token()?,
+        })
+    }
+}
+
+impl Receipt<'_> {
+    /// `{"channel","offset","id"}`.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        json::Object::new()
+            .text("channel", self.channel)
+            .number("offset", self.offset)
+            .text("id", self.id)
+            .end()
+    }
+}

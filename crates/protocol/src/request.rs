@@ -1,0 +1,178 @@
+use crate::query::Query;
+use crate::{Channel, Cursor, Error, MOST_CHANNELS, Position};
+use std::ops::RangeInclusive;
+
+/// Larger: one answer takes megabytes; smaller: catching up takes many requests.
+const LIMIT: RangeInclusive<u32> = 1..=1000;
+const LIMIT_DEFAULT: u32 = 100;
+/// Longer: proxies that give up after a minute cut the request first, and the client sees a fault.
+const WAIT: RangeInclusive<u32> = 0..=55;
+/// Many proxies and some mobile networks give up after 30 seconds of silence.
+const WAIT_DEFAULT: u32 = 25;
+const HISTORY: RangeInclusive<u32> = 0..=1000;
+/// Longer than the names that JSONP libraries draw, and no room for a program.
+const LONGEST_CALLBACK: usize = 128;
+
+/// What a reader asks for, on every receiving transport alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadRequest {
+    /// 1 to 64, distinct, in the order of the query.
+    pub channels: Vec<Channel>,
+    /// The last thing seen; it may name other channels too.
+    pub after: Option<Cursor>,
+    /// How many of the newest messages come first, in each channel that `after` does not name; 0 to 1000.
+    pub history: u32,
+    /// The most envelopes in one batch, 1 to 1000.
+    pub limit: u32,
+    /// How long to wait for a first message, in seconds, 0 to 55.
+    pub wait: u32,
+    /// Read backwards: messages with offsets below this one. Then there is one channel, no `after`, and
+    /// `history` is 0.
+    pub before: Option<u64>,
+    /// The credential, not empty, without control characters.
+    pub token: Option<String>,
+    /// A dotted JavaScript identifier of at most 128 bytes.
+    pub callback: Option<String>,
+}
+
+/// Where to begin reading a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Only what comes from now on.
+    Live,
+    /// Up to this many of the newest messages first, 1 to 1000.
+    Newest(u32),
+    /// All after this place.
+    After(Position),
+}
+
+impl ReadRequest {
+    /// Reads a query (without its `?`) and the header `Last-Event-ID`.
+    ///
+    /// A header that is not empty takes the place of `after`: a browser's `EventSource` reopens the URL
+    /// that it was made with, and tells how far it came by the header (WHATWG HTML, section 9.2.4).
+    ///
+    /// # Errors
+    /// 400 for what the grammar at the crate's root does not allow; the text names the parameter.
+    pub fn parse(query: &str, last_event_id: Option<&str>) -> Result<Self, Error> {
+        let query = Query::parse(query)?;
+        let mut after = cursor(query.one("after")?)?;
+        if let Some(seen) = cursor(last_event_id)? {
+            after = Some(seen);
+        }
+        let history = number(&query, "history", HISTORY)?;
+        let request = Self {
+            channels: channels(&query)?,
+            before: number(&query, "before", 0..=u64::MAX)?,
+            limit: number(&query, "limit", LIMIT)?.unwrap_or(LIMIT_DEFAULT),
+            wait: number(&query, "wait", WAIT)?.unwrap_or(WAIT_DEFAULT),
+            token: query.token()?,
+            callback: callback(&query)?,
+            history: history.unwrap_or(0),
+            after,
+        };
+        if request.before.is_some() {
+            if request.channels.len() > 1 {
+                return Err(Error::Invalid(
+                    "before: history is read of one channel at a time".to_owned(),
+                ));
+            }
+            if request.after.is_some() || history.is_some() {
+                return Err(Error::Invalid(
+                    "before: not together with after or history".to_owned(),
+                ));
+            }
+        }
+        Ok(request)
+    }
+
+    /// Where to begin reading one of the channels.
+    #[must_use]
+    pub fn start(&self, channel: &Channel) -> Start {
+        match self.after.as_ref().and_then(|cursor| cursor.get(channel)) {
+            Some(position) => Start::After(position),
+            None if self.history > 0 => Start::Newest(self.history),
+            None => Start::Live,
+        }
+    }
+
+    /// Whether the cursor names every channel: only then may an answer be waited for, since a place that
+    /// is not told at once is lost with the connection.
+    #[must_use]
+    pub fn resumes(&self) -> bool {
+        self.channels
+            .iter()
+            .all(|channel| matches!(self.start(channel), Start::After(_)))
+    }
+}
+
+fn cursor(text: Option<&str>) -> Result<Option<Cursor>, Error> {
+    text.filter(|text| !text.is_empty())
+        .map(Cursor::decode)
+        .transpose()
+}
+
+fn channels(query: &Query<'_>) -> Result<Vec<Channel>, Error> {
+    let mut channels = Vec::new();
+    for name in query.all("channel") {
+        let channel = name.parse()?;
+        if channels.contains(&channel) {
+            return Err(Error::Invalid(format!("channel: {channel} comes twice")));
+        }
+        if channels.len() == MOST_CHANNELS {
+            return Err(Error::Invalid(format!(
+                "channel: more than {MOST_CHANNELS}"
+            )));
+        }
+        channels.push(channel);
+    }
+    if channels.is_empty() {
+        return Err(Error::Invalid("channel: at least one is needed".to_owned()));
+    }
+    Ok(channels)
+}
+
+/// A number in decimal digits, without sign.
+fn number<N>(query: &Query<'_>, name: &str, range: RangeInclusive<N>) -> Result<Option<N>, Error>
+where
+    N: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    let Some(text) = query.one(name)? else {
+        return Ok(None);
+    };
+    let number = Some(text)
+        // The standard library takes a plus sign too.
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|text| text.parse().ok())
+        .filter(|number| range.contains(number));
+    match number {
+        Some(number) => Ok(Some(number)),
+        None => Err(Error::Invalid(format!(
+            "{name}: a number from {} to {} is expected",
+            range.start(),
+            range.end()
+        ))),
+    }
+}
+
+/// Names of ASCII letters, digits, `_` and `$`, not beginning with a digit, with dots between: of what a
+/// script may call (ECMA-262, section 12.7), the part that no escaping rule can turn into something else.
+fn callback(query: &Query<'_>) -> Result<Option<String>, Error> {
+    let Some(text) = query.one("callback")? else {
+        return Ok(None);
+    };
+    let is_name = |name: &str| {
+        !name.starts_with(|first: char| first.is_ascii_digit())
+            && !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$')
+    };
+    if text.len() <= LONGEST_CALLBACK && text.split('.').all(is_name) {
+        Ok(Some(text.to_owned()))
+    } else {
+        Err(Error::Invalid(format!(
+            "callback: a dotted identifier of at most {LONGEST_CALLBACK} bytes is expected"
+        )))
+    }
+}

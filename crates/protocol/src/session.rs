@@ -1,0 +1,51 @@
+use crate::{Error, json};
+
+/// The longest display name, in characters (Unicode scalar values).
+const LONGEST_NAME: usize = 64;
+
+/// A credential for a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The bearer token.
+    pub token: String,
+    /// The identity drawn for the guest: what envelopes carry as `sender`.
+    pub sender: String,
+    /// What envelopes carry as `name`.
+    pub name: String,
+    /// Milliseconds since 1970.
+    pub expires_at: u64,
+}
+
+impl Session {
+    /// `{"token","sender","name","expires_at"}`.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        json::Object::new()
+            .text("token", &self.token)
+            .text("sender", &self.sender)
+            .text("name", &self.name)
+            .number("expires_at", self.expires_at)
+            .end()
+    }
+}
+
+/// The name in `{"name":"Ann"}`, without white space around it.
+///
+/// # Errors
+/// 400 for what is not JSON; 422 for another shape, and for a name that has not 1 to 64 characters or has
+/// a control character.
+pub fn parse_session(body: &[u8]) -> Result<String, Error> {
+    let unprocessable = |why: &str| Error::Unprocessable(format!("name: {why}"));
+    let [name] = json::members(json::value(body)?, ["name"])?;
+    let name = name.ok_or_else(|| unprocessable("missing"))?;
+    let name: String =
+        serde_json::from_str(name.get()).map_err(|_| unprocessable("not a string"))?;
+    let name = name.trim();
+    if name.chars().any(char::is_control) {
+        return Err(unprocessable("a control character"));
+    }
+    match name.chars().take(LONGEST_NAME + 1).count() {
+        1..=LONGEST_NAME => Ok(name.to_owned()),
+        _ => Err(unprocessable("1 to 64 characters are expected")),
+    }
+}
