@@ -109,7 +109,7 @@ fn rustup_add() -> Result<()> {
         bail!("{} (remembered in {})", reason.trim(), refused.display());
     }
     let mut command = Command::new("rustup");
-    command.args(["--quiet", "target", "add", TARGET]);
+    command.args(["--quiet", "target", "add", TARGET]).env_remove("RUST_BACKTRACE");
     let outcome = run(
         &mut command,
         &format!("rustup target add {TARGET}"),
