@@ -88,17 +88,29 @@ pub(crate) fn components() -> Result<()> {
     COMPOSITIONS.iter().try_for_each(compose)
 }
 
-/// Builds the host at target/release/witter.
-pub(crate) fn host() -> Result<()> {
+/// Builds the components and the host, at target/release/witter, and tells where it is.
+pub(crate) fn host() -> Result<PathBuf> {
+    components()?;
+    program("host")
+}
+
+/// Builds a package's program, and tells where it is.
+pub(crate) fn program(package: &str) -> Result<PathBuf> {
     let built = cargo::compile(
         cargo::cargo(),
-        &["build", "--release", "--package", "host"],
-        "the host",
+        &["build", "--release", "--package", package],
+        package,
     )?;
     if !built.success {
-        bail!("could not build the host");
+        bail!("could not build {package}");
     }
-    Ok(())
+    let program = built
+        .artifacts
+        .iter()
+        .find_map(|artifact| artifact.program());
+    Ok(program
+        .with_context(|| format!("{package} has no program"))?
+        .to_owned())
 }
 
 fn compose(composition: &Composition) -> Result<()> {
@@ -134,7 +146,7 @@ fn compose(composition: &Composition) -> Result<()> {
 
 /// Where a package's component goes. One that a composition is named after is the *open* form of it.
 fn destination(package: &Package) -> PathBuf {
-    if package.manifest_path.starts_with(root().join("tests")) {
+    if package.folder().starts_with("tests") {
         return root()
             .join("target/test-components")
             .join(&package.name)

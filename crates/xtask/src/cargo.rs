@@ -1,32 +1,32 @@
-//! Cargo as a child: its progress goes to a bar, its diagnostics to the terminal, the rest only where it
-//! failed.
+//! Cargo as a child: its progress goes to a bar, the compiler's diagnostics to the terminal, the rest only
+//! where it failed.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{Sender, channel};
-use std::thread;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
+use crate::process::{Event, Running};
 use crate::terminal::{self, Task};
 
 /// The folder of the workspace: every path in this program starts there.
-pub(crate) fn root() -> PathBuf {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+pub(crate) fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors()
         .nth(2)
         .expect("this crate stands two folders below the root")
-        .to_owned()
 }
 
 /// The ordinary cargo: the one that runs this program.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root());
+    // The layout that is promised, whatever the environment says: the host in target/release.
+    command
+        .current_dir(root())
+        .env("CARGO_TARGET_DIR", root().join("target"));
     command
 }
 
@@ -35,13 +35,15 @@ pub(crate) fn cargo() -> Command {
 pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) id: String,
-    pub(crate) manifest_path: PathBuf,
+    pub(crate) version: String,
+    manifest_path: PathBuf,
     targets: Vec<Target>,
 }
 
 #[derive(Deserialize)]
 struct Target {
     crate_types: Vec<String>,
+    kind: Vec<String>,
 }
 
 impl Package {
@@ -50,6 +52,19 @@ impl Package {
         self.targets
             .iter()
             .any(|target| target.crate_types.iter().any(|kind| kind == "cdylib"))
+    }
+
+    /// Whether it is a library that Rust code uses, and so may have examples in its documentation.
+    pub(crate) fn is_library(&self) -> bool {
+        self.targets
+            .iter()
+            .any(|target| target.kind.iter().any(|kind| kind == "lib"))
+    }
+
+    /// Its folder, seen from the root.
+    pub(crate) fn folder(&self) -> &Path {
+        let folder = self.manifest_path.parent().unwrap_or(&self.manifest_path);
+        folder.strip_prefix(root()).unwrap_or(folder)
     }
 }
 
@@ -72,12 +87,38 @@ pub(crate) fn packages() -> Result<Vec<Package>> {
     Ok(metadata.packages)
 }
 
-/// What cargo built: a file of a package.
+/// What cargo built of one target of a package.
 #[derive(Deserialize)]
 pub(crate) struct Artifact {
     pub(crate) package_id: String,
     pub(crate) filenames: Vec<PathBuf>,
-    pub(crate) fresh: bool,
+    pub(crate) target: ArtifactTarget,
+    executable: Option<PathBuf>,
+    profile: Profile,
+    fresh: bool,
+}
+
+/// A target as cargo names it.
+#[derive(Deserialize)]
+pub(crate) struct ArtifactTarget {
+    pub(crate) name: String,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    test: bool,
+}
+
+impl Artifact {
+    /// The package's program.
+    pub(crate) fn program(&self) -> Option<&Path> {
+        self.executable.as_deref().filter(|_| !self.profile.test)
+    }
+
+    /// The program that runs the target's tests.
+    pub(crate) fn test_program(&self) -> Option<&Path> {
+        self.executable.as_deref().filter(|_| self.profile.test)
+    }
 }
 
 /// What cargo says on standard output, as far as it matters here.
@@ -103,53 +144,41 @@ pub(crate) struct Built {
     pub(crate) success: bool,
 }
 
-enum Event {
-    Out(String),
-    Err(String),
-}
-
 /// Runs a cargo command that compiles (`build`, or `test` without running).
 ///
-/// Warnings and errors of the compiler are printed as they come, cargo's own only where it fails.
+/// The compiler's warnings and errors are printed as they come, cargo's own only where it fails.
 pub(crate) fn compile<S: AsRef<OsStr>>(
     mut command: Command,
     arguments: &[S],
     what: &str,
 ) -> Result<Built> {
-    let format = if console::colors_enabled_stderr() {
-        "json-diagnostic-rendered-ansi"
-    } else {
-        "json"
-    };
-    let mut child = command
+    let colors = console::colors_enabled_stderr();
+    command
         .args(arguments)
-        .arg(format!("--message-format={format}"))
+        .arg(if colors {
+            "--message-format=json-diagnostic-rendered-ansi"
+        } else {
+            "--message-format=json"
+        })
         // Cargo counts its steps only in its own bar: have it drawn into the pipe and read it there.
         .env("CARGO_TERM_PROGRESS_WHEN", "always")
-        .env("CARGO_TERM_PROGRESS_WIDTH", "100")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("{} cannot be run", command.get_program().display()))?;
-    let (events, received) = channel();
-    read_lines(
-        child.stdout.take().expect("it is piped"),
-        events.clone(),
-        Event::Out,
-    );
-    read_lines(
-        child.stderr.take().expect("it is piped"),
-        events,
-        Event::Err,
-    );
+        .env("CARGO_TERM_PROGRESS_WIDTH", "100");
+    let mut running = Running::start(&mut command)?;
 
     let mut task = Task::new("Compiling", what);
     let mut artifacts = Vec::new();
     let mut printed = HashSet::new();
-    let mut said = Vec::new();
-    for event in received {
+    let mut complaints = Vec::new();
+    while let Some(event) = running.next() {
         match event {
-            Event::Out(line) => match serde_json::from_str(&line) {
+            Event::Nothing => task.idle(),
+            Event::Line(line) if line.is_error => match progress(&line.text) {
+                Some((done, of, now)) => task.progress(done, of, now),
+                None if is_step(&line.text) => task.now(line.text.trim()),
+                None if line.text.is_empty() => {}
+                None => complaints.push(line.text),
+            },
+            Event::Line(line) => match serde_json::from_str(&line.text) {
                 Ok(Message::Artifact(artifact)) => artifacts.push(artifact),
                 Ok(Message::Diagnostic {
                     message:
@@ -163,32 +192,22 @@ pub(crate) fn compile<S: AsRef<OsStr>>(
                     }
                 }
                 Ok(_) => {}
-                Err(_) => task.print(&line),
-            },
-            Event::Err(line) => match progress(&line) {
-                Some((done, of, now)) => task.progress(done, of, now),
-                None if !line.trim().is_empty() => {
-                    task.now(line.trim());
-                    said.push(line);
-                }
-                None => {}
+                Err(_) => task.print(&line.text),
             },
         }
     }
-    let success = child.wait().context("cargo got lost")?.success();
+    let success = running.status()?.success();
     let elapsed = task.elapsed();
     drop(task);
     if !success {
-        said.iter()
-            .filter(|line| !is_step(line))
-            .for_each(|line| eprintln!("{line}"));
-    } else if artifacts.iter().any(|artifact| !artifact.fresh) {
+        complaints.iter().for_each(|line| eprintln!("{line}"));
+    } else if artifacts.iter().all(|artifact| artifact.fresh) {
+        terminal::say("Fresh", what);
+    } else {
         terminal::say(
             "Compiled",
-            &format!("{what} in {:.0} s", elapsed.as_secs_f64().ceil()),
+            &format!("{what} in {}", terminal::seconds(elapsed)),
         );
-    } else {
-        terminal::say("Fresh", what);
     }
     Ok(Built { artifacts, success })
 }
@@ -198,9 +217,8 @@ fn is_step(line: &str) -> bool {
     let Some((verb, rest)) = line.split_at_checked(12) else {
         return false;
     };
-    verb.trim_start().chars().all(char::is_alphabetic)
-        && verb.ends_with(char::is_alphabetic)
-        && rest.starts_with(' ')
+    let verb = verb.trim_start();
+    !verb.is_empty() && verb.chars().all(char::is_alphabetic) && rest.starts_with(' ')
 }
 
 /// Reads cargo's bar: `Building [===>  ] 12/34: names`.
@@ -211,30 +229,5 @@ fn progress(line: &str) -> Option<(u64, u64, &str)> {
         .split_once("] ")?;
     let (counts, now) = counts.split_once(':').unwrap_or((counts, ""));
     let (done, of) = counts.split_once('/')?;
-    Some((done.parse().ok()?, of.parse().ok()?, now.trim()))
-}
-
-/// Hands on what arrives, a line at a time; a bar is redrawn after a carriage return, which ends a line too.
-fn read_lines(
-    mut stream: impl Read + Send + 'static,
-    to: Sender<Event>,
-    event: fn(String) -> Event,
-) {
-    thread::spawn(move || {
-        let mut buffer = [0; 8192];
-        let mut line = Vec::new();
-        while let Ok(length @ 1..) = stream.read(&mut buffer) {
-            for byte in &buffer[..length] {
-                if !matches!(byte, b'\n' | b'\r') {
-                    line.push(*byte);
-                    continue;
-                }
-                let text = String::from_utf8_lossy(&line);
-                if to.send(event(text.into_owned())).is_err() {
-                    return;
-                }
-                line.clear();
-            }
-        }
-    });
+    Some((done.parse().ok()?, of.trim().parse().ok()?, now.trim()))
 }

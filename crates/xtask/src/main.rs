@@ -1,16 +1,20 @@
 //! The project's commands: `cargo xtask up`, `test`, `build`, `bench`, `dist`.
 //!
-//! Each brings about what it needs, WebAssembly compiler included, and says in one line what it did.
+//! Each brings about what it needs, a WebAssembly compiler included, and says in one line what it did.
 
 mod build;
 mod cargo;
+mod debian;
+mod dist;
 mod process;
+mod rings;
 mod terminal;
 mod wasm;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 
 /// Builds, serves, tests and measures Witter.
@@ -18,22 +22,55 @@ use clap::{Parser, Subcommand};
 #[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    verb: Verb,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum Verb {
+    /// Builds everything and serves it: open the page that it names in two windows.
+    Up {
+        /// What `witter up` takes: --listen, --store and so on.
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "OPTIONS"
+        )]
+        options: Vec<String>,
+    },
+    /// Builds everything and runs every test, ring by ring, until a ring fails.
+    #[command(after_help = format!("Rings:\n{}", rings::list()))]
+    Test {
+        /// Runs this ring only. Repeatable.
+        #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(rings::names()), hide_possible_values = true)]
+        ring: Vec<String>,
+        /// What the test programs take: a part of a test's name, --nocapture and so on.
+        #[arg(last = true)]
+        options: Vec<String>,
+    },
     /// Builds the components into dist/ and the host to target/release/witter.
     Build {
         /// Leaves the host out: what `spin build` asks for.
         #[arg(long)]
         components_only: bool,
     },
+    /// Builds everything and measures it: delay, deliveries, processor time, memory.
+    Bench {
+        /// What the load generator takes; --help lists it.
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "OPTIONS"
+        )]
+        options: Vec<String>,
+    },
+    /// Builds everything and packs it, with checksums, into an archive in target/.
+    Dist,
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().command) {
-        Ok(code) => code,
+    match run(Arguments::parse().verb) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             terminal::error(&error);
             ExitCode::FAILURE
@@ -41,14 +78,91 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<ExitCode> {
-    match command {
-        Command::Build { components_only } => {
-            build::components()?;
-            if !components_only {
-                build::host()?;
-            }
-            Ok(ExitCode::SUCCESS)
+fn run(verb: Verb) -> Result<bool> {
+    match verb {
+        Verb::Test { ring, options } => return rings::run(&ring, &options),
+        Verb::Build {
+            components_only: true,
+        } => build::components()?,
+        Verb::Build {
+            components_only: false,
+        } => {
+            build::host()?;
         }
+        Verb::Up { options } => {
+            let host = build::host()?;
+            if let Some(address) = address(&options) {
+                terminal::say(
+                    "Serving",
+                    &format!("http://{address}/ (open it in two windows; Ctrl-C ends it)"),
+                );
+            }
+            replace(Command::new(host).arg("up").args(options))?;
+        }
+        Verb::Bench { options } => {
+            build::host()?;
+            replace(Command::new(build::program("bench")?).args(options))?;
+        }
+        Verb::Dist => dist::pack(&build::host()?)?,
+    }
+    Ok(true)
+}
+
+/// Where the host will listen; none where the system chooses the port, and the host says which.
+fn address(options: &[String]) -> Option<&str> {
+    let mut options = options.iter();
+    let mut address = "127.0.0.1:3000";
+    while let Some(option) = options.next() {
+        if let Some(value) = option.strip_prefix("--listen=") {
+            address = value;
+        } else if option == "--listen" {
+            address = options.next()?;
+        }
+    }
+    (!address.ends_with(":0")).then_some(address)
+}
+
+/// Goes on as another program: signals and the exit code are its own.
+#[cfg(unix)]
+fn replace(command: &mut Command) -> Result<()> {
+    use std::os::unix::process::CommandExt as _;
+    let error = command.exec();
+    Err(error).with_context(|| format!("{} cannot be run", command.get_program().display()))
+}
+
+/// Runs another program to its end, where a process cannot become one.
+#[cfg(not(unix))]
+fn replace(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("{} cannot be run", command.get_program().display()))?;
+    std::process::exit(status.code().unwrap_or(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_address_shown_is_the_one_asked_for() {
+        #[track_caller]
+        fn check(options: &str, expected: Option<&str>) {
+            let options: Vec<_> = options.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(address(&options), expected);
+        }
+        check("", Some("127.0.0.1:3000"));
+        check("--store memory", Some("127.0.0.1:3000"));
+        check(
+            "--listen 127.0.0.1:8080 --store memory",
+            Some("127.0.0.1:8080"),
+        );
+        check("--listen=[::1]:8080", Some("[::1]:8080"));
+        check("--listen 127.0.0.1:0", None);
     }
 }

@@ -1,14 +1,20 @@
 //! Children whose output matters only where they fail.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::terminal::Task;
+
+/// How long after a child's end its output may still arrive. A grandchild that outlives it holds the pipe
+/// open for ever, so the end of the pipe cannot be waited for.
+const STRAGGLERS: Duration = Duration::from_secs(1);
 
 /// Runs a command to its end and gives what it said, whatever the outcome.
 pub(crate) fn output(command: &mut Command) -> Result<Output> {
@@ -31,37 +37,26 @@ pub(crate) fn printed(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs what may take long. What it said is in the error where it fails, or takes longer than `limit`.
+/// Runs what may take long, at most `limit`. What it said is in the error where it fails.
 pub(crate) fn run(command: &mut Command, what: &str, limit: Duration) -> Result<()> {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("{} cannot be run", name(command)))?;
-    let said = [drain(child.stdout.take()), drain(child.stderr.take())];
+    let mut running = Running::start(command)?;
     let mut task = Task::new("Running", what);
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break Some(status);
+    let mut said = Vec::new();
+    while let Some(event) = running.next() {
+        match event {
+            Event::Line(line) => said.push(line.text),
+            Event::Nothing => task.now(what),
         }
         if task.elapsed() > limit {
-            end(&mut child)?;
-            break None;
+            running.end()?;
+            bail!("{what} was not done after {} s", limit.as_secs());
         }
-        task.now(what);
-        thread::sleep(Duration::from_millis(50));
-    };
-    drop(task);
-    match status {
-        Some(status) if status.success() => Ok(()),
-        Some(_) => {
-            let said = said.map(|reader| reader.join().unwrap_or_default());
-            bail!("{what} failed: {}", said.concat().trim())
-        }
-        // A grandchild may hold the pipes open: do not wait for their end.
-        None => bail!("{what} was not done after {} s", limit.as_secs()),
     }
+    let status = running.status()?;
+    if !status.success() {
+        bail!("{what} failed: {}", said.join("\n").trim());
+    }
+    Ok(())
 }
 
 /// Whether a program can be found.
@@ -76,21 +71,103 @@ pub(crate) fn names(folder: &Path) -> impl Iterator<Item = String> {
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
 }
 
-fn end(child: &mut Child) -> Result<()> {
-    child.kill()?;
-    child.wait()?;
-    Ok(())
+/// What a child said, without its end of line.
+pub(crate) struct Line {
+    pub(crate) text: String,
+    /// It came on standard error.
+    pub(crate) is_error: bool,
 }
 
-fn drain(stream: Option<impl std::io::Read + Send + 'static>) -> thread::JoinHandle<String> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut stream) = stream {
-            // What was read before an error is still worth showing.
-            let _ = stream.read_to_end(&mut bytes);
+/// What comes next of a running child.
+pub(crate) enum Event {
+    Line(Line),
+    /// A moment went by in silence.
+    Nothing,
+}
+
+/// A child that is read line by line.
+pub(crate) struct Running {
+    child: Child,
+    lines: Receiver<Line>,
+    ended: Option<Instant>,
+}
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("{} cannot be run", name(command)))?;
+        let (to, lines) = channel();
+        read_lines(child.stdout.take(), to.clone(), false);
+        read_lines(child.stderr.take(), to, true);
+        Ok(Self {
+            child,
+            lines,
+            ended: None,
+        })
+    }
+
+    /// The next event; none after the last line of a child that has ended.
+    pub(crate) fn next(&mut self) -> Option<Event> {
+        match self.lines.recv_timeout(Duration::from_millis(100)) {
+            Ok(line) => Some(Event::Line(line)),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => {
+                if self.ended.is_none() && matches!(self.child.try_wait(), Ok(Some(_))) {
+                    self.ended = Some(Instant::now());
+                }
+                let over = self.ended.is_some_and(|ended| ended.elapsed() > STRAGGLERS);
+                (!over).then_some(Event::Nothing)
+            }
         }
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
+    }
+
+    /// Waits for the end.
+    pub(crate) fn status(mut self) -> Result<ExitStatus> {
+        self.child.wait().context("the child got lost")
+    }
+
+    /// Ends it at once.
+    fn end(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+/// Hands on what arrives, a line at a time. A bar is redrawn after a carriage return, which ends a line too.
+fn read_lines(stream: Option<impl Read + Send + 'static>, to: Sender<Line>, is_error: bool) {
+    let mut stream = stream.expect("it is piped");
+    thread::spawn(move || {
+        let mut buffer = [0; 8192];
+        let mut line = Vec::new();
+        loop {
+            let length = stream.read(&mut buffer).unwrap_or(0);
+            // The last line may lack its end.
+            let bytes = if length == 0 && !line.is_empty() {
+                b"\n"
+            } else {
+                &buffer[..length]
+            };
+            for byte in bytes {
+                if !matches!(byte, b'\n' | b'\r') {
+                    line.push(*byte);
+                    continue;
+                }
+                let text = String::from_utf8_lossy(&line).into_owned();
+                if to.send(Line { text, is_error }).is_err() {
+                    return;
+                }
+                line.clear();
+            }
+            if length == 0 {
+                return;
+            }
+        }
+    });
 }
 
 fn name(command: &Command) -> String {

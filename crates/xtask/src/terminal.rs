@@ -14,14 +14,23 @@ pub(crate) fn say(verb: &str, what: &str) {
     eprintln!("{:>12} {what}", style(verb).green().bold().for_stderr());
 }
 
+/// Prints what went wrong, in the same columns.
+pub(crate) fn complain(verb: &str, what: &str) {
+    eprintln!("{:>12} {what}", style(verb).red().bold().for_stderr());
+}
+
 /// Prints an error with its causes.
 pub(crate) fn error(error: &anyhow::Error) {
     eprintln!("{}: {error:#}", style("error").red().bold().for_stderr());
 }
 
-/// Whether a bar can be drawn. A build service may offer a terminal, but nobody watches it.
-pub(crate) fn is_interactive() -> bool {
-    Term::stderr().is_term() && std::env::var_os("CI").is_none()
+/// A duration as people say it.
+pub(crate) fn seconds(duration: Duration) -> String {
+    match duration.as_secs() {
+        0..10 => format!("{:.1} s", duration.as_secs_f64()),
+        seconds @ 10..60 => format!("{seconds} s"),
+        seconds => format!("{} min {:02} s", seconds / 60, seconds % 60),
+    }
 }
 
 /// Something that may take long: a bar on a terminal, now and then a line elsewhere.
@@ -29,6 +38,7 @@ pub(crate) fn is_interactive() -> bool {
 /// It leaves nothing behind on a terminal; what was done is for [`say`].
 pub(crate) struct Task {
     verb: &'static str,
+    now: String,
     bar: ProgressBar,
     begun: Instant,
     said: Duration,
@@ -36,19 +46,20 @@ pub(crate) struct Task {
 
 impl Task {
     pub(crate) fn new(verb: &'static str, what: &str) -> Self {
-        let bar = if is_interactive() {
+        let bar = if is_watched() {
             ProgressBar::new_spinner()
         } else {
             ProgressBar::hidden()
         };
         bar.set_style(layout(
-            "{prefix:>12.cyan.bold} {spinner} {wide_msg} {elapsed}",
+            "{prefix:>12.cyan.bold} {wide_msg} {spinner} {elapsed:>4}",
         ));
         bar.set_prefix(verb);
         bar.set_message(what.to_owned());
         bar.enable_steady_tick(Duration::from_millis(100));
         Self {
             verb,
+            now: what.to_owned(),
             bar,
             begun: Instant::now(),
             said: Duration::ZERO,
@@ -57,22 +68,32 @@ impl Task {
 
     /// What is being done right now.
     pub(crate) fn now(&mut self, what: &str) {
-        self.bar.set_message(what.to_owned());
-        self.heartbeat(what);
+        what.clone_into(&mut self.now);
+        self.bar.set_message(self.now.clone());
+        self.idle();
     }
 
-    /// How much is done, of how much.
+    /// How much is done, of how much, and what right now.
     pub(crate) fn progress(&mut self, done: u64, of: u64, what: &str) {
         if self.bar.length() != Some(of) {
             self.bar.set_length(of);
-            self.bar.set_style(
-                layout("{prefix:>12.cyan.bold} [{bar:25}] {pos}/{len}: {wide_msg} {elapsed}")
-                    .progress_chars("=> "),
-            );
+            let bar =
+                layout("{prefix:>12.cyan.bold} [{bar:24}] {pos}/{len} {wide_msg} {elapsed:>4}");
+            self.bar.set_style(bar.progress_chars("=> "));
         }
         self.bar.set_position(done);
         self.bar.set_message(what.to_owned());
-        self.heartbeat(&format!("{done} of {of}: {what}"));
+        self.now = format!("{done} of {of}: {what}");
+        self.idle();
+    }
+
+    /// Nothing changed.
+    pub(crate) fn idle(&mut self) {
+        let elapsed = self.elapsed();
+        if self.bar.is_hidden() && elapsed - self.said >= PLAIN_INTERVAL {
+            self.said = elapsed;
+            eprintln!("{:>12} {} ({})", self.verb, self.now, seconds(elapsed));
+        }
     }
 
     /// Prints above the bar.
@@ -83,20 +104,17 @@ impl Task {
     pub(crate) fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }
-
-    fn heartbeat(&mut self, what: &str) {
-        let elapsed = self.elapsed();
-        if self.bar.is_hidden() && elapsed - self.said >= PLAIN_INTERVAL {
-            self.said = elapsed;
-            eprintln!("{:>12} {what} ({} s)", self.verb, elapsed.as_secs());
-        }
-    }
 }
 
 impl Drop for Task {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// Whether a bar makes sense. A build service may offer a terminal, but nobody watches it.
+fn is_watched() -> bool {
+    Term::stderr().is_term() && std::env::var_os("CI").is_none()
 }
 
 fn layout(template: &str) -> ProgressStyle {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::cargo::{cargo, root};
-use crate::process::{exists, names, output, printed, run};
+use crate::debian;
+use crate::process::{exists, names, printed, run};
 use crate::terminal;
 
 /// What the components are compiled for.
@@ -18,12 +19,8 @@ pub(crate) const TARGET: &str = "wasm32-wasip2";
 /// slow line still brings 25 MB in this time at 2 Mbit/s.
 const RUSTUP_PATIENCE: Duration = Duration::from_secs(100);
 
-/// How long a package source or a registry may take.
+/// How long the linker's crate may take to be compiled.
 const INSTALL_PATIENCE: Duration = Duration::from_secs(600);
-
-/// Debian's compiler, the source of its standard library and its C library. The linker has a version in
-/// its name.
-const DEBIAN_PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "wasi-libc"];
 
 /// A cargo that can compile for [`TARGET`].
 pub(crate) enum Compiler {
@@ -109,7 +106,9 @@ fn rustup_add() -> Result<()> {
         bail!("{} (remembered in {})", reason.trim(), refused.display());
     }
     let mut command = Command::new("rustup");
-    command.args(["--quiet", "target", "add", TARGET]).env_remove("RUST_BACKTRACE");
+    command
+        .args(["--quiet", "target", "add", TARGET])
+        .env_remove("RUST_BACKTRACE");
     let outcome = run(
         &mut command,
         &format!("rustup target add {TARGET}"),
@@ -125,18 +124,19 @@ fn rustup_add() -> Result<()> {
 impl Debian {
     fn find() -> Result<Self> {
         ensure!(exists("dpkg-query"), "this is not a Debian system");
-        let linker = match installed_linker()? {
-            Some(linker) if missing_packages()?.is_empty() => linker,
-            linker => {
-                install(missing_packages()?, linker.is_none())?;
-                installed_linker()?.context("no package lld-NN brought wasm-ld")?
-            }
-        };
-        let libc = owned("wasi-libc", |path| path.ends_with("libc.a"))?;
+        let linker = debian::newest("lld-")?.context("the package sources have no lld-NN")?;
+        debian::ensure_installed(&[
+            "rustc-web",
+            "cargo-web",
+            "rust-web-src",
+            "wasi-libc",
+            &linker,
+        ])?;
+        let libc = debian::file("wasi-libc", |path| path.ends_with("/libc.a"))?;
         Ok(Self {
-            rustc: owned("rustc-web", |path| path.ends_with("bin/rustc"))?,
-            cargo: owned("cargo-web", |path| path.ends_with("bin/cargo"))?,
-            linker,
+            rustc: debian::file("rustc-web", |path| path.ends_with("/bin/rustc"))?,
+            cargo: debian::file("cargo-web", |path| path.ends_with("/bin/cargo"))?,
+            linker: debian::file(&linker, |path| path.contains("/bin/wasm-ld"))?,
             component_linker: component_linker()?,
             libc: libc
                 .parent()
@@ -204,96 +204,4 @@ fn component_linker() -> Result<PathBuf> {
         )?;
     }
     Ok(installed)
-}
-
-/// Those of the packages that are not installed.
-fn missing_packages() -> Result<Vec<String>> {
-    let mut missing = Vec::new();
-    for package in DEBIAN_PACKAGES {
-        if !is_package_installed(package)? {
-            missing.push(package.to_owned());
-        }
-    }
-    Ok(missing)
-}
-
-fn is_package_installed(package: &str) -> Result<bool> {
-    let output =
-        output(Command::new("dpkg-query").args(["-W", "-f", "${db:Status-Status}", package]))?;
-    Ok(output.status.success() && output.stdout == b"installed")
-}
-
-/// The newest `wasm-ld` that a package `lld-NN` has installed.
-fn installed_linker() -> Result<Option<PathBuf>> {
-    let output = output(Command::new("dpkg-query").args([
-        "-W",
-        "-f",
-        "${db:Status-Status} ${Package}\n",
-        "lld-*",
-    ]))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let newest = newest_linker(
-        text.lines()
-            .filter_map(|line| line.strip_prefix("installed ")),
-    );
-    newest
-        .map(|package| owned(package, |path| path.contains("/bin/wasm-ld-")))
-        .transpose()
-}
-
-/// The package `lld-NN` with the greatest number.
-fn newest_linker<'a>(packages: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let version = |package: &str| package.strip_prefix("lld-")?.parse::<u32>().ok();
-    packages
-        .filter(|package| version(package).is_some())
-        .max_by_key(|package| version(package))
-}
-
-/// Installs packages, and the newest linker where there is none.
-fn install(mut packages: Vec<String>, with_linker: bool) -> Result<()> {
-    ensure!(
-        exists("apt-get"),
-        "there is no apt-get to install {} with",
-        packages.join(" ")
-    );
-    let names = DEBIAN_PACKAGES.join(" ");
-    ensure!(
-        printed(Command::new("id").arg("-u"))?.trim() == "0",
-        "only root can install packages; run: apt-get install --no-install-recommends {names} lld-NN (the newest)",
-    );
-    apt(&["update"])?;
-    if with_linker {
-        let found =
-            printed(Command::new("apt-cache").args(["search", "--names-only", "^lld-[0-9]+$"]))?;
-        let available = found.lines().filter_map(|line| line.split(' ').next());
-        packages.push(
-            newest_linker(available)
-                .context("the package sources have no lld-NN")?
-                .to_owned(),
-        );
-    }
-    let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
-    arguments.extend(packages.iter().map(String::as_str));
-    apt(&arguments)
-}
-
-fn apt(arguments: &[&str]) -> Result<()> {
-    let mut command = Command::new("apt-get");
-    command
-        .arg("-q")
-        .args(arguments)
-        .env("DEBIAN_FRONTEND", "noninteractive");
-    run(
-        &mut command,
-        &format!("apt-get {}", arguments.join(" ")),
-        INSTALL_PATIENCE,
-    )
-}
-
-/// The first file of an installed package that fits.
-fn owned(package: &str, fits: impl Fn(&str) -> bool) -> Result<PathBuf> {
-    let listed = printed(Command::new("dpkg-query").args(["-L", package]))?;
-    let path = listed.lines().find(|path| fits(path));
-    path.map(PathBuf::from)
-        .with_context(|| format!("the package {package} lacks what it had in Debian 12"))
 }

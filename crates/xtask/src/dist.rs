@@ -1,0 +1,114 @@
+//! What is given to people who do not build: one archive.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use sha2::{Digest as _, Sha256};
+
+use crate::cargo::{self, root};
+use crate::process::{printed, run};
+use crate::terminal;
+
+/// What goes along, beside the host and the components.
+const FILES: &[&str] = &[
+    "spin.toml",
+    "runtime-config.example.toml",
+    "README.md",
+    "ARCHITECTURE.md",
+];
+
+/// Packs the host, the components and what runs them to `target/witter-VERSION-HOST.tar.gz`, with a list of
+/// SHA-256 sums inside and the archive's own beside it.
+pub(crate) fn pack(host: &Path) -> Result<()> {
+    let packages = cargo::packages()?;
+    let version = &packages
+        .iter()
+        .find(|package| package.name == "host")
+        .context("there is no host")?
+        .version;
+    let machine = printed(Command::new("rustc").args(["--print", "host-tuple"]))?;
+    let name = format!("witter-{version}-{}", machine.trim());
+    let target = root().join("target");
+    let folder = target.join(&name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)
+            .with_context(|| format!("{} cannot be removed", folder.display()))?;
+    }
+
+    let mut sums = String::new();
+    let program = host.file_name().context("a program has a name")?;
+    add(host, &folder.join(program), &folder, &mut sums)?;
+    for file in FILES {
+        add(&root().join(file), &folder.join(file), &folder, &mut sums)?;
+    }
+    for component in components()? {
+        let file = component.file_name().context("a file has a name")?;
+        add(
+            &component,
+            &folder.join("dist").join(file),
+            &folder,
+            &mut sums,
+        )?;
+    }
+    write(&folder.join("SHA256SUMS"), sums.as_bytes())?;
+
+    let archive = format!("{name}.tar.gz");
+    let mut command = Command::new("tar");
+    command
+        .args(["--create", "--gzip", "--file", &archive, &name])
+        .current_dir(&target);
+    run(&mut command, "tar", Duration::from_secs(120))?;
+    let path = target.join(&archive);
+    write(
+        &target.join(format!("{archive}.sha256")),
+        line(&read(&path)?, &archive).as_bytes(),
+    )?;
+    terminal::say("Packed", &path.display().to_string());
+    Ok(())
+}
+
+/// The components in dist/, in the order of their names.
+fn components() -> Result<Vec<PathBuf>> {
+    let dist = root().join("dist");
+    let entries =
+        fs::read_dir(&dist).with_context(|| format!("{} cannot be read", dist.display()))?;
+    let mut components: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    components.retain(|path| path.extension() == Some("wasm".as_ref()));
+    components.sort();
+    if components.is_empty() {
+        bail!("there is no component in {}", dist.display());
+    }
+    Ok(components)
+}
+
+/// Copies a file, its permissions too, and notes its sum.
+fn add(from: &Path, to: &Path, folder: &Path, sums: &mut String) -> Result<()> {
+    let parent = to.parent().context("a file stands in a folder")?;
+    fs::create_dir_all(parent)
+        .and_then(|()| fs::copy(from, to))
+        .with_context(|| format!("{} cannot be copied", from.display()))?;
+    let name = to.strip_prefix(folder).unwrap_or(to).display().to_string();
+    sums.push_str(&line(&read(to)?, &name));
+    Ok(())
+}
+
+/// A line as `sha256sum --check` reads it.
+fn line(bytes: &[u8], name: &str) -> String {
+    let mut line = String::new();
+    for byte in Sha256::digest(bytes) {
+        write!(line, "{byte:02x}").expect("a string takes everything");
+    }
+    line + "  " + name + "\n"
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).with_context(|| format!("{} cannot be written", path.display()))
+}
