@@ -97,8 +97,7 @@ pub trait StreamFraming {
 
     /// A refused request as a body with status 200, for readers that cannot see another status; none: by
     /// its status.
-    fn error(&self, error: &Error) -> Option<Vec<u8>> {
-        let _ = error;
+    fn error(&self, _error: &Error) -> Option<Vec<u8>> {
         None
     }
 }
@@ -113,8 +112,7 @@ pub trait BatchFraming {
 
     /// A refused request as a body with status 200, for readers that cannot see another status; none: by
     /// its status.
-    fn error(&self, error: &Error) -> Option<Vec<u8>> {
-        let _ = error;
+    fn error(&self, _error: &Error) -> Option<Vec<u8>> {
         None
     }
 }

@@ -1,7 +1,7 @@
 //! JSON text (RFC 8259) handled as text: what goes through is not taken apart and put together again.
 
 use crate::Error;
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -138,6 +138,39 @@ pub(crate) fn members<'a, const N: usize>(
     Members(names)
         .deserialize(&mut deserializer)
         .map_err(|error| Error::Unprocessable(error.to_string()))
+}
+
+/// The items of an array.
+///
+/// # Errors
+/// 422 where the value is no array, or has more items than this; they are not read then.
+pub(crate) fn items(value: &RawValue, most: usize) -> Result<Vec<&RawValue>, Error> {
+    serde_json::Deserializer::from_str(value.get())
+        .deserialize_seq(Items { most })
+        .map_err(|error| Error::Unprocessable(error.to_string()))
+}
+
+struct Items {
+    most: usize,
+}
+
+impl<'de> Visitor<'de> for Items {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an array of at most {}", self.most)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = sequence.next_element()? {
+            if items.len() == self.most {
+                return Err(de::Error::invalid_length(self.most + 1, &self));
+            }
+            items.push(item);
+        }
+        Ok(items)
+    }
 }
 
 struct Members<const N: usize>([&'static str; N]);

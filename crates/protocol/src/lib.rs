@@ -41,6 +41,8 @@ mod publish;
 mod query;
 mod request;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub use channel::Channel;
 pub use cursor::{Cursor, Position};

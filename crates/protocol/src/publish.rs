@@ -110,14 +110,13 @@ impl Drafts {
                 Ok(Self::One(draft))
             };
         }
-        let values: Vec<&RawValue> = serde_json::from_str(value.get())
-            .map_err(|error| Error::Unprocessable(error.to_string()))?;
-        if !(1..=MOST_DRAFTS).contains(&values.len()) {
-            return Err(Error::Unprocessable(format!(
-                "an array has 1 to {MOST_DRAFTS} drafts"
-            )));
+        let drafts = json::items(value, MOST_DRAFTS)?;
+        if drafts.is_empty() {
+            return Err(Error::Unprocessable(
+                "an array has at least one draft".to_owned(),
+            ));
         }
-        values
+        drafts
             .into_iter()
             .map(Draft::from_value)
             .collect::<Result<_, _>>()
@@ -134,53 +133,58 @@ impl Drafts {
 
     /// The answer's status and JSON, from one result for each draft, in order.
     ///
-    /// One draft: its [`Receipt`], or its error. Many: 201 where any was stored by this request, 200 where
-    /// some were before and none is new; an array in the drafts' order, in which one that failed is
-    /// `{"error","detail","id"}`. Where all failed, the first one's error.
+    /// One draft: 201 where this request stored it, 200 where it was before, and its [`Receipt`]. Many: an
+    /// array in their order, in which one that failed is `{"error","detail","id"}`; 201 where any is
+    /// stored by this request, else 200 where any was before, else the first one's status.
     ///
     /// # Errors
-    /// The first draft's error, where none is stored.
+    /// The error of the one draft.
     pub fn answer(
         &self,
         channel: &Channel,
         results: impl IntoIterator<Item = Result<Stored, Error>>,
     ) -> Result<(u16, String), Error> {
         let mut results = results.into_iter();
-        let mut first_error = None;
-        let mut status = None;
-        let mut items = Vec::new();
-        for draft in self {
-            let result = results.next().unwrap_or_else(|| {
-                Err(Error::Unavailable(
-                    "nothing is known of this draft".to_owned(),
-                ))
-            });
-            items.push(match result {
-                Ok(Stored { offset, duplicate }) => {
-                    status = status.max(Some(if duplicate { 200 } else { 201 }));
-                    Receipt {
-                        channel: channel.as_str(),
-                        offset,
-                        id: &draft.id,
-                    }
-                    .to_json()
+        let mut outcome = |draft: &Draft| {
+            let Stored { offset, duplicate } = results.next().unwrap_or_else(unknown)?;
+            let receipt = Receipt {
+                channel: channel.as_str(),
+                offset,
+                id: &draft.id,
+            };
+            Ok((if duplicate { 200 } else { 201 }, receipt.to_json()))
+        };
+        let drafts = match self {
+            Self::One(draft) => return outcome(draft),
+            Self::Many(drafts) => drafts,
+        };
+        let mut stored = None;
+        let mut failed = None;
+        let items: Vec<_> = drafts
+            .iter()
+            .map(|draft| match outcome(draft) {
+                Ok((status, receipt)) => {
+                    stored = stored.max(Some(status));
+                    receipt
                 }
                 Err(error) => {
-                    let item = error
+                    failed.get_or_insert(error.status());
+                    error
                         .members(json::Object::new())
                         .text("id", &draft.id)
-                        .end();
-                    first_error.get_or_insert(error);
-                    item
+                        .end()
                 }
-            });
-        }
-        match (status, first_error, self) {
-            (None, Some(error), _) => Err(error),
-            (_, _, Self::One(_)) => Ok((status.unwrap_or(200), items.concat())),
-            (_, _, Self::Many(_)) => Ok((status.unwrap_or(200), json::array(items))),
-        }
+            })
+            .collect();
+        Ok((stored.or(failed).unwrap_or(200), json::array(items)))
     }
+}
+
+/// What a draft comes to of which no result tells.
+fn unknown() -> Result<Stored, Error> {
+    Err(Error::Unavailable(
+        "nothing is known of this draft".to_owned(),
+    ))
 }
 
 impl<'a> IntoIterator for &'a Drafts {
