@@ -79,13 +79,15 @@ pub(crate) fn components() -> Result<()> {
             None => failed.push(package.name.as_str()),
         }
     }
+    // What can be composed is, so that who works on one component may try it while another is broken.
+    let composed = COMPOSITIONS.iter().try_for_each(compose);
     if !failed.is_empty() {
         bail!("could not build {}", failed.join(", "));
     }
     if !built.success {
         bail!("cargo failed after every component was built");
     }
-    COMPOSITIONS.iter().try_for_each(compose)
+    composed
 }
 
 /// Builds the components and the host, at target/release/witter, and tells where it is.
