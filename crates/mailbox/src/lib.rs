@@ -1,1 +1,344 @@
-//! The channel log over a store: pure, no clock, no randomness, no I/O of its own
+//! The channel log over a key-value store, without clock, randomness or I/O of its own.
+//!
+//! # What it promises
+//! * A message whose publisher has a [`Receipt`] is in the store, and every reader of the channel meets it
+//!   once, in the one order of the offsets, or is told a [`Gap`] that covers it.
+//! * Offsets begin at 1 and are dense: no holes, so no reader ever waits for a writer that died.
+//! * The same id of the same sender is stored once while the window holds it, and for
+//!   [`Window::id_age_ms`] whatever the window's count.
+//!
+//! # How
+//! A channel has a *pointer*, which names its epoch; under the epoch one *tail document*, and *segments*.
+//!
+//! 1. The tail holds the newest messages, where the window begins and how far deletion got. A publish is
+//!    one compare-and-swap of it. A reader that keeps up reads it and nothing else.
+//! 2. Segments are immutable. One is written *before* the swap that drops its messages from the tail, and
+//!    a swap drops only messages that were already in the document it read. Where a segment ends depends
+//!    on its messages alone: all writers that ever write it write the same.
+//! 3. No outcome of a swap is believed. The tail is read again, and the attempt looks for its own
+//!    `(sender, id)` at its own offset, in the tail or, where that has moved on, in a segment.
+//! 4. An attempt reads the tail first, then the older ids; and again after each lost swap.
+//! 5. The window begins later only by a verified swap; deletion follows, of segments that the document
+//!    names as doomed, and the document forgets them only after that.
+//! 6. A birth is an election: `increment(pointer, 0)` makes an integer key without overwriting one, a
+//!    candidate writes its empty tail under a random epoch, swaps the pointer from 0 to it and reads it
+//!    again. The pointer decides, and never changes after. Readers cause no birth.
+//!
+//! # What it asks of the store
+//! Linearizable reads, and a swap that replaces an existing value only where it equals the expected one.
+//! What a swap *answers* may be wrong, and every operation may fail before or after its effect.
+
+mod birth;
+mod codec;
+mod ids;
+mod lane;
+mod log;
+mod publish;
+mod read;
+
+use futures::future::LocalBoxFuture;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::{cell::RefCell, fmt};
+
+/// The largest body, in bytes.
+pub const LARGEST_BODY: usize = 65_536;
+
+/// Where the log is kept. Keys have at most 120 bytes of printable ASCII.
+#[expect(
+    async_fn_in_trait,
+    reason = "single-threaded by design: no future here need be Send"
+)]
+pub trait Store {
+    /// The value of a key.
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Writes a value whatever was there.
+    async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError>;
+    /// Removes a key; nothing where it is absent.
+    async fn delete(&self, key: &str) -> Result<(), StoreError>;
+    /// Adds to an integer key, which begins at 0, and answers the sum.
+    async fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError>;
+    /// Replaces an existing value where it equals `expected`. The outcome is a hint.
+    async fn swap(&self, key: &str, expected: &[u8], value: &[u8]) -> Result<Swap, StoreError>;
+}
+
+/// What a store says of a swap. Some say `Lost` of one that was won, so nobody believes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swap {
+    /// The value was replaced.
+    Won,
+    /// It was another.
+    Lost,
+}
+
+/// A store that failed, and in what words. The operation may have had its effect.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct StoreError(pub String);
+
+/// Time, chance and tasks.
+#[expect(
+    async_fn_in_trait,
+    reason = "single-threaded by design: no future here need be Send"
+)]
+pub trait Env {
+    /// Milliseconds since 1970; may jump either way.
+    fn now(&self) -> u64;
+    /// 64 random bits.
+    fn random(&self) -> u64;
+    /// Waits.
+    async fn sleep(&self, ms: u32);
+    /// Runs a task to its end, or until the instance dies: a publisher that goes away takes with it
+    /// nothing that others wait for.
+    fn spawn(&self, task: LocalBoxFuture<'static, ()>);
+}
+
+/// How much of a channel is kept.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// At least so many of the newest messages stay readable; up to half a tail more.
+    pub messages: u64,
+    /// Older ones go at the next publish, in milliseconds.
+    pub age_ms: u64,
+    /// Ids are remembered at least so long, whatever the window, in milliseconds. Shorter than a client
+    /// keeps retrying: messages double.
+    pub id_age_ms: u64,
+    /// The tail is cut before it exceeds this. Larger: each publish writes more; smaller: readers that
+    /// lag a little read segments. All writers of a store must agree on this and the next.
+    pub tail_messages: usize,
+    /// The same in bytes.
+    pub tail_bytes: usize,
+    /// A page is closed once it holds so many bytes of messages.
+    pub page_bytes: usize,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            messages: 1_000,
+            age_ms: 24 * 60 * 60 * 1_000,
+            id_age_ms: 10 * 60 * 1_000,
+            tail_messages: 64,
+            tail_bytes: 64 * 1024,
+            page_bytes: 256 * 1024,
+        }
+    }
+}
+
+/// A message that is not stored yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// At most 255 bytes; random enough that the sender never draws one twice.
+    pub id: String,
+    /// At most 255 bytes.
+    pub sender: String,
+    /// At most 65,535 bytes.
+    pub name: String,
+    /// At most [`LARGEST_BODY`] bytes, opaque.
+    pub body: String,
+}
+
+/// A stored message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its number in the channel, from 1.
+    pub offset: u64,
+    /// The sender's id for it.
+    pub id: String,
+    /// Who sent it.
+    pub sender: String,
+    /// What the sender is called.
+    pub name: String,
+    /// Milliseconds since 1970; never less than the message before.
+    pub sent_at: u64,
+    /// The body as it was given.
+    pub body: String,
+}
+
+/// A place in a channel: behind the message with this offset, or before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// The log's incarnation; 0: the channel was not born when this was taken.
+    pub epoch: u64,
+    /// The offset of the last message before this place.
+    pub offset: u64,
+    /// A digest of that message; 0 before the first.
+    pub tag: u32,
+}
+
+/// That a message is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Where.
+    pub offset: u64,
+    /// It had been stored before.
+    pub duplicate: bool,
+}
+
+/// Why a message is not known to be stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The sender used this id before, for another body.
+    #[error("the id was used for another body")]
+    IdReused,
+    /// The draft is over a limit.
+    #[error("the message is too large")]
+    TooLarge,
+    /// The store failed or is too contended; the message may or may not be stored. The same id again is safe.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// The store failed; nothing is known, and the place stands.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ReadError(pub String);
+
+/// Where to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the end.
+    Live,
+    /// So many messages before the end.
+    Newest(u32),
+    /// Behind this place.
+    After(Position),
+}
+
+/// Messages that a reader will not see: those after one offset up to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The last offset that it may have seen.
+    pub after: u64,
+    /// The offset behind which it goes on.
+    pub resumed: u64,
+}
+
+/// Messages in order, without holes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// What is missing before the page.
+    pub gap: Option<Gap>,
+    /// Just before the first message.
+    pub from: Position,
+    /// Each with the place behind it.
+    pub messages: Vec<(Position, Message)>,
+    /// Where the next page begins.
+    pub next: Position,
+    /// There is more now.
+    pub more: bool,
+}
+
+/// Messages before some offset, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Without holes.
+    pub messages: Vec<Message>,
+    /// Read on before this offset; none: the window begins here.
+    pub before: Option<u64>,
+}
+
+/// The logs of all channels in one store, as one instance sees them. Cheap to clone.
+pub struct Mailbox<S, E>(Rc<Inner<S, E>>);
+
+impl<S, E> Clone for Mailbox<S, E> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<S, E> fmt::Debug for Mailbox<S, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox").finish_non_exhaustive()
+    }
+}
+
+struct Inner<S, E> {
+    store: S,
+    env: E,
+    window: Window,
+    /// Caches and queues, by channel. All can be dropped at any time but for publishes under way.
+    channels: RefCell<HashMap<String, Rc<Channel>>>,
+}
+
+/// What an instance remembers of a channel.
+#[derive(Default)]
+struct Channel {
+    /// Decided once and for all, unless the store was wiped.
+    epoch: std::cell::Cell<Option<u64>>,
+    ids: RefCell<ids::Ids>,
+    lane: RefCell<lane::Lane>,
+}
+
+/// More channels than this and the caches start anew.
+const MOST_CHANNELS: usize = 10_000;
+
+impl<S: Store + 'static, E: Env + 'static> Mailbox<S, E> {
+    /// All writers of one store use the same window.
+    pub fn new(store: S, env: E, window: Window) -> Self {
+        Self(Rc::new(Inner {
+            store,
+            env,
+            window,
+            channels: RefCell::default(),
+        }))
+    }
+
+    /// Stores drafts in their order, as one step of the log where that is possible. Calls that wait
+    /// together go into one swap, in the order of their first polls.
+    pub async fn publish(
+        &self,
+        channel: &str,
+        drafts: Vec<Draft>,
+    ) -> Vec<Result<Receipt, PublishError>> {
+        lane::publish(&self.0, channel, drafts).await
+    }
+
+    /// What stands behind a place, at most `limit` messages and about [`Window::page_bytes`].
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn read(&self, channel: &str, start: Start, limit: u32) -> Result<Page, ReadError> {
+        self.0.read(channel, start, limit).await
+    }
+
+    /// The last `limit` messages below an offset, or of all.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn history(
+        &self,
+        channel: &str,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<History, ReadError> {
+        self.0.history(channel, before, limit).await
+    }
+
+    /// 32 random bytes on which all instances agree, drawn at the first call ever.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn secret(&self, name: &str) -> Result<[u8; 32], ReadError> {
+        Ok(self.0.secret(name).await?)
+    }
+}
+
+impl<S, E> Inner<S, E> {
+    fn channel(&self, name: &str) -> Rc<Channel> {
+        let mut channels = self.channels.borrow_mut();
+        if let Some(channel) = channels.get(name) {
+            return Rc::clone(channel);
+        }
+        if channels.len() >= MOST_CHANNELS {
+            channels.retain(|_, channel| !channel.lane.borrow().is_idle());
+        }
+        Rc::clone(channels.entry(name.to_owned()).or_default())
+    }
+}
+
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> Self {
+        Self(error.0)
+    }
+}

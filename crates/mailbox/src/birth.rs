@@ -1,0 +1,138 @@
+//! Elections: what many instances may begin, and one begins for all.
+//!
+//! Both a channel's epoch and a secret are decided by a pointer, an integer key that goes once from 0 to
+//! the name of a candidate. What a candidate stands for is written before it stands.
+
+use crate::codec::Tail;
+use crate::{Env, Inner, Store, StoreError};
+
+/// Candidates have 19 decimal digits, so that a pointer's 8 bytes are never taken for digits.
+const LEAST_CANDIDATE: u64 = 1_000_000_000_000_000_000;
+/// Each round that decides nothing met a failing store.
+const ROUNDS: u32 = 5;
+
+pub(crate) fn pointer_key(channel: &str) -> String {
+    format!("w1/p/{channel}")
+}
+
+pub(crate) fn tail_key(channel: &str, epoch: u64) -> String {
+    format!("w1/t/{channel}/{epoch:x}")
+}
+
+fn secret_pointer_key(name: &str) -> String {
+    format!("w1/kp/{name}")
+}
+
+fn secret_key(name: &str, candidate: u64) -> String {
+    format!("w1/k/{name}/{candidate:x}")
+}
+
+impl<S: Store, E: Env> Inner<S, E> {
+    /// The channel's epoch; none: it is not born. Creates nothing.
+    pub(crate) async fn epoch(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        let channel = self.channel(name);
+        if let Some(epoch) = channel.epoch.get() {
+            return Ok(Some(epoch));
+        }
+        let epoch = self.elected(&pointer_key(name)).await?;
+        channel.epoch.set(epoch);
+        Ok(epoch)
+    }
+
+    /// The channel's epoch, after a birth where there was none.
+    pub(crate) async fn born(&self, name: &str) -> Result<u64, StoreError> {
+        if let Some(epoch) = self.epoch(name).await? {
+            return Ok(epoch);
+        }
+        let candidate = self.candidate();
+        let key = tail_key(name, candidate);
+        self.store.set(&key, &Tail::empty().encode()).await?;
+        let epoch = self.elect(&pointer_key(name), candidate, &key).await?;
+        self.channel(name).epoch.set(Some(epoch));
+        Ok(epoch)
+    }
+
+    pub(crate) async fn secret(&self, name: &str) -> Result<[u8; 32], StoreError> {
+        let pointer = secret_pointer_key(name);
+        let elected = match self.elected(&pointer).await? {
+            Some(elected) => elected,
+            None => {
+                let candidate = self.candidate();
+                let key = secret_key(name, candidate);
+                let drawn = [(); 4].map(|()| self.env.random().to_le_bytes()).concat();
+                self.store.set(&key, &drawn).await?;
+                self.elect(&pointer, candidate, &key).await?
+            }
+        };
+        let secret = self.store.get(&secret_key(name, elected)).await?;
+        secret
+            .and_then(|secret| secret.try_into().ok())
+            .ok_or_else(|| StoreError("the store has lost a secret".to_owned()))
+    }
+
+    fn candidate(&self) -> u64 {
+        LEAST_CANDIDATE + self.env.random() % (i64::MAX as u64 - LEAST_CANDIDATE)
+    }
+
+    /// Who was elected, if anybody. A plain read: readers create no keys.
+    async fn elected(&self, pointer: &str) -> Result<Option<u64>, StoreError> {
+        match self.store.get(pointer).await? {
+            Some(value) => Ok(Some(decode(&value)?).filter(|&elected| elected != 0)),
+            None => Ok(None),
+        }
+    }
+
+    /// Stands for election; answers who won, and clears `key` away where that is another.
+    async fn elect(&self, pointer: &str, candidate: u64, key: &str) -> Result<u64, StoreError> {
+        let mut failure = StoreError("an election was not decided".to_owned());
+        for _ in 0..ROUNDS {
+            let round = async {
+                self.store.increment(pointer, 0).await?;
+                if let Some(zero) = self.store.get(pointer).await?
+                    && decode(&zero)? == 0
+                {
+                    // Whatever this answers, the pointer decides.
+                    self.store
+                        .swap(pointer, &zero, &encode_like(&zero, candidate))
+                        .await
+                        .ok();
+                }
+                self.store.increment(pointer, 0).await
+            };
+            match round.await {
+                Ok(0) => {}
+                Ok(elected) => {
+                    let elected = elected.cast_unsigned();
+                    if elected != candidate {
+                        // It is decided; a candidate that stays is a few bytes that nobody reads.
+                        self.store.delete(key).await.ok();
+                    }
+                    return Ok(elected);
+                }
+                Err(error) => failure = error,
+            }
+            self.env.sleep(1 + (self.env.random() % 20) as u32).await;
+        }
+        Err(failure)
+    }
+}
+
+/// Integer keys are 8 little-endian bytes in some stores, decimal digits in others.
+fn decode(value: &[u8]) -> Result<u64, StoreError> {
+    if let Ok(bytes) = <[u8; 8]>::try_from(value) {
+        return Ok(u64::from_le_bytes(bytes));
+    }
+    std::str::from_utf8(value)
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| StoreError("the store holds a damaged pointer".to_owned()))
+}
+
+/// An integer in the encoding in which a zero was found.
+fn encode_like(zero: &[u8], number: u64) -> Vec<u8> {
+    if zero.len() == 8 {
+        number.to_le_bytes().to_vec()
+    } else {
+        number.to_string().into_bytes()
+    }
+}

@@ -1,0 +1,118 @@
+//! Which ids the segments hold.
+//!
+//! Segments are immutable and each tells the ids of many before it, so an instance reads a new one now and
+//! then and knows all. What is kept here is a cache: dropping it costs reads, nothing else.
+
+use crate::log::Snapshot;
+use crate::{Env, Inner, Store, StoreError};
+use std::collections::BTreeSet;
+
+/// More fingerprints than this (16 bytes each) and the cache of a channel starts anew; only a channel with
+/// over 1,600 messages a second for ten minutes has so many.
+const MOST: usize = 1_000_000;
+
+#[derive(Default)]
+pub(crate) struct Ids {
+    epoch: u64,
+    /// The newest segment whose ids are here, with those of all before it.
+    newest: u64,
+    /// (fingerprint, first offset of the segment).
+    known: BTreeSet<(u64, u64)>,
+    /// How many were known when those of gone segments were last dropped.
+    swept: usize,
+}
+
+/// A message with this sender and id in a segment.
+pub(crate) struct Found {
+    pub(crate) offset: u64,
+    pub(crate) same_body: bool,
+}
+
+/// A segment that the tail counts on was not there: the tail has moved on, or the store is at fault.
+pub(crate) struct Missing;
+
+impl<S: Store, E: Env> Inner<S, E> {
+    /// Brings the cache up to a tail.
+    pub(crate) async fn learn_ids(
+        &self,
+        name: &str,
+        snapshot: &Snapshot,
+    ) -> Result<Result<(), Missing>, StoreError> {
+        let channel = self.channel(name);
+        let known_to = {
+            let mut ids = channel.ids.borrow_mut();
+            if ids.epoch != snapshot.epoch
+                || ids.newest > snapshot.tail.newest
+                || ids.known.len() > MOST
+            {
+                *ids = Ids {
+                    epoch: snapshot.epoch,
+                    ..Ids::default()
+                };
+            }
+            if ids.known.len() > 2 * ids.swept + 1_024 {
+                ids.known.retain(|&(_, first)| first > snapshot.tail.kept);
+                ids.swept = ids.known.len();
+            }
+            ids.newest
+        };
+        let mut learned = Vec::new();
+        let mut first = snapshot.tail.newest;
+        while first > known_to.max(snapshot.tail.kept) {
+            let Some(segment) = self.segment(name, snapshot.epoch, first).await? else {
+                return Ok(Err(Missing));
+            };
+            // The oldest one that is told of is read next, for what it tells of those before it.
+            first = segment
+                .previous
+                .first()
+                .map_or(0, |previous| previous.first);
+            learned.push(segment.summary());
+            learned.extend(segment.previous);
+        }
+        let mut ids = channel.ids.borrow_mut();
+        for summary in learned
+            .into_iter()
+            .filter(|summary| summary.first > snapshot.tail.kept)
+        {
+            let first = summary.first;
+            ids.known
+                .extend(summary.fingerprints.into_iter().map(|print| (print, first)));
+        }
+        ids.newest = ids.newest.max(snapshot.tail.newest);
+        Ok(Ok(()))
+    }
+
+    /// A sender's id in the segments. The ids must have been learned up to this tail.
+    pub(crate) async fn find_id(
+        &self,
+        name: &str,
+        snapshot: &Snapshot,
+        fingerprint: u64,
+        sender: &str,
+        id: &str,
+        body: &str,
+    ) -> Result<Result<Option<Found>, Missing>, StoreError> {
+        let candidates: Vec<u64> = {
+            let channel = self.channel(name);
+            let ids = channel.ids.borrow();
+            let range = (fingerprint, snapshot.tail.kept + 1)..=(fingerprint, u64::MAX);
+            ids.known.range(range).map(|&(_, first)| first).collect()
+        };
+        for first in candidates {
+            let Some(segment) = self.segment(name, snapshot.epoch, first).await? else {
+                return Ok(Err(Missing));
+            };
+            if let Some(index) = segment.records.find(sender, id)
+                && let Some(record) = segment.records.get(index)
+            {
+                let offset = first + index as u64;
+                return Ok(Ok(Some(Found {
+                    offset,
+                    same_body: record.body == body,
+                })));
+            }
+        }
+        Ok(Ok(None))
+    }
+}

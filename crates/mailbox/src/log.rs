@@ -1,0 +1,118 @@
+//! Finding what is stored: the tail, and the segments behind it.
+
+use crate::birth::tail_key;
+use crate::codec::{Record, Segment, Tail};
+use crate::{Env, Inner, Store, StoreError};
+
+/// A channel's tail as it was read, with its bytes for the swap.
+pub(crate) struct Snapshot {
+    pub(crate) epoch: u64,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) tail: Tail,
+}
+
+pub(crate) fn segment_key(channel: &str, epoch: u64, first: u64) -> String {
+    format!("w1/s/{channel}/{epoch:x}/{first}")
+}
+
+impl<S: Store, E: Env> Inner<S, E> {
+    /// The tail of an epoch. None: the store was wiped, or rolled back to before the birth; the cached
+    /// epoch is forgotten then.
+    pub(crate) async fn tail(
+        &self,
+        name: &str,
+        epoch: u64,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        let Some(bytes) = self.store.get(&tail_key(name, epoch)).await? else {
+            let channel = self.channel(name);
+            channel.epoch.set(None);
+            channel.ids.take();
+            return Ok(None);
+        };
+        let tail = Tail::decode(&bytes)?;
+        Ok(Some(Snapshot { epoch, bytes, tail }))
+    }
+
+    pub(crate) async fn segment(
+        &self,
+        name: &str,
+        epoch: u64,
+        first: u64,
+    ) -> Result<Option<Segment>, StoreError> {
+        let bytes = self.store.get(&segment_key(name, epoch, first)).await?;
+        bytes.map(|bytes| Segment::decode(&bytes)).transpose()
+    }
+
+    /// The segment that holds an offset below the tail. None: a segment on the way is gone.
+    ///
+    /// One read where the offset is the segment's first, as for a reader that goes from page to page;
+    /// else back from the newest, some thousand messages a step.
+    pub(crate) async fn segment_with(
+        &self,
+        name: &str,
+        snapshot: &Snapshot,
+        offset: u64,
+    ) -> Result<Option<Segment>, StoreError> {
+        let Snapshot { epoch, tail, .. } = snapshot;
+        if offset == 0 || offset > tail.base {
+            return Ok(None);
+        }
+        if let Some(segment) = self.segment(name, *epoch, offset).await? {
+            return Ok(Some(segment));
+        }
+        let mut first = tail.newest;
+        loop {
+            let Some(segment) = self.segment(name, *epoch, first).await? else {
+                return Ok(None);
+            };
+            if offset >= segment.first {
+                return Ok((offset <= segment.last()).then_some(segment));
+            }
+            // The nearest one that begins at or below the offset, else as far back as is told.
+            let nearest = segment
+                .previous
+                .iter()
+                .rev()
+                .find(|previous| previous.first <= offset);
+            match nearest.or(segment.previous.first()) {
+                Some(previous) => first = previous.first,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The tag of the message at an offset. None: it is gone.
+    pub(crate) async fn tag(
+        &self,
+        name: &str,
+        snapshot: &Snapshot,
+        offset: u64,
+    ) -> Result<Option<u32>, StoreError> {
+        if let Some(tag) = snapshot.tail.tag(offset) {
+            return Ok(Some(tag));
+        }
+        let segment = self.segment_with(name, snapshot, offset).await?;
+        Ok(segment
+            .as_ref()
+            .and_then(|segment| segment.record(offset))
+            .map(|record| record.tag))
+    }
+
+    /// Looks at the message at an offset, in the tail or in its segment. None: it is gone, or not yet there.
+    pub(crate) async fn look<T>(
+        &self,
+        name: &str,
+        snapshot: &Snapshot,
+        offset: u64,
+        look: impl FnOnce(Record<'_>) -> T,
+    ) -> Result<Option<T>, StoreError> {
+        if let Some(record) = snapshot.tail.record(offset) {
+            return Ok(Some(look(record)));
+        }
+        let segment = self.segment_with(name, snapshot, offset).await?;
+        Ok(segment
+            .as_ref()
+            .and_then(|segment| segment.record(offset))
+            .map(look))
+    }
+}

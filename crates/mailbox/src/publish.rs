@@ -1,0 +1,448 @@
+//! Appending: one swap of the tail, verified.
+
+use crate::codec::{Previous, Segment, Tail, fingerprint};
+use crate::lane::Results;
+use crate::log::{Snapshot, segment_key};
+use crate::{Draft, Env, Inner, PublishError, Receipt, Store, StoreError, Swap};
+
+/// Attempts before a publish gives up. Each lost one means that another instance won, so that the channel
+/// moved; fewer fail under contention, more make a hopeless caller wait.
+const ATTEMPTS: u32 = 16;
+/// Reads of the tail after a swap before its outcome counts as unknown.
+const LOOKS: u32 = 3;
+/// A segment tells the ids of so many before it: about a thousand messages, 8 KiB.
+const PREVIOUS: usize = 32;
+/// Segments that leave in one step; one is cut at a time, so this catches up.
+const SWEEP: usize = 4;
+
+/// A draft, and what is known of it so far.
+struct Pending<'a> {
+    draft: &'a Draft,
+    fingerprint: u64,
+    result: Option<Result<Receipt, PublishError>>,
+    /// The draft of this batch that has the same sender and id.
+    twin: Option<usize>,
+    /// An earlier attempt may have stored it: finding it is no duplicate.
+    tried: bool,
+}
+
+enum Attempt {
+    Done,
+    /// Another instance was first.
+    Lost,
+}
+
+impl<S: Store, E: Env> Inner<S, E> {
+    /// Stores drafts of at most the allowed sizes; answers each.
+    pub(crate) async fn commit(&self, name: &str, drafts: &[Draft]) -> Results {
+        let mut pending = pending(drafts);
+        let mut why = "too many publishers at once".to_owned();
+        for attempt in 0..ATTEMPTS {
+            match self.attempt(name, &mut pending).await {
+                Ok(Attempt::Done) => break,
+                Ok(Attempt::Lost) => self.back_off(attempt).await,
+                Err(error) => {
+                    why = error.0;
+                    break;
+                }
+            }
+        }
+        let results: Vec<_> = pending
+            .iter()
+            .map(|one| {
+                one.result
+                    .clone()
+                    .unwrap_or_else(|| Err(PublishError::Unavailable(why.clone())))
+            })
+            .collect();
+        pending
+            .iter()
+            .enumerate()
+            .map(|(index, one)| match one.twin {
+                Some(first) => as_twin(&results[first], drafts[first].body == one.draft.body),
+                None => results[index].clone(),
+            })
+            .collect()
+    }
+
+    async fn attempt(
+        &self,
+        name: &str,
+        pending: &mut [Pending<'_>],
+    ) -> Result<Attempt, StoreError> {
+        let epoch = self.born(name).await?;
+        let Some(snapshot) = self.tail(name, epoch).await? else {
+            return Ok(Attempt::Lost);
+        };
+        if self.recall(name, &snapshot, pending).await?.is_err() {
+            return self.moved_on(name, &snapshot).await;
+        }
+        let fresh: Vec<usize> = (0..pending.len())
+            .filter(|&index| pending[index].result.is_none() && pending[index].twin.is_none())
+            .collect();
+        if fresh.is_empty() {
+            return Ok(Attempt::Done);
+        }
+
+        let added: usize = fresh.iter().map(|&index| size(pending[index].draft)).sum();
+        let mut next = snapshot.tail.clone();
+        let Some(cut) = self
+            .cut(name, &snapshot, &mut next, fresh.len(), added)
+            .await?
+        else {
+            return self.moved_on(name, &snapshot).await;
+        };
+        let first = next.head() + 1;
+        let previous = snapshot
+            .tail
+            .records
+            .iter()
+            .next_back()
+            .map_or(0, |record| record.sent_at);
+        let sent_at = self.env.now().max(previous);
+        for (offset, &index) in (first..).zip(&fresh) {
+            next.records.push(pending[index].draft, offset, sent_at);
+        }
+        self.begin_later(&snapshot.tail, &mut next);
+
+        for &index in &fresh {
+            pending[index].tried = true;
+        }
+        let bytes = next.encode();
+        let key = crate::birth::tail_key(name, epoch);
+        // The answer is a hint about how long to wait before looking, and not even that.
+        let _: Result<Swap, StoreError> = self.store.swap(&key, &snapshot.bytes, &bytes).await;
+        let leader = pending[fresh[0]].draft;
+        if !self.verify(name, epoch, &bytes, first, leader).await? {
+            self.take_back(name, epoch, &cut).await?;
+            return Ok(Attempt::Lost);
+        }
+        for (offset, &index) in (first..).zip(&fresh) {
+            pending[index].result = Some(Ok(Receipt {
+                offset,
+                duplicate: false,
+            }));
+        }
+        Ok(Attempt::Done)
+    }
+
+    /// Looks every open draft up: in the tail first, then among the older ids.
+    async fn recall(
+        &self,
+        name: &str,
+        snapshot: &Snapshot,
+        pending: &mut [Pending<'_>],
+    ) -> Result<Result<(), crate::ids::Missing>, StoreError> {
+        let tail = &snapshot.tail;
+        let mut older = false;
+        for one in pending
+            .iter_mut()
+            .filter(|one| one.result.is_none() && one.twin.is_none())
+        {
+            match tail.records.find(&one.draft.sender, &one.draft.id) {
+                Some(index) => {
+                    let same = tail
+                        .records
+                        .get(index)
+                        .is_some_and(|r| r.body == one.draft.body);
+                    one.found(tail.base + 1 + index as u64, same);
+                }
+                None => older = true,
+            }
+        }
+        if !older {
+            return Ok(Ok(()));
+        }
+        if let Err(missing) = self.learn_ids(name, snapshot).await? {
+            return Ok(Err(missing));
+        }
+        for one in pending
+            .iter_mut()
+            .filter(|one| one.result.is_none() && one.twin.is_none())
+        {
+            let Draft {
+                sender, id, body, ..
+            } = one.draft;
+            match self
+                .find_id(name, snapshot, one.fingerprint, sender, id, body)
+                .await?
+            {
+                Ok(Some(found)) => one.found(found.offset, found.same_body),
+                Ok(None) => {}
+                Err(missing) => return Ok(Err(missing)),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Whether a batch whose first message is `leader`, written to begin at `first`, is in the log.
+    async fn verify(
+        &self,
+        name: &str,
+        epoch: u64,
+        written: &[u8],
+        first: u64,
+        leader: &Draft,
+    ) -> Result<bool, StoreError> {
+        let mut failure = StoreError("the outcome of a swap stayed unknown".to_owned());
+        for look in 0..LOOKS {
+            let outcome = async {
+                let Some(now) = self.tail(name, epoch).await? else {
+                    return Ok(Some(false));
+                };
+                if now.bytes == written {
+                    return Ok(Some(true));
+                }
+                if now.tail.head() < first {
+                    return Ok(Some(false));
+                }
+                let ours = |record: crate::codec::Record<'_>| {
+                    record.sender == leader.sender && record.id == leader.id
+                };
+                // Gone: trimmed meanwhile, or about to be; the next look tells, or it stays unknown.
+                self.look(name, &now, first, ours).await
+            };
+            match outcome.await {
+                Ok(Some(won)) => return Ok(won),
+                Ok(None) => {}
+                Err(error) => failure = error,
+            }
+            self.back_off(look).await;
+        }
+        Err(failure)
+    }
+
+    /// Moves full segments from the tail's front to keys of their own until the rest and what is added fit,
+    /// and lets the oldest ones go. Answers the segments it wrote; none: one that it needs is gone.
+    async fn cut(
+        &self,
+        name: &str,
+        snapshot: &Snapshot,
+        next: &mut Tail,
+        count: usize,
+        bytes: usize,
+    ) -> Result<Option<Vec<u64>>, StoreError> {
+        let window = &self.window;
+        let mut written = Vec::new();
+        let mut newest = None;
+        while next.records.len() + count > window.tail_messages
+            || next.records.size() + bytes > window.tail_bytes
+        {
+            let full = next.records.full(
+                window.tail_messages.div_ceil(2),
+                window.tail_bytes.div_ceil(2),
+            );
+            let Some(full) = full else { break };
+            let previous = match newest.take() {
+                Some(segment) => telling(segment),
+                None if next.newest > next.kept => {
+                    match self.segment(name, snapshot.epoch, next.newest).await? {
+                        Some(segment) => telling(segment),
+                        None => return Ok(None),
+                    }
+                }
+                None => Vec::new(),
+            };
+            let first = next.base + 1;
+            let segment = Segment {
+                first,
+                previous,
+                records: next.records.split_front(full),
+            };
+            self.store
+                .set(&segment_key(name, snapshot.epoch, first), &segment.encode())
+                .await?;
+            next.base = segment.last();
+            next.base_tag = segment
+                .records
+                .iter()
+                .next_back()
+                .map_or(0, |record| record.tag);
+            next.newest = first;
+            written.push(first);
+            newest = Some(segment);
+        }
+        if !written.is_empty() && !self.trim(name, snapshot, next).await? {
+            return Ok(None);
+        }
+        Ok(Some(written))
+    }
+
+    /// Deletes the segments that the document has doomed, and dooms the next ones.
+    async fn trim(
+        &self,
+        name: &str,
+        snapshot: &Snapshot,
+        next: &mut Tail,
+    ) -> Result<bool, StoreError> {
+        self.clear(name, snapshot.epoch, &snapshot.tail.doomed)
+            .await?;
+        next.doomed.clear();
+        let now = self.env.now();
+        let aged = |sent_at: u64, age: u64| sent_at.saturating_add(age) < now;
+
+        // The window's beginning, where that is still among the segments of the document as it was read.
+        let by_count = next.head().saturating_sub(self.window.messages);
+        if by_count > next.floor && by_count <= snapshot.tail.base {
+            let Some(tag) = self.tag(name, snapshot, by_count).await? else {
+                return Ok(false);
+            };
+            (next.floor, next.floor_tag) = (by_count, tag);
+        }
+        for _ in 0..SWEEP {
+            if next.floor >= snapshot.tail.base {
+                break;
+            }
+            let Some(segment) = self.segment_with(name, snapshot, next.floor + 1).await? else {
+                return Ok(false);
+            };
+            let Some(last) = segment.records.iter().next_back() else {
+                break;
+            };
+            if !aged(last.sent_at, self.window.age_ms) {
+                break;
+            }
+            (next.floor, next.floor_tag) = (segment.last(), last.tag);
+        }
+        for _ in 0..SWEEP {
+            if next.kept >= snapshot.tail.base {
+                break;
+            }
+            let Some(segment) = self.segment(name, snapshot.epoch, next.kept + 1).await? else {
+                return Ok(false);
+            };
+            let Some(last) = segment.records.iter().next_back() else {
+                break;
+            };
+            if segment.last() > next.floor || !aged(last.sent_at, self.window.id_age_ms) {
+                break;
+            }
+            next.doomed.push(segment.first);
+            next.kept = segment.last();
+        }
+        Ok(true)
+    }
+
+    /// The window's beginning, where that is in the tail: of count and of age. Only messages of the
+    /// document that was read leave by age.
+    fn begin_later(&self, read: &Tail, next: &mut Tail) {
+        let now = self.env.now();
+        let by_count = next.head().saturating_sub(self.window.messages);
+        if by_count > next.floor
+            && let Some(record) = next.record(by_count)
+        {
+            (next.floor, next.floor_tag) = (by_count, record.tag);
+        }
+        if next.floor < read.base {
+            return;
+        }
+        while next.floor < read.head()
+            && let Some(record) = read.record(next.floor + 1)
+            && record.sent_at.saturating_add(self.window.age_ms) < now
+        {
+            (next.floor, next.floor_tag) = (next.floor + 1, record.tag);
+        }
+    }
+
+    /// A writer that lost may have written a segment after all others had let it go: nobody else would
+    /// delete it. One that is still to come, or live, is the same whoever wrote it.
+    async fn take_back(&self, name: &str, epoch: u64, written: &[u64]) -> Result<(), StoreError> {
+        if written.is_empty() {
+            return Ok(());
+        }
+        let Some(now) = self.tail(name, epoch).await? else {
+            return Ok(());
+        };
+        let gone: Vec<u64> = written
+            .iter()
+            .copied()
+            .filter(|&first| first <= now.tail.kept)
+            .collect();
+        self.clear(name, epoch, &gone).await
+    }
+
+    /// Deletes segments that no tail will ever name again.
+    async fn clear(&self, name: &str, epoch: u64, firsts: &[u64]) -> Result<(), StoreError> {
+        for &first in firsts {
+            self.store.delete(&segment_key(name, epoch, first)).await?;
+        }
+        Ok(())
+    }
+
+    /// After a segment was missing: the tail has moved on, or the store is at fault.
+    async fn moved_on(&self, name: &str, before: &Snapshot) -> Result<Attempt, StoreError> {
+        match self.tail(name, before.epoch).await? {
+            Some(now) if now.bytes == before.bytes => {
+                Err(StoreError("the store has lost a segment".to_owned()))
+            }
+            _ => Ok(Attempt::Lost),
+        }
+    }
+
+    /// Full jitter: from nothing up to a bound that doubles, 256 ms at most.
+    async fn back_off(&self, attempt: u32) {
+        let bound = 1 << (attempt + 1).min(8);
+        self.env.sleep((self.env.random() % bound) as u32).await;
+    }
+}
+
+impl Pending<'_> {
+    fn found(&mut self, offset: u64, same_body: bool) {
+        self.result = Some(if same_body {
+            Ok(Receipt {
+                offset,
+                duplicate: !self.tried,
+            })
+        } else {
+            Err(PublishError::IdReused)
+        });
+    }
+}
+
+fn pending(drafts: &[Draft]) -> Vec<Pending<'_>> {
+    let mut first = std::collections::HashMap::new();
+    drafts
+        .iter()
+        .enumerate()
+        .map(|(index, draft)| Pending {
+            draft,
+            fingerprint: fingerprint(&draft.sender, &draft.id),
+            result: None,
+            twin: match *first.entry((&draft.sender, &draft.id)).or_insert(index) {
+                twin if twin == index => None,
+                twin => Some(twin),
+            },
+            tried: false,
+        })
+        .collect()
+}
+
+/// The answer to a draft whose id stood before it in the batch.
+fn as_twin(
+    first: &Result<Receipt, PublishError>,
+    same_body: bool,
+) -> Result<Receipt, PublishError> {
+    match first {
+        Ok(receipt) if same_body => Ok(Receipt {
+            duplicate: true,
+            ..*receipt
+        }),
+        Ok(_) => Err(PublishError::IdReused),
+        Err(error) => Err(error.clone()),
+    }
+}
+
+/// What the next segment tells of this one and of those before it.
+fn telling(segment: Segment) -> Vec<Previous> {
+    let summary = segment.summary();
+    let mut previous = segment.previous;
+    previous.push(summary);
+    let surplus = previous.len().saturating_sub(PREVIOUS);
+    previous.drain(..surplus);
+    previous
+}
+
+/// What a draft adds to the document, in bytes.
+fn size(draft: &Draft) -> usize {
+    28 + draft.sender.len() + draft.id.len() + draft.name.len() + draft.body.len()
+}
