@@ -252,7 +252,7 @@ const notice = (text) => append("log", element("p", text, "notice"));
 function article(sender, name, text, sentAt) {
   const made = element("article");
   const header = element("header");
-  const heading = element("h3");
+  const heading = element("h2");
   // A name in another direction of writing leaves the line as it is.
   heading.append(element("bdi", name));
   heading.style.setProperty("--hue", hue(sender));
@@ -312,7 +312,9 @@ const outbox = {
   },
 
   clear() {
-    for (const id of this.lines.keys()) this.stored(id);
+    this.drafts = [];
+    this.lines.clear();
+    $("pending").replaceChildren();
   },
 
   async run() {
@@ -357,9 +359,10 @@ const outbox = {
   },
 
   fail(id, line, { error, detail }) {
+    this.lines.delete(id);
     const dismiss = element("button", "Dismiss");
     dismiss.type = "button";
-    dismiss.addEventListener("click", () => this.stored(id));
+    dismiss.addEventListener("click", () => line.remove());
     const trouble = element("p", `Not sent: ${detail ?? error ?? "the server refused it"}. `, "trouble");
     trouble.setAttribute("role", "alert");
     trouble.append(dismiss);
