@@ -33,6 +33,7 @@ use semver::{BuildMetadata, Version};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_path_to_error::Segment;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable};
 
@@ -272,7 +273,14 @@ impl<'a> Source<'a> {
         input: impl Deserializer<'de, Error = toml::de::Error>,
     ) -> Result<T, ManifestError> {
         serde_path_to_error::deserialize(input).map_err(|error| {
-            let below: Vec<String> = error.path().iter().map(ToString::to_string).collect();
+            let below: Vec<String> = error
+                .path()
+                .iter()
+                .map(|segment| match segment {
+                    Segment::Seq { index } => index.to_string(),
+                    key => key.to_string(),
+                })
+                .collect();
             let at: Vec<&str> = at
                 .iter()
                 .copied()
@@ -349,7 +357,7 @@ impl<'a> Source<'a> {
                 triggers.push(Trigger { route, component });
             }
         }
-        let open = self.open(raw.application.tool, folder)?;
+        let open = self.open(raw.application.tool, &components, folder)?;
         Ok(App {
             name: raw.application.name,
             components,
@@ -489,25 +497,47 @@ impl<'a> Source<'a> {
     fn open(
         &self,
         mut tools: BTreeMap<String, toml::Table>,
+        components: &BTreeMap<String, Component>,
         folder: &Path,
     ) -> Result<BTreeMap<PathBuf, Open>, ManifestError> {
         let Some(table) = tools.remove("witter") else {
             return Ok(BTreeMap::new());
         };
-        let tool: RawTool = self.deserialize(&["application", "tool", "witter"], table)?;
-        let open = |raw: RawOpen| Open {
-            component: folder.join(raw.component),
-            plugs: raw
+        let at = ["application", "tool", "witter"];
+        let tool: RawTool = self.deserialize(&at, table)?;
+        let used: BTreeSet<&Path> = components
+            .values()
+            .flat_map(|component| {
+                let dependencies = component.dependencies.iter();
+                dependencies
+                    .map(|dependency| dependency.path.as_path())
+                    .chain([component.source.as_path()])
+            })
+            .collect();
+        let mut open = BTreeMap::new();
+        for (key, raw) in tool.open {
+            let closed = folder.join(&key);
+            // Else a slip of the pen would go unnoticed: the closed one works too, only slower.
+            if !used.contains(closed.as_path()) {
+                return Err(self.error(
+                    &[&at[..], &["open", &key]].concat(),
+                    "is no file of this application",
+                ));
+            }
+            let plugs = raw
                 .plugs
                 .into_iter()
                 .map(|plug| folder.join(plug))
-                .collect(),
-        };
-        Ok(tool
-            .open
-            .into_iter()
-            .map(|(closed, raw)| (folder.join(closed), open(raw)))
-            .collect())
+                .collect();
+            open.insert(
+                closed,
+                Open {
+                    component: folder.join(raw.component),
+                    plugs,
+                },
+            );
+        }
+        Ok(open)
     }
 }
 
@@ -607,17 +637,15 @@ impl Package {
     /// Whether one import could be meant by both: the same package, in versions that could stand for each
     /// other, and not two different interfaces of it.
     fn overlaps(&self, other: &Self) -> bool {
-        let differ = |one: Option<&Version>, other: Option<&Version>| {
-            one.zip(other)
-                .is_some_and(|(one, other)| compatible(one) != compatible(other))
-        };
+        fn agree<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
+            one.zip(other).is_none_or(|(one, other)| one == other)
+        }
         self.package == other.package
-            && !differ(self.version.as_ref(), other.version.as_ref())
-            && !self
-                .interface
-                .as_ref()
-                .zip(other.interface.as_ref())
-                .is_some_and(|(one, other)| one != other)
+            && agree(
+                self.version.as_ref().map(compatible),
+                other.version.as_ref().map(compatible),
+            )
+            && agree(self.interface.as_ref(), other.interface.as_ref())
     }
 }
 
@@ -865,5 +893,506 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for TextOr<T> {
         }
 
         deserializer.deserialize_any(Either(PhantomData))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FOLDER: &str = "/app";
+
+    fn environment(name: &str) -> Result<String, VarError> {
+        match name {
+            "SPIN_VARIABLE_SECRET" => Ok("s3cret".into()),
+            _ => Err(VarError::NotPresent),
+        }
+    }
+
+    fn read(text: &str) -> Result<App, ManifestError> {
+        Source::new(Path::new("spin.toml"), text)?.app(Path::new(FOLDER), environment)
+    }
+
+    #[track_caller]
+    fn app(text: &str) -> App {
+        match read(text) {
+            Ok(app) => app,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Everything that Spin takes and this host serves.
+    const WHOLE: &str = r#"
+        spin_manifest_version = 2
+
+        [application]
+        name = "whole"
+        version = "1.2.3"
+        description = "All of it"
+        authors = ["alice@example.com"]
+        targets = ["spin-up:4.1", { url = "https://example.com/env.toml" }, { path = "env.toml" }]
+
+        [application.trigger.http]
+        base = "/"
+
+        [application.trigger.redis]
+        address = "redis://localhost"
+
+        [application.tool.lint]
+        level = "savage"
+
+        [application.tool.witter.open."dist/messenger.wasm"]
+        component = "dist/messenger-open.wasm"
+        plugs = ["dist/policy.wasm", "/elsewhere/other.wasm"]
+
+        [application.tool.witter.open."./lonely.wasm"]
+        component = "dist/lonely-open.wasm"
+
+        [variables]
+        host = { default = "example.com", description = "Where" }
+        secret = { required = true, secret = true }
+
+        [[trigger.http]]
+        id = "first"
+        route = "/witter/publish"
+        component = "publish"
+
+        [[trigger.http]]
+        route = "/..."
+        executor = { type = "http" }
+        component = { source = "inline.wasm", key_value_stores = ["a-b", "a_b"] }
+
+        [[trigger.http]]
+        route = { private = true }
+        component = "lonely"
+
+        [component.publish]
+        source = "dist/publish.wasm"
+        description = "Stores messages"
+        environment = { LEVEL = "high" }
+        exclude_files = ["**/secret"]
+        allowed_http_hosts = []
+        allowed_outbound_hosts = ["https://{{ host }}:443"]
+        key_value_stores = ["default"]
+        sqlite_databases = ["default"]
+        ai_models = ["llama2-chat"]
+        targets = ["spin-up:4.1"]
+
+        [component.publish.variables]
+        key = "{{ secret }}"
+        url = "https://{{ host }}/"
+
+        [component.publish.build]
+        command = ["cargo build", "ls"]
+        workdir = "components/publish"
+        watch = ["src/**/*.rs"]
+
+        [component.publish.tool.clean]
+        command = "cargo clean"
+
+        [component.publish.dependencies]
+        "witter:messaging/messenger@0.1.0" = { path = "dist/messenger.wasm", inherit_configuration = true }
+        "witter:messaging/policy@0.1.0" = { path = "dist/policy.wasm", inherit_configuration = ["variables", "key_value_stores"] }
+        "other:package" = { path = "/elsewhere/other.wasm", inherit_configuration = false }
+        plain-name = { path = "plain.wasm" }
+
+        [component.publish.profile.debug]
+        source = "dist/debug.wasm"
+        environment = { LEVEL = "low" }
+        build.command = "cargo build"
+
+        [component.lonely]
+        source = "lonely.wasm"
+        dependencies_inherit_configuration = true
+        dependencies = { "a:b/c" = { path = "c.wasm" } }
+    "#;
+
+    #[test]
+    fn a_whole_manifest_is_read() {
+        let app = app(WHOLE);
+        assert_eq!(app.name, "whole");
+        let trigger = |route: &str, component: &str| Trigger {
+            route: route.into(),
+            component: component.into(),
+        };
+        assert_eq!(
+            app.triggers,
+            [
+                trigger("/witter/publish", "publish"),
+                trigger("/...", "inline-component1")
+            ]
+        );
+        assert_eq!(
+            app.components.keys().collect::<Vec<_>>(),
+            ["inline-component1", "lonely", "publish"]
+        );
+
+        let publish = &app.components["publish"];
+        let dependency = |import: &str, path: &str, inherit| Dependency {
+            import: import.into(),
+            path: path.into(),
+            inherit,
+        };
+        let kinds = BTreeSet::from(["key_value_stores".to_owned(), "variables".to_owned()]);
+        assert_eq!(publish.id, "publish");
+        assert_eq!(publish.source, Path::new("/app/dist/publish.wasm"));
+        assert_eq!(publish.key_value_stores, ["default"]);
+        assert_eq!(
+            publish.environment,
+            BTreeMap::from([("LEVEL".into(), "high".into())])
+        );
+        assert_eq!(
+            publish.variables,
+            BTreeMap::from([
+                ("key".into(), "s3cret".into()),
+                ("url".into(), "https://example.com/".into())
+            ])
+        );
+        assert_eq!(
+            publish.dependencies,
+            [
+                dependency("other:package", "/elsewhere/other.wasm", Inherit::None),
+                dependency("plain-name", "/app/plain.wasm", Inherit::None),
+                dependency(
+                    "witter:messaging/messenger@0.1.0",
+                    "/app/dist/messenger.wasm",
+                    Inherit::All
+                ),
+                dependency(
+                    "witter:messaging/policy@0.1.0",
+                    "/app/dist/policy.wasm",
+                    Inherit::Some(kinds)
+                ),
+            ]
+        );
+        assert_eq!(
+            app.components["lonely"].dependencies,
+            [dependency("a:b/c", "/app/c.wasm", Inherit::All)]
+        );
+        assert_eq!(
+            app.components["inline-component1"].key_value_stores,
+            ["a-b", "a_b"]
+        );
+
+        let open = app
+            .open(&publish.dependencies[2].path)
+            .expect("it is named");
+        assert_eq!(open.component, Path::new("/app/dist/messenger-open.wasm"));
+        assert_eq!(
+            open.plugs,
+            [
+                Path::new("/app/dist/policy.wasm"),
+                Path::new("/elsewhere/other.wasm")
+            ]
+        );
+        assert!(
+            app.open(Path::new("/app/lonely.wasm"))
+                .is_some_and(|open| open.plugs.is_empty())
+        );
+        assert_eq!(app.open(&publish.source), None);
+    }
+
+    #[test]
+    fn no_value_of_a_variable_is_shown() {
+        let shown = format!("{:?}", app(WHOLE));
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
+
+    #[test]
+    fn a_small_manifest_is_read() {
+        let app = app("spin_manifest_version = 2\napplication.name = \"small\"\n[trigger]\n");
+        assert_eq!(
+            (app.name.as_str(), app.components.len(), app.triggers.len()),
+            ("small", 0, 0)
+        );
+    }
+
+    /// A manifest that is right but for its end: `more`, from line 10 on, within `[component.chat]`.
+    #[track_caller]
+    fn check_refused(more: &str, expected: &str) {
+        let text = format!(
+            "spin_manifest_version = 2\n[application]\nname = \"x\"\n[variables]\nhost = {{ default = \"h\" }}\n\
+             [[trigger.http]]\nroute = \"/\"\ncomponent = \"chat\"\n[component.chat]\n{more}\n"
+        );
+        let error = read(&text).expect_err("it is wrong").to_string();
+        // What serde lists as expected grows with the manifest, and says nothing of the place.
+        let error = error
+            .split(", expected one of")
+            .next()
+            .expect("split gives one at least");
+        assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn an_error_names_the_line_and_the_field() {
+        let source = "source = \"c.wasm\"\n";
+        let check =
+            |more: &str, expected: &str| check_refused(&format!("{source}{more}"), expected);
+        // The file as a whole.
+        check_refused(
+            "source = ",
+            "spin.toml:10: string values must be quoted, expected literal string",
+        );
+        check_refused("source = 'a'\nsource = 'b'", "spin.toml:11: duplicate key");
+        // Form.
+        check_refused("", "spin.toml:9: component.chat: missing field `source`");
+        check_refused(
+            "source = 7",
+            "spin.toml:10: component.chat.source: invalid type: integer `7`, expected a string or a table",
+        );
+        check(
+            "sauce = 1",
+            "spin.toml:11: component.chat.sauce: unknown field `sauce`",
+        );
+        check(
+            "key_value_stores = \"default\"",
+            "spin.toml:11: component.chat.key_value_stores: invalid type: string \"default\", expected a sequence",
+        );
+        check(
+            "build = { commando = \"x\" }",
+            "spin.toml:11: component.chat.build.commando: unknown field `commando`",
+        );
+        check(
+            "[[trigger.http]]\ncomponent = \"chat\"",
+            "spin.toml:11: trigger.http.1: missing field `route`",
+        );
+        check(
+            "[[trigger.http]]\nroute = 1\ncomponent = \"chat\"",
+            "spin.toml:12: trigger.http.1.route: expected a pattern or { private = true }",
+        );
+        check(
+            "[[trigger.http]]\nroute = \"/x\"\npath = \"/y\"",
+            "spin.toml:13: trigger.http.1.path: unknown field `path`",
+        );
+        check(
+            "[[trigger.http]]\nroute = \"/x\"\ncomponent = { sauce = 1 }",
+            "spin.toml:13: trigger.http.1.component.sauce: unknown field `sauce`",
+        );
+        check(
+            "[[trigger.redis]]\nchannel = \"x\"",
+            "spin.toml:11: trigger.redis: unknown field `redis`, expected `http`",
+        );
+        check("[extra]", "spin.toml:11: extra: unknown field `extra`");
+        // Sources and dependencies.
+        check_refused(
+            "source = { url = \"https://example.com/c.wasm\", digest = \"sha256:0\" }",
+            "spin.toml:10: component.chat.source: must be a file: this host fetches nothing",
+        );
+        for other in [
+            "\">= 0.1.0\"",
+            "{ version = \"0.1.0\" }",
+            "{ component = \"chat\" }",
+            "{ url = \"https://example.com\", digest = \"x\" }",
+        ] {
+            check(
+                &format!("dependencies.\"a:b\" = {other}"),
+                "spin.toml:11: component.chat.dependencies.a:b: must be { path = \"…\" }: this host fetches nothing",
+            );
+        }
+        check(
+            "dependencies.\"a:b\" = { path = \"x\", version = \"1\" }",
+            "spin.toml:11: component.chat.dependencies.a:b.version: unknown field `version`",
+        );
+        check(
+            "dependencies.\"a:b/c\" = { path = \"x\", export = \"d\" }",
+            "spin.toml:11: component.chat.dependencies.a:b/c.export: is not supported by this host",
+        );
+        check(
+            "dependencies.\"a:b\" = { path = \"x\", inherit_configuration = 1 }",
+            "spin.toml:11: component.chat.dependencies.a:b.inherit_configuration: expected true, false or a list of names",
+        );
+        check(
+            "dependencies_inherit_configuration = false\ndependencies.\"a:b\" = { path = \"x\", inherit_configuration = true }",
+            "spin.toml:12: component.chat.dependencies.a:b.inherit_configuration: contradicts dependencies_inherit_configuration: use one of them",
+        );
+        // What this host does not keep.
+        check(
+            "files = [\"a/*\"]",
+            "spin.toml:11: component.chat.files: is not supported by this host",
+        );
+        for (key, value) in [
+            ("static_response", "{ body = \"x\" }"),
+            ("executor", "{ type = \"wagi\" }"),
+            ("components", "{ x = \"chat\" }"),
+            ("dependencies", "{ middleware = [] }"),
+        ] {
+            check(
+                &format!("[[trigger.http]]\nroute = \"/x\"\n{key} = {value}\ncomponent = \"chat\""),
+                &format!("spin.toml:13: trigger.http.1.{key}: is not supported by this host"),
+            );
+        }
+        check(
+            "[application.trigger.http]\nbase = \"/x\"",
+            "spin.toml:12: application.trigger.http.base: must be \"/\"",
+        );
+        // What contradicts itself.
+        check(
+            "[[trigger.http]]\nroute = \"/x\"",
+            "spin.toml:11: trigger.http.1.component: is missing",
+        );
+        check(
+            "[[trigger.http]]\nroute = \"/x\"\ncomponent = \"cat\"",
+            "spin.toml:13: trigger.http.1.component: there is no component \"cat\"",
+        );
+        check(
+            "[[trigger.http]]\nroute = { private = false }\ncomponent = \"chat\"",
+            "spin.toml:12: trigger.http.1.route: can only be private = true",
+        );
+        // Names and variables.
+        check(
+            "[component.\"a_b\"]\nsource = \"x\"",
+            "spin.toml:11: component.a_b: \"a_b\" is no name: expected words of letters and digits with '-' between them",
+        );
+        check(
+            "key_value_stores = [\"default\", \"a b\"]",
+            "spin.toml:11: component.chat.key_value_stores: \"a b\" is no label: expected kebab-case or snake_case",
+        );
+        check(
+            "variables = { Upper = \"x\" }",
+            "spin.toml:11: component.chat.variables.Upper: \"Upper\" is no variable name: only lower-case letters, digits and underscores may stand in it",
+        );
+        check(
+            "variables.x = \"{{ port }}\"",
+            "spin.toml:11: component.chat.variables.x: unknown variable \"port\"",
+        );
+        check(
+            "variables.x = \"{{ host\"",
+            "spin.toml:11: component.chat.variables.x: `{{` without `}}`",
+        );
+        check(
+            "[variables.port]\nrequired = true",
+            "spin.toml:11: variables.port: variable \"port\" is required: set SPIN_VARIABLE_PORT",
+        );
+        check(
+            "[variables.port]\nrequierd = true",
+            "spin.toml:12: variables.port.requierd: unknown field `requierd`",
+        );
+        // Our own table.
+        check(
+            "[application.tool.witter.open.\"a.wasm\"]\ncomponent = \"b.wasm\"",
+            "spin.toml:11: application.tool.witter.open.a.wasm: is no file of this application",
+        );
+        check(
+            "[application.tool.witter]\nopened = {}",
+            "spin.toml:12: application.tool.witter.opened: unknown field `opened`, expected `open`",
+        );
+        check(
+            "[application.tool.witter.open.\"a.wasm\"]\nplugs = []",
+            "spin.toml:11: application.tool.witter.open.a.wasm: missing field `component`",
+        );
+    }
+
+    #[test]
+    fn a_manifest_of_another_version_is_refused_for_that() {
+        for (version, expected) in [
+            (
+                "spin_version = \"1\"\n",
+                "spin.toml:1: missing field `spin_manifest_version`",
+            ),
+            (
+                "spin_manifest_version = \"1\"\n",
+                "spin.toml:1: spin_manifest_version: this host reads version 2",
+            ),
+            (
+                "\nspin_manifest_version = 3\n[extra]",
+                "spin.toml:2: spin_manifest_version: this host reads version 2",
+            ),
+        ] {
+            assert_eq!(
+                read(version).expect_err("it is wrong").to_string(),
+                expected
+            );
+        }
+    }
+
+    #[track_caller]
+    fn check_overlap(one: &str, other: &str, expected: bool) {
+        let package = |import| {
+            Package::of(import)
+                .expect("it is a name")
+                .expect("it is a package")
+        };
+        assert_eq!(
+            package(one).overlaps(&package(other)),
+            expected,
+            "{one} {other}"
+        );
+        assert_eq!(
+            package(other).overlaps(&package(one)),
+            expected,
+            "{other} {one}"
+        );
+    }
+
+    #[test]
+    fn dependencies_must_not_overlap() {
+        for (one, other, expected) in [
+            ("a:b@0.1.0", "a:b@0.2.0", false),
+            ("a:b/c@0.1.0", "a:b/d@0.1.0", false),
+            ("a:b/c@0.1.0", "a:b/c@0.2.0", false),
+            ("a:b/c@0.1.0", "a:b@0.2.0", false),
+            ("a:b@0.1.0-x", "a:b@0.1.0-y", false),
+            ("a:b@1.0.0", "a:b@2.0.0", false),
+            ("a:b@0.0.1", "a:b@0.0.2", false),
+            ("a:b", "a:c", false),
+            ("a:b@0.1.0", "a:b@0.1.1", true),
+            ("a:b@1.1.0", "a:b@1.2.0", true),
+            ("a:b@1.0.0+x", "a:b@1.0.0+y", true),
+            ("a:b/c@0.1.0", "a:b@0.1.0", true),
+            ("a:b/c", "a:b@0.1.0", true),
+            ("a:b/c@0.1.0", "a:b", true),
+            ("a:b", "a:b", true),
+        ] {
+            check_overlap(one, other, expected);
+        }
+    }
+
+    #[test]
+    fn names_of_dependencies_follow_the_component_model() {
+        for good in [
+            "a:b",
+            "a:b/c-d",
+            "a:b@1.0.0",
+            "a1:B-C/d@0.2.0-draft2",
+            "plain-name",
+        ] {
+            assert!(Package::of(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "a/b", "a:b/", "a:", ":b", "a:b:c", "a:b/c/d", "a:b@1", "a:b@x", "A-b:cD", "a_b:c",
+        ] {
+            assert!(Package::of(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_told_by_its_name() {
+        let error = load(Path::new("nowhere/spin.toml")).expect_err("there is none");
+        assert_eq!(error.to_string(), "nowhere/spin.toml: cannot be read");
+    }
+
+    #[test]
+    fn the_manifest_of_this_repository_is_one_for_both_hosts() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spin.toml");
+        let app = load_with(&path, |_| Err(VarError::NotPresent)).expect("it asks for no variable");
+        let closed = |dependency: &&Dependency| app.open(&dependency.path).is_some();
+        for trigger in &app.triggers {
+            let component = &app.components[&trigger.component];
+            if !component.dependencies.is_empty() {
+                assert!(
+                    component
+                        .dependencies
+                        .iter()
+                        .any(|dependency| closed(&dependency)),
+                    "{component:?}"
+                );
+            }
+        }
+        crate::routes::Routes::new(
+            app.triggers
+                .into_iter()
+                .map(|trigger| (trigger.route, trigger.component)),
+        )
+        .expect("every pattern is a route");
     }
 }

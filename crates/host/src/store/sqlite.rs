@@ -8,13 +8,20 @@
 //! Reads run where they are asked for, on the caller's thread: the write-ahead log lets them pass a
 //! commit, the pages are in memory, and one takes a few microseconds, less than a trip to another thread.
 //!
+//! A second thread copies the log into the file once a second. SQLite would do that inside a commit, which
+//! then takes as long as the disk likes; here only what this thread cannot keep up with is left to it.
+//!
 //! Nothing is mapped into memory (`mmap_size` stays 0): an I/O error behind a mapping ends the process by a
 //! signal, and here it must be an error that one request gets.
 
+use std::convert::Infallible;
+use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -39,8 +46,17 @@ const QUEUE: usize = 1024;
 /// many are kept, each with its own cache of pages.
 const READERS: usize = 8;
 
-/// What the write-ahead log is cut back to after a burst, in bytes. Less, and it is cut and grown
-/// again for nothing; more, and the disk stays occupied.
+/// How often the log is copied into the file and both are synced, if anything was written. It bounds what
+/// loss of power takes from a store of normal durability, and what is read again after a crash; each
+/// costs two syncs of the disk.
+const CHECKPOINT: Duration = Duration::from_secs(1);
+
+/// How many pages the log may have before a commit copies what is left of it, and the log begins anew.
+/// Fewer, and commits wait for the disk under load; more, and reads search a longer log.
+const PAGES: i64 = LOG / 4096;
+
+/// What the log is cut back to where it grew beyond, in bytes. Less, and it is cut and grown again for
+/// nothing; more, and the disk stays occupied.
 const LOG: i64 = 64 << 20;
 
 const GET: &str = "SELECT value FROM spin_key_value WHERE store = ?1 AND key = ?2";
@@ -70,31 +86,43 @@ pub(super) struct Sqlite {
     readers: Arc<Readers>,
     /// None only while it is dropped.
     queue: Option<mpsc::Sender<Box<dyn Job>>>,
-    writer: Option<JoinHandle<()>>,
+    /// Nothing is sent: the checkpoints end when it is dropped.
+    stop: Option<std::sync::mpsc::Sender<Infallible>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Sqlite {
     pub(super) fn open(path: PathBuf, durability: Durability) -> Result<Self, StoreError> {
         create_folder(&path, durability).map_err(StoreError::unavailable)?;
-        let connection = Writer::connect(&path, durability, OpenFlags::SQLITE_OPEN_CREATE)?;
+        let file = File { path, durability };
+        let connection = file.connect_to_write(OpenFlags::SQLITE_OPEN_CREATE)?;
+        let due = Arc::new(AtomicBool::new(true));
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let (stop, stopped) = std::sync::mpsc::channel();
+        let writer = Writer {
+            file: file.clone(),
+            connection: Some(connection),
+            due: due.clone(),
+            failing: false,
+        };
+        let checkpoints = Checkpoints {
+            file: file.clone(),
+            connection: None,
+            due,
+        };
+        let threads = vec![
+            spawn("store-writer", move || writer.run(jobs))?,
+            spawn("store-checkpoint", move || checkpoints.run(&stopped))?,
+        ];
         let readers = Arc::new(Readers {
-            path: path.clone(),
+            file,
             idle: Mutex::default(),
         });
-        let (queue, jobs) = mpsc::channel(QUEUE);
-        let writer = Writer {
-            path,
-            durability,
-            connection: Some(connection),
-        };
-        let writer = thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn(move || writer.run(jobs))
-            .map_err(StoreError::unavailable)?;
         Ok(Self {
             readers,
             queue: Some(queue),
-            writer: Some(writer),
+            stop: Some(stop),
+            threads,
         })
     }
 
@@ -173,6 +201,12 @@ impl Sqlite {
         key: &str,
         delta: i64,
     ) -> Result<i64, StoreError> {
+        // Adding nothing to a counter is how it is read: no commit for that.
+        if delta == 0
+            && let Some(Some(value)) = self.get_many(label, &[key.to_owned()]).await?.pop()
+        {
+            return count(key, Some(&value), 0);
+        }
         let (label, key) = (label.to_owned(), key.to_owned());
         self.write(move |db| {
             let value: Option<Vec<u8>> = db
@@ -180,10 +214,8 @@ impl Sqlite {
                 .query_row(params![label, key], |row| row.get(0))
                 .optional()?;
             let sum = count(&key, value.as_deref(), delta)?;
-            if value.is_none() || delta != 0 {
-                db.prepare_cached(SET)?
-                    .execute(params![label, key, encode(sum)])?;
-            }
+            db.prepare_cached(SET)?
+                .execute(params![label, key, encode(sum)])?;
             Ok(sum)
         })
         .await
@@ -248,21 +280,60 @@ impl Sqlite {
 
 impl Drop for Sqlite {
     fn drop(&mut self) {
-        // The writer ends when nobody can bring work, and being the last to close the file it leaves no log.
+        // A thread ends when nobody can bring it work, and whoever is the last to close the file leaves no log.
         self.readers.clear();
         drop(self.queue.take());
-        if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
-        {
-            tracing::error!("the store's writing thread has panicked");
+        drop(self.stop.take());
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store has panicked");
+            }
         }
+    }
+}
+
+/// The file, and how it is written.
+#[derive(Clone, Debug)]
+struct File {
+    path: PathBuf,
+    durability: Durability,
+}
+
+impl File {
+    /// A connection for one thread at a time.
+    fn connect(&self, create: OpenFlags) -> rusqlite::Result<Connection> {
+        // Without the flag for URIs, so that a path is a path whatever it begins with.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
+        Connection::open_with_flags(&self.path, flags)
+    }
+
+    fn connect_to_write(&self, create: OpenFlags) -> Result<Connection, StoreError> {
+        let db = self.connect(create)?;
+        db.busy_timeout(PATIENCE)?;
+        let mode: String =
+            db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+        if mode != "wal" {
+            return Err(StoreError::unavailable(io::Error::other(format!(
+                "the journal mode stays {mode:?}"
+            ))));
+        }
+        match self.durability {
+            Durability::Normal => db.pragma_update(None, "synchronous", "NORMAL")?,
+            Durability::Full => db.pragma_update(None, "synchronous", "FULL")?,
+        }
+        // On macOS an fsync stops at the drive's cache; elsewhere this changes nothing.
+        db.pragma_update(None, "fullfsync", self.durability == Durability::Full)?;
+        db.pragma_update(None, "wal_autocheckpoint", PAGES)?;
+        db.pragma_update(None, "journal_size_limit", LOG)?;
+        db.execute_batch(CREATE)?;
+        Ok(db)
     }
 }
 
 /// Connections that only read. One is taken for the time of an operation and never shared.
 #[derive(Debug)]
 struct Readers {
-    path: PathBuf,
+    file: File,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -275,7 +346,7 @@ impl Readers {
         let idle = self.lock().pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => connect(&self.path, OpenFlags::empty())?,
+            None => self.file.connect(OpenFlags::empty())?,
         };
         connection.busy_timeout(patience)?;
         let result = operation(&connection);
@@ -301,7 +372,7 @@ impl Readers {
         self.lock().clear();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -350,10 +421,13 @@ where
 
 /// The thread that writes, with the one connection that does.
 struct Writer {
-    path: PathBuf,
-    durability: Durability,
+    file: File,
     /// None after an error that may lie in the connection: the next write opens another.
     connection: Option<Connection>,
+    /// Set when there is something to copy.
+    due: Arc<AtomicBool>,
+    /// Whether the last transaction failed.
+    failing: bool,
 }
 
 impl Writer {
@@ -383,55 +457,82 @@ impl Writer {
         }
     }
 
+    /// [`Self::try_once`], and told in the log when it begins to fail and when that is over.
     fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            // Never created again: a file that was taken away under a running host is a fault to tell.
-            none => none.insert(Self::connect(
-                &self.path,
-                self.durability,
-                OpenFlags::empty(),
-            )?),
-        };
-        let end = transact(connection, jobs);
-        if let Err(error) = &end {
-            tracing::warn!(
-                error = error as &dyn std::error::Error,
-                "a transaction of the store failed"
-            );
-            if is_broken(error) {
-                self.connection = None;
+        let end = self.try_once(jobs);
+        match &end {
+            Err(error) if !self.failing => {
+                tracing::warn!(error = error as &dyn Error, "writing to the store fails");
             }
+            Ok(()) if self.failing => tracing::info!("writing to the store works again"),
+            _ => {}
         }
+        self.failing = end.is_err();
         end
     }
 
-    fn connect(
-        path: &Path,
-        durability: Durability,
-        create: OpenFlags,
-    ) -> Result<Connection, StoreError> {
-        let db = connect(path, create)?;
-        db.busy_timeout(PATIENCE)?;
-        let mode: String =
-            db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
-        if mode != "wal" {
-            return Err(StoreError::unavailable(io::Error::other(format!(
-                "the journal mode stays {mode:?}"
-            ))));
+    fn try_once(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            // Never created again: a file that was taken away under a running host is a fault to tell.
+            none => none.insert(self.file.connect_to_write(OpenFlags::empty())?),
+        };
+        let end = transact(connection, jobs);
+        self.due.store(true, Ordering::Relaxed);
+        if end.as_ref().is_err_and(is_broken) {
+            self.connection = None;
         }
-        match durability {
-            Durability::Normal => db.pragma_update(None, "synchronous", "NORMAL")?,
-            Durability::Full => {
-                db.pragma_update(None, "synchronous", "FULL")?;
-                // On macOS an fsync stops at the drive's cache; elsewhere this changes nothing.
-                db.pragma_update(None, "fullfsync", true)?;
+        end
+    }
+}
+
+/// The thread that copies the log into the file.
+struct Checkpoints {
+    file: File,
+    connection: Option<Connection>,
+    due: Arc<AtomicBool>,
+}
+
+impl Checkpoints {
+    fn run(mut self, stopped: &std::sync::mpsc::Receiver<Infallible>) {
+        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(CHECKPOINT) {
+            if !self.due.swap(false, Ordering::Relaxed) {
+                continue;
+            }
+            match self.checkpoint() {
+                Ok(true) => {}
+                Ok(false) => self.due.store(true, Ordering::Relaxed),
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn Error,
+                        "a checkpoint of the store failed"
+                    );
+                    self.connection = None;
+                    self.due.store(true, Ordering::Relaxed);
+                }
             }
         }
-        db.pragma_update(None, "journal_size_limit", LOG)?;
-        db.execute_batch(CREATE)?;
-        Ok(db)
     }
+
+    /// Copies what it can without waiting for anybody, or letting anybody wait; says whether that was all.
+    fn checkpoint(&mut self) -> Result<bool, StoreError> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(self.file.connect_to_write(OpenFlags::empty())?),
+        };
+        let (log, copied): (i64, i64) =
+            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+                Ok((row.get(1)?, row.get(2)?))
+            })?;
+        Ok(log == copied)
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(StoreError::unavailable)
 }
 
 fn transact(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
@@ -442,14 +543,6 @@ fn transact(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> Result<()
         job.run(&transaction)?;
     }
     Ok(transaction.commit()?)
-}
-
-/// A connection for one thread at a time. The path is a path, never a URI.
-fn connect(path: &Path, create: OpenFlags) -> rusqlite::Result<Connection> {
-    Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create,
-    )
 }
 
 fn create_folder(path: &Path, durability: Durability) -> io::Result<()> {
@@ -498,4 +591,269 @@ fn is_broken(error: &StoreError) -> bool {
                 | ErrorCode::TooBig
         )
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use tokio::runtime::{Builder, Runtime};
+
+    use super::*;
+
+    fn runtime() -> Runtime {
+        Builder::new_current_thread()
+            .build()
+            .expect("a runtime can be made")
+    }
+
+    fn folder() -> TempDir {
+        TempDir::new().expect("a folder can be made")
+    }
+
+    fn open(folder: &TempDir) -> Sqlite {
+        Sqlite::open(folder.path().join("store.db"), Durability::Normal).expect("it opens")
+    }
+
+    async fn set(store: &Sqlite, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        store
+            .set_many("default", vec![(key.to_owned(), value.to_owned())])
+            .await
+    }
+
+    async fn get(store: &Sqlite, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(store
+            .get_many("default", &[key.to_owned()])
+            .await?
+            .remove(0))
+    }
+
+    #[track_caller]
+    fn check_unavailable<T: std::fmt::Debug>(result: Result<T, StoreError>, expected: ErrorCode) {
+        let error = result.expect_err("the store is away");
+        assert_eq!(code(&error), Some(expected), "{error:?}");
+    }
+
+    #[test]
+    fn the_file_is_one_that_spin_wrote_or_reads() {
+        let folder = folder();
+        let spin = Connection::open(folder.path().join("store.db")).expect("it opens");
+        spin.execute_batch(
+            "CREATE TABLE IF NOT EXISTS spin_key_value (
+                 store TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (store, key)
+             );
+             INSERT INTO spin_key_value VALUES ('default', 'counter', x'2a00000000000000');",
+        )
+        .expect("the table is new");
+        let store = open(&folder);
+        runtime().block_on(async {
+            assert_eq!(
+                store
+                    .increment("default", "counter", -43)
+                    .await
+                    .expect("the store works"),
+                -1
+            );
+            set(&store, "key", b"value").await.expect("the store works");
+        });
+        let read = |key: &str| -> Vec<u8> {
+            spin.query_row(
+                "SELECT value FROM spin_key_value WHERE store = 'default' AND key = ?1",
+                [key],
+                |row| row.get(0),
+            )
+            .expect("it is there")
+        };
+        assert_eq!(read("counter"), [0xff; 8]);
+        assert_eq!(read("key"), b"value");
+    }
+
+    #[test]
+    fn what_was_written_is_there_again_and_no_log_is_left() {
+        let folder = folder();
+        runtime()
+            .block_on(set(&open(&folder), "key", b"value"))
+            .expect("the store works");
+        let names: Vec<_> = fs::read_dir(folder.path())
+            .expect("the folder is there")
+            .map(|entry| entry.expect("the folder is there").file_name())
+            .collect();
+        assert_eq!(names, ["store.db"]);
+        assert_eq!(
+            runtime()
+                .block_on(get(&open(&folder), "key"))
+                .expect("the store works"),
+            Some(b"value".to_vec())
+        );
+    }
+
+    #[test]
+    fn each_write_of_a_batch_answers_for_itself() {
+        let folder = folder();
+        let store = open(&folder);
+        // While the first is at work the others come to wait, and are then one batch.
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        runtime().block_on(async {
+            let (first, failing, won, lost, absent, text, refused, ()) = tokio::join!(
+                store.write(move |_| Ok(wait.recv().is_err())),
+                store.write(|db| {
+                    db.prepare_cached(SET)?
+                        .execute(params!["default", "failing", b"x"])?;
+                    Err::<(), _>(StoreError::unavailable(io::Error::other("this one only")))
+                }),
+                store.swap("default", "swap", None, b"won"),
+                store.swap("default", "swap", None, b"lost"),
+                store.swap("default", "absent", Some(b""), b"lost"),
+                set(&store, "text", b"text"),
+                store.increment("default", "text", 1),
+                async { drop(go) },
+            );
+            assert!(first.expect("the store works"));
+            failing.expect_err("it fails, alone");
+            assert!(won.expect("the store works"));
+            assert!(!lost.expect("the store works"));
+            assert!(!absent.expect("the store works"));
+            text.expect("the store works");
+            refused.expect_err("it is no counter");
+            assert_eq!(get(&store, "failing").await.expect("the store works"), None);
+            assert_eq!(
+                get(&store, "swap").await.expect("the store works"),
+                Some(b"won".to_vec())
+            );
+        });
+    }
+
+    #[test]
+    fn a_full_disk_is_told_and_got_over() {
+        let folder = folder();
+        let store = open(&folder);
+        let limit = |pages: i64| {
+            store.write(move |db| {
+                Ok(db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?)
+            })
+        };
+        runtime().block_on(async {
+            set(&store, "small", b"value").await.expect("there is room");
+            limit(64).await.expect("the limit is taken");
+            let large = vec![0; 64 * 4096];
+            for _ in 0..2 {
+                // The large one fails alone, though it may share a transaction with the others.
+                let (before, full, after) = tokio::join!(
+                    set(&store, "small", b"before"),
+                    set(&store, "large", &large),
+                    set(&store, "small", b"after")
+                );
+                before.expect("there is room");
+                check_unavailable(full, ErrorCode::DiskFull);
+                after.expect("there is room");
+                assert_eq!(
+                    get(&store, "small").await.expect("reading goes on"),
+                    Some(b"after".to_vec())
+                );
+                assert_eq!(get(&store, "large").await.expect("reading goes on"), None);
+            }
+            limit(1 << 20).await.expect("the limit is taken");
+            set(&store, "large", &large)
+                .await
+                .expect("there is room again");
+        });
+    }
+
+    #[test]
+    fn writing_begins_anew_after_an_error_of_the_connection() {
+        let folder = folder();
+        let store = open(&folder);
+        runtime().block_on(async {
+            let broken = || store.write(|db| Ok(db.pragma_update(None, "query_only", true)?));
+            broken().await.expect("the pragma is taken");
+            check_unavailable(set(&store, "key", b"value").await, ErrorCode::ReadOnly);
+            set(&store, "key", b"value")
+                .await
+                .expect("another connection writes");
+        });
+    }
+
+    #[test]
+    fn a_file_that_was_taken_away_is_not_made_anew() {
+        let folder = folder();
+        let store = open(&folder);
+        let (here, away) = (
+            folder.path().join("store.db"),
+            folder.path().join("away.db"),
+        );
+        runtime().block_on(async {
+            set(&store, "key", b"value").await.expect("the store works");
+            store
+                .write(|db| Ok(db.pragma_update(None, "query_only", true)?))
+                .await
+                .expect("the pragma is taken");
+            fs::rename(&here, &away).expect("it is there");
+            for _ in 0..2 {
+                set(&store, "key", b"other").await.expect_err("it is away");
+            }
+            assert!(!here.exists());
+            fs::rename(&away, &here).expect("it is there");
+            set(&store, "key", b"other").await.expect("it is back");
+            assert_eq!(
+                get(&store, "key").await.expect("it is back"),
+                Some(b"other".to_vec())
+            );
+        });
+    }
+
+    #[test]
+    fn a_write_waits_for_another_process() {
+        let folder = folder();
+        let store = open(&folder);
+        let other = Connection::open(folder.path().join("store.db")).expect("it opens");
+        other
+            .execute_batch("BEGIN IMMEDIATE")
+            .expect("nobody else writes");
+        runtime().block_on(async {
+            let (written, read, committed) =
+                tokio::join!(set(&store, "key", b"value"), get(&store, "key"), async {
+                    other.execute_batch("COMMIT")
+                },);
+            assert_eq!(read.expect("reading does not wait"), None);
+            committed.expect("it holds the lock");
+            written.expect("the lock is free");
+        });
+    }
+
+    #[test]
+    fn a_damaged_file_is_told() {
+        let folder = folder();
+        fs::write(folder.path().join("store.db"), [b'x'; 8192]).expect("the folder is there");
+        let store = Sqlite::open(folder.path().join("store.db"), Durability::Full);
+        check_unavailable(store.map(drop), ErrorCode::NotADatabase);
+        let store = Sqlite::open(folder.path().join("store.db/below"), Durability::Full);
+        store.expect_err("a file is no folder");
+    }
+
+    #[test]
+    fn reading_begins_anew_when_a_damaged_file_is_whole_again() {
+        let folder = folder();
+        let store = open(&folder);
+        let path = folder.path().join("store.db");
+        runtime().block_on(async {
+            set(&store, "key", b"value").await.expect("the store works");
+            let mut checkpoints = Checkpoints {
+                file: store.readers.file.clone(),
+                connection: None,
+                due: Arc::default(),
+            };
+            while !checkpoints.checkpoint().expect("the store works") {}
+            let whole = fs::read(&path).expect("it is there");
+            // What a reader has read it keeps: a new one sees the damage.
+            store.readers.clear();
+            fs::write(&path, vec![b'x'; whole.len()]).expect("it is there");
+            for _ in 0..2 {
+                check_unavailable(get(&store, "key").await, ErrorCode::NotADatabase);
+            }
+            fs::write(&path, &whole).expect("it is there");
+            assert_eq!(
+                get(&store, "key").await.expect("it is whole"),
+                Some(b"value".to_vec())
+            );
+        });
+    }
 }
