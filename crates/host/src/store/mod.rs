@@ -19,7 +19,7 @@ use sqlite::Sqlite;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Durability {
     /// When the operating system has it: it survives the end of this process, however sudden. When the
-    /// machine loses power the last moments may be lost; the file stays whole.
+    /// machine loses power, about the last second may be lost; the file stays whole.
     #[default]
     Normal,
     /// When the disk has it: it survives loss of power too.
@@ -205,7 +205,7 @@ impl Store {
         self.0.reads.load(Ordering::Relaxed)
     }
 
-    /// How many operations wrote, or would have: a swap that lost counts.
+    /// How many operations wrote, or might have: a swap that lost counts, and an increment by 0.
     #[must_use]
     pub fn writes(&self) -> u64 {
         self.0.writes.load(Ordering::Relaxed)
