@@ -1,1 +1,57 @@
-//! messenger
+//! The IM rules on a mailbox: the only component that touches the store, and the only way to a message.
+//!
+//! Identity and permission are asked of the policy for every call; the log itself is `crates/mailbox`.
+//! An instance keeps caches and nothing else: any call may come to any instance.
+
+mod bindings;
+mod clock;
+mod feed;
+mod rules;
+mod store;
+
+use bindings::exports::witter::messaging::messenger::{
+    Caller, Draft, Error, Feed, Guest, Receipt, Session,
+};
+use bindings::witter::messaging::{policy, wakeup};
+use rules::Rules;
+use std::rc::Rc;
+
+struct Messenger;
+
+impl Guest for Messenger {
+    type Feed = feed::Feed;
+
+    async fn welcome(caller: Caller, name: String) -> Result<Session, Error> {
+        let rules = Rules::shared();
+        let guest = policy::admit(&name, &clock::entropy(), &rules.context(&caller).await?)?;
+        Ok(Session {
+            token: guest.token,
+            sender: guest.sender,
+            name: guest.name,
+            expires_at: guest.expires_at,
+        })
+    }
+
+    async fn publish(
+        caller: Caller,
+        channel: String,
+        drafts: Vec<Draft>,
+    ) -> Result<Vec<Result<Receipt, Error>>, Error> {
+        let rules = Rules::shared();
+        let sender = rules.sender(&caller, &channel).await?;
+        let results = rules.store(&sender, &channel, drafts).await?;
+        if results.iter().flatten().any(|receipt| !receipt.duplicate) {
+            wakeup::notify(&channel);
+        }
+        Ok(results)
+    }
+
+    async fn follow(caller: Caller, channels: Vec<String>) -> Result<Vec<Feed>, Error> {
+        let rules = Rules::shared();
+        rules.may_read(&caller, &channels).await?;
+        Ok(channels
+            .into_iter()
+            .map(|channel| Feed::new(feed::Feed::new(Rc::clone(&rules), channel)))
+            .collect())
+    }
+}

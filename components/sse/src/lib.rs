@@ -1,1 +1,10 @@
-//! sse
+//! Server-sent events: a stream that a browser's `EventSource` reads and reopens by itself.
+
+use guest::{Request, Response, delivery};
+use protocol::framing::Sse;
+
+async fn handle(request: Request) -> Response {
+    delivery::stream(request, Sse).await
+}
+
+guest::serve!(handle);

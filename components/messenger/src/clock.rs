@@ -1,0 +1,45 @@
+//! Time and chance, for the mailbox and the policy.
+
+use std::pin::Pin;
+use std::time::{SystemTime, UNIX_EPOCH};
+use wasip3::clocks::monotonic_clock;
+use wasip3::random::random;
+
+/// Milliseconds since 1970.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds that only go forward, for deadlines.
+pub(crate) fn uptime() -> u64 {
+    monotonic_clock::now() / 1_000_000
+}
+
+/// Sixteen fresh random bytes.
+pub(crate) fn entropy() -> Vec<u8> {
+    random::get_random_bytes(16)
+}
+
+/// What the mailbox knows of the world.
+pub(crate) struct World;
+
+impl mailbox::Env for World {
+    fn now(&self) -> u64 {
+        now()
+    }
+
+    fn random(&self) -> u64 {
+        random::get_random_u64()
+    }
+
+    async fn sleep(&self, ms: u32) {
+        monotonic_clock::wait_for(u64::from(ms) * 1_000_000).await;
+    }
+
+    fn spawn(&self, task: Pin<Box<dyn Future<Output = ()>>>) {
+        wit_bindgen::spawn_local(task);
+    }
+}

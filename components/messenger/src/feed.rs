@@ -1,0 +1,164 @@
+//! Reading one channel: at once from the mailbox, or waiting for a wakeup.
+
+use crate::bindings::exports::witter::messaging::messenger::{
+    Entry, Error, Gap, GuestFeed, History, Page, Position, Start,
+};
+use crate::bindings::witter::messaging::wakeup::{Outcome, Watch};
+use crate::clock;
+use crate::rules::Rules;
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// More envelopes in one answer would hold the instance for long.
+const MOST: u32 = 1_000;
+
+/// The right to read one channel.
+pub(crate) struct Feed {
+    rules: Rc<Rules>,
+    channel: String,
+    vigil: Cell<Option<Vigil>>,
+}
+
+/// An armed watch, and the place up to which the channel was read after it was armed.
+struct Vigil {
+    watch: Watch,
+    read_to: Option<mailbox::Position>,
+    idle: u32,
+}
+
+impl Feed {
+    pub(crate) fn new(rules: Rc<Rules>, channel: String) -> Self {
+        Self {
+            rules,
+            channel,
+            vigil: Cell::new(None),
+        }
+    }
+
+    async fn read(&self, start: mailbox::Start, limit: u32) -> Result<mailbox::Page, Error> {
+        Ok(self.rules.mailbox.read(&self.channel, start, limit).await?)
+    }
+
+    /// Waits for something behind `after`. The watch stays armed from one call to the next, so that a
+    /// reader that is told of each message reads the store once for each.
+    async fn wait(
+        &self,
+        after: mailbox::Position,
+        limit: u32,
+        wait_ms: u32,
+    ) -> Result<mailbox::Page, Error> {
+        let deadline = clock::uptime() + u64::from(wait_ms);
+        let mut vigil = self.vigil.take().unwrap_or_else(|| Vigil {
+            watch: Watch::new(&self.channel),
+            read_to: None,
+            idle: 0,
+        });
+        let mut over = false;
+        loop {
+            if vigil.read_to != Some(after) {
+                let page = self.read(mailbox::Start::After(after), limit).await?;
+                vigil.read_to = (!page.more).then_some(page.next);
+                let empty = page.messages.is_empty() && page.gap.is_none() && page.next == after;
+                if !empty || over {
+                    vigil.idle = if empty { vigil.idle } else { 0 };
+                    self.vigil.set(Some(vigil));
+                    return Ok(page);
+                }
+            }
+            let left = deadline.saturating_sub(clock::uptime());
+            let left = u32::try_from(left).unwrap_or(u32::MAX);
+            match vigil.watch.wait(vigil.idle, left).await {
+                Outcome::Changed => {}
+                Outcome::TimedOut => over = true,
+                Outcome::Closing => return Err(Error::Closing),
+            }
+            vigil.idle = vigil.idle.saturating_add(1);
+            vigil.read_to = None;
+        }
+    }
+
+    fn page(&self, page: mailbox::Page) -> Page {
+        Page {
+            gap: page.gap.map(|gap| Gap {
+                after: gap.after,
+                resumed: gap.resumed,
+            }),
+            from: outward(page.from),
+            entries: page
+                .messages
+                .into_iter()
+                .map(|(at, message)| Entry {
+                    at: outward(at),
+                    envelope: self.envelope(&message),
+                })
+                .collect(),
+            next: outward(page.next),
+            more: page.more,
+        }
+    }
+
+    fn envelope(&self, message: &mailbox::Message) -> String {
+        protocol::envelope(
+            &self.channel,
+            message.offset,
+            &message.id,
+            &message.sender,
+            &message.name,
+            message.sent_at,
+            &message.body,
+        )
+    }
+}
+
+impl GuestFeed for Feed {
+    async fn receive(&self, start: Start, limit: u32, wait_ms: u32) -> Result<Page, Error> {
+        let limit = limit.clamp(1, MOST);
+        let page = match start {
+            Start::After(position) if wait_ms > 0 => {
+                self.wait(inward(position), limit, wait_ms).await?
+            }
+            Start::After(position) => {
+                self.read(mailbox::Start::After(inward(position)), limit)
+                    .await?
+            }
+            Start::Newest(count) => {
+                self.read(mailbox::Start::Newest(count.min(MOST)), limit)
+                    .await?
+            }
+            Start::Live => self.read(mailbox::Start::Live, limit).await?,
+        };
+        Ok(self.page(page))
+    }
+
+    async fn history(&self, before: Option<u64>, limit: u32) -> Result<History, Error> {
+        let history = self
+            .rules
+            .mailbox
+            .history(&self.channel, before, limit.clamp(1, MOST))
+            .await?;
+        Ok(History {
+            envelopes: history
+                .messages
+                .iter()
+                .map(|message| self.envelope(message))
+                .collect(),
+            before: history.before,
+        })
+    }
+}
+
+fn inward(position: Position) -> mailbox::Position {
+    mailbox::Position {
+        epoch: position.epoch,
+        offset: position.offset,
+        tag: position.tag,
+    }
+}
+
+fn outward(position: mailbox::Position) -> Position {
+    Position {
+        epoch: position.epoch,
+        offset: position.offset,
+        tag: position.tag,
+    }
+}

@@ -1,0 +1,258 @@
+//! Requests in and responses out, over `wasi:http` 0.3.
+
+use crate::types::Caller;
+use protocol::Error;
+pub use wasip3::exports::http::handler::Guest as Exports;
+use wasip3::http::types as wasi;
+pub use wasip3::http::types::Method;
+use wasip3::{wit_future, wit_stream};
+use wit_bindgen::{StreamReader, StreamResult, StreamWriter};
+
+/// The longest request body that is read. Smaller: an array of full messages does not fit;
+/// larger: one request holds that much of the instance's memory.
+const LONGEST_BODY: usize = 1024 * 1024;
+
+/// A request whose body is still to come.
+pub struct Request {
+    inner: wasi::Request,
+    target: String,
+}
+
+impl Request {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(inner: wasi::Request) -> Self {
+        let target = inner.get_path_with_query().unwrap_or_default();
+        Self { inner, target }
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        self.inner.get_method()
+    }
+
+    /// The path, still percent-encoded.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.target
+            .split_once('?')
+            .map_or(&self.target, |(path, _)| path)
+    }
+
+    /// The query, still percent-encoded; empty where there is none.
+    #[must_use]
+    pub fn query(&self) -> &str {
+        self.target.split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// The first value of a header; none where it is absent or not UTF-8.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<String> {
+        let value = self.inner.get_headers().get(name).into_iter().next()?;
+        String::from_utf8(value).ok()
+    }
+
+    /// Who asks: the credential of the `Authorization` header (RFC 6750, section 2.1), else the one in
+    /// the query.
+    ///
+    /// # Errors
+    /// 401 where the header names another scheme.
+    pub fn caller(&self, token: Option<String>) -> Result<Caller, Error> {
+        let credential = match self.header("authorization") {
+            Some(value) => match value.split_once(' ') {
+                Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+                    Some(token.trim().to_owned())
+                }
+                _ => return Err(Error::Unauthorized("the scheme is not Bearer".to_owned())),
+            },
+            None => token,
+        };
+        Ok(Caller {
+            credential,
+            address: self.header("x-forwarded-for"),
+        })
+    }
+
+    /// Reads the whole body, of a type that JSON may come in: `application/json`, or `text/plain`, which
+    /// a page may send across origins without a preflight.
+    ///
+    /// # Errors
+    /// 415 for another type, 413 over 1 MiB, 400 where the body breaks off.
+    pub async fn json(self) -> Result<Vec<u8>, Error> {
+        let media_type = self.header("content-type").unwrap_or_default();
+        let essence = media_type.split(';').next().unwrap_or_default().trim();
+        if !["application/json", "text/plain"]
+            .iter()
+            .any(|t| essence.eq_ignore_ascii_case(t))
+        {
+            return Err(Error::UnsupportedMediaType);
+        }
+        let (_, result) = wit_future::new(|| Ok(()));
+        let (mut stream, trailers) = wasi::Request::consume_body(self.inner, result);
+        let mut body = Vec::with_capacity(4096);
+        loop {
+            if body.len() == body.capacity() {
+                body.reserve(body.capacity());
+            }
+            let (status, read) = stream.read(body).await;
+            body = read;
+            if body.len() > LONGEST_BODY {
+                return Err(Error::TooLarge);
+            }
+            match status {
+                StreamResult::Complete(_) => {}
+                StreamResult::Dropped | StreamResult::Cancelled => break,
+            }
+        }
+        match trailers.await {
+            Ok(_) => Ok(body),
+            Err(_) => Err(Error::Invalid("the body breaks off".to_owned())),
+        }
+    }
+}
+
+/// A response; its body is whole, or a stream still to be written.
+pub struct Response {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: Body,
+}
+
+enum Body {
+    Whole(Vec<u8>),
+    Stream(StreamReader<u8>),
+}
+
+impl Response {
+    /// A response with its whole body.
+    #[must_use]
+    pub fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        let body = body.into();
+        let headers = vec![
+            ("content-type", content_type.to_owned()),
+            // A whole body always tells its length: a host that holds small chunks back (Nagle's
+            // algorithm) then has none to hold.
+            ("content-length", body.len().to_string()),
+        ];
+        Self {
+            status,
+            headers,
+            body: Body::Whole(body),
+        }
+    }
+
+    /// A response whose body is written later, piece by piece; each piece is sent at once.
+    pub(crate) fn stream(content_type: &str) -> (Self, StreamWriter<u8>) {
+        let (writer, reader) = wit_stream::new();
+        let headers = vec![
+            ("content-type", content_type.to_owned()),
+            // nginx and those who follow it: do not buffer.
+            ("x-accel-buffering", "no".to_owned()),
+        ];
+        (
+            Self {
+                status: 200,
+                headers,
+                body: Body::Stream(reader),
+            },
+            writer,
+        )
+    }
+
+    /// JSON of this crate's own making.
+    #[must_use]
+    pub fn json(status: u16, body: String) -> Self {
+        Self::new(status, "application/json", body)
+    }
+
+    /// What an `OPTIONS` request gets: the methods, and leave for pages of any origin (Fetch standard,
+    /// "CORS protocol"). Credentials are bearer tokens, so there is nothing to ride on.
+    #[must_use]
+    pub fn preflight(allow: &'static str) -> Self {
+        Self {
+            status: 204,
+            headers: vec![
+                ("allow", allow.to_owned()),
+                ("access-control-allow-methods", allow.to_owned()),
+                (
+                    "access-control-allow-headers",
+                    "authorization, content-type, last-event-id".to_owned(),
+                ),
+                // Browsers cap this themselves: Chromium at two hours, Firefox at a day.
+                ("access-control-max-age", "7200".to_owned()),
+            ],
+            body: Body::Whole(Vec::new()),
+        }
+    }
+
+    /// A refused request, by its status.
+    #[must_use]
+    pub fn error(error: &Error) -> Self {
+        error.headers().into_iter().fold(
+            Self::json(error.status(), error.to_json()),
+            |response, (name, value)| response.with(name, value),
+        )
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub fn into_wasi(self) -> wasi::Response {
+        // Tokens, cursors and messages stay out of caches and referrers; no type is guessed.
+        let mut headers = vec![
+            ("referrer-policy", "no-referrer".to_owned()),
+            ("x-content-type-options", "nosniff".to_owned()),
+            ("access-control-allow-origin", "*".to_owned()),
+            ("access-control-expose-headers", "retry-after".to_owned()),
+        ];
+        if !self
+            .headers
+            .iter()
+            .any(|(name, _)| *name == "cache-control")
+        {
+            headers.push(("cache-control", "no-store, no-transform".to_owned()));
+        }
+        headers.extend(self.headers);
+        let fields: Vec<_> = headers
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.into_bytes()))
+            .collect();
+        // Every name and value is of our own making; a value that is not one is left out with the rest.
+        let fields = wasi::Fields::from_list(&fields).unwrap_or_else(|_| wasi::Fields::new());
+
+        let (_, trailers) = wit_future::new(|| Ok(None));
+        let body = match self.body {
+            Body::Stream(reader) => Some(reader),
+            Body::Whole(bytes) if bytes.is_empty() => None,
+            Body::Whole(bytes) => {
+                let (mut writer, reader) = wit_stream::new();
+                // A reader that left is the normal end.
+                wit_bindgen::spawn_local(async move { drop(writer.write_all(bytes).await) });
+                Some(reader)
+            }
+        };
+        let (response, _) = wasi::Response::new(fields, body, trailers);
+        // Every status in this project is one that wasi:http knows.
+        let _ = response.set_status_code(self.status);
+        response
+    }
+}
+
+impl From<Error> for Response {
+    fn from(error: Error) -> Self {
+        Self::error(&error)
+    }
+}
+
+impl From<Result<Response, Error>> for Response {
+    fn from(result: Result<Response, Error>) -> Self {
+        result.unwrap_or_else(Self::from)
+    }
+}

@@ -1,0 +1,140 @@
+//! The one task of an instance in which all its readers live.
+//!
+//! Waking another request's task goes through the host; waking a neighbour in one's own task is a flag.
+//! So a request's task only opens its reader, hands it over and ends; what is left of an idle reader is
+//! its future and the host's end of its body. The task belongs to the request that found no hub, and
+//! ends with the last reader.
+
+use crate::room::Room;
+use futures::future::{self, Either, LocalBoxFuture};
+use protocol::Channel;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use wasip3::clocks::monotonic_clock;
+
+/// How far apart ticks are, in nanoseconds. Deadlines fall on ticks: longer makes them late, shorter
+/// wakes an idle instance more often.
+const TICK: u64 = 250_000_000;
+/// Ticks in a second.
+pub(crate) const TICKS_PER_SECOND: u64 = 1_000_000_000 / TICK;
+
+#[derive(Default)]
+pub(crate) struct Hub {
+    rooms: RefCell<BTreeMap<Channel, Rc<Room>>>,
+    arrivals: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
+    bell: Cell<Option<Waker>>,
+    running: Cell<bool>,
+    tenants: Cell<usize>,
+    tick: Cell<u64>,
+    sleepers: RefCell<BTreeMap<u64, Vec<Waker>>>,
+}
+
+impl Hub {
+    pub(crate) fn shared() -> Rc<Self> {
+        thread_local! {
+            static HUB: Rc<Hub> = Rc::default();
+        }
+        HUB.with(Rc::clone)
+    }
+
+    /// Runs a future in the hub's task.
+    pub(crate) fn spawn(self: &Rc<Self>, tenant: impl Future<Output = ()> + 'static) {
+        self.arrivals.borrow_mut().push(Box::pin(tenant));
+        if !self.running.replace(true) {
+            wit_bindgen::spawn_local(Rc::clone(self).run());
+        } else if let Some(bell) = self.bell.take() {
+            bell.wake();
+        }
+    }
+
+    /// The room of a channel, if anybody here follows it.
+    pub(crate) fn room(&self, channel: &Channel) -> Option<Rc<Room>> {
+        self.rooms.borrow().get(channel).map(Rc::clone)
+    }
+
+    pub(crate) fn open_room(&self, channel: Channel, room: &Rc<Room>) {
+        self.rooms.borrow_mut().insert(channel, Rc::clone(room));
+    }
+
+    pub(crate) fn close_room(&self, channel: &Channel) {
+        self.rooms.borrow_mut().remove(channel);
+    }
+
+    /// Ticks since the instance began, while anybody is here to count them.
+    pub(crate) fn now(&self) -> u64 {
+        self.tick.get()
+    }
+
+    /// Wakes at this tick, or at the next one where it is over.
+    pub(crate) fn wake_at(&self, tick: u64, waker: &Waker) {
+        self.sleepers
+            .borrow_mut()
+            .entry(tick)
+            .or_default()
+            .push(waker.clone());
+    }
+
+    /// Waits for a number of ticks.
+    pub(crate) async fn sleep(&self, ticks: u64) {
+        let until = self.now() + ticks;
+        future::poll_fn(|cx| {
+            if self.now() >= until {
+                return Poll::Ready(());
+            }
+            self.wake_at(until, cx.waker());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    async fn run(self: Rc<Self>) {
+        let mut next = monotonic_clock::now() + TICK;
+        let mut alarm = pin!(monotonic_clock::wait_until(next));
+        loop {
+            let arrivals = self.arrivals.take();
+            self.tenants.set(self.tenants.get() + arrivals.len());
+            for arrival in arrivals {
+                let hub = Rc::clone(&self);
+                wit_bindgen::spawn_local(async move {
+                    arrival.await;
+                    hub.tenants.set(hub.tenants.get() - 1);
+                    hub.ring();
+                });
+            }
+            if self.tenants.get() == 0 {
+                self.running.set(false);
+                return;
+            }
+            if let Either::Left(_) = future::select(&mut alarm, self.rung()).await {
+                let now = monotonic_clock::now();
+                // A host that was suspended skips the ticks that nobody saw.
+                next = (next + TICK).max(now);
+                alarm.set(monotonic_clock::wait_until(next));
+                self.tick.set(self.tick.get() + 1);
+                let later = self.sleepers.borrow_mut().split_off(&(self.tick.get() + 1));
+                let due = self.sleepers.replace(later);
+                due.into_values().flatten().for_each(Waker::wake);
+            }
+        }
+    }
+
+    fn ring(&self) {
+        if let Some(bell) = self.bell.take() {
+            bell.wake();
+        }
+    }
+
+    /// Ready when somebody arrived or the last one left.
+    fn rung(&self) -> impl Future<Output = ()> + Unpin {
+        future::poll_fn(|cx| {
+            if !self.arrivals.borrow().is_empty() || self.tenants.get() == 0 {
+                return Poll::Ready(());
+            }
+            self.bell.set(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+    }
+}

@@ -1,0 +1,202 @@
+//! One reader: its place in each of its channels, and what it reads next.
+
+use crate::hub::Hub;
+use crate::messenger::{self, Feed};
+use crate::page::{Page, receive};
+use crate::room::{Heard, Room, Seat, Since};
+use crate::types::{self, Caller};
+use futures::future;
+use protocol::{Channel, Cursor, Position, ReadRequest, Start};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::Poll;
+
+/// The most that one step hands over. Larger: a slow reader holds more memory while it is written to;
+/// smaller: more writes to catch up.
+const STEP_BYTES: usize = 64 * 1024;
+
+/// What a reader reads: behind it, the reader is at `at`.
+pub(crate) enum Item {
+    Message(Rc<Heard>),
+    Gap(types::Gap, Position),
+}
+
+pub(crate) struct Reader {
+    places: Vec<Place>,
+    /// The place that is asked first: the next one each time, so that a loud channel leaves room.
+    turn: usize,
+    /// The tick for which the hub was last asked to wake this reader.
+    armed: u64,
+}
+
+struct Place {
+    channel: Channel,
+    feed: Rc<Feed>,
+    at: Position,
+    /// Read already, not handed over yet.
+    pending: VecDeque<Rc<Heard>>,
+    /// None until the reader has caught up with the channel.
+    seat: Option<Seat>,
+}
+
+impl Reader {
+    /// Opens every channel where the request says. Reads the store only for places that a cursor does
+    /// not tell.
+    pub(crate) async fn open(request: &ReadRequest, caller: Caller) -> Result<Self, types::Error> {
+        let names: Vec<_> = request.channels.iter().map(ToString::to_string).collect();
+        let feeds = messenger::follow(caller, names).await?;
+        let mut places = Vec::with_capacity(feeds.len());
+        for (channel, feed) in request.channels.iter().zip(feeds) {
+            places.push(Place::open(channel.clone(), feed, request.start(channel)).await?);
+        }
+        Ok(Self {
+            places,
+            turn: 0,
+            armed: 0,
+        })
+    }
+
+    /// Where the reader stands.
+    pub(crate) fn cursor(&self) -> Cursor {
+        self.places
+            .iter()
+            .map(|place| (place.channel.clone(), place.at))
+            .collect()
+    }
+
+    /// Whether this reader's cursor is that of its one channel alone.
+    pub(crate) fn is_single(&self) -> bool {
+        self.places.len() == 1
+    }
+
+    pub(crate) fn channel(&self, place: usize) -> &Channel {
+        &self.places[place].channel
+    }
+
+    /// What there is, at most `limit` messages, each with the index of its place; without waiting, and
+    /// empty only where there is nothing. Every place gets its share.
+    pub(crate) async fn take(&mut self, limit: usize) -> Result<Vec<(usize, Item)>, types::Error> {
+        let count = self.places.len();
+        let share = (limit / count).max(1);
+        let mut items = Vec::new();
+        for index in (self.turn..count).chain(0..self.turn) {
+            let most = share.min(limit - items.len());
+            if most == 0 {
+                break;
+            }
+            self.places[index]
+                .take(most, |item| items.push((index, item)))
+                .await?;
+        }
+        self.turn = (self.turn + 1) % count;
+        Ok(items)
+    }
+
+    /// Waits until `take` has something, or until the tick; true: it has.
+    pub(crate) async fn news(&mut self, hub: &Hub, tick: u64) -> bool {
+        future::poll_fn(|cx| {
+            let mut news = false;
+            for place in &self.places {
+                // Every seat hears of this reader, also behind one that has news.
+                news |= match &place.seat {
+                    Some(seat) => !place.pending.is_empty() || seat.poll_news(place.at, cx.waker()),
+                    None => true,
+                };
+            }
+            if news || hub.now() >= tick {
+                return Poll::Ready(news);
+            }
+            if self.armed != tick {
+                self.armed = tick;
+                hub.wake_at(tick, cx.waker());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+impl Place {
+    async fn open(channel: Channel, feed: Feed, start: Start) -> Result<Self, types::Error> {
+        let feed = Rc::new(feed);
+        let mut place = Self {
+            channel,
+            feed,
+            at: Position::default(),
+            pending: VecDeque::new(),
+            seat: None,
+        };
+        if let Start::After(at) = start {
+            place.at = at;
+            if Hub::shared()
+                .room(&place.channel)
+                .is_some_and(|room| room.knows(at))
+            {
+                place.seat = Some(Room::enter(&place.channel, &place.feed, at));
+            }
+        } else {
+            let most = if let Start::Newest(count) = start {
+                count
+            } else {
+                1
+            };
+            let page = receive(&place.feed, start, most, 0).await?;
+            place.at = page.from;
+            place.catch_up(&page);
+            place.pending = page.messages.into();
+        }
+        Ok(place)
+    }
+
+    async fn take(&mut self, most: usize, mut hand: impl FnMut(Item)) -> Result<(), types::Error> {
+        if self.pending.is_empty() {
+            match self
+                .seat
+                .as_ref()
+                .map_or(Since::Elsewhere, |seat| seat.since(self.at, most))
+            {
+                Since::Nothing => return Ok(()),
+                Since::Closing => return Err(types::Error::Closing),
+                Since::Messages(messages) => self.pending = messages.into(),
+                Since::Elsewhere => {
+                    let limit = u32::try_from(most).unwrap_or(u32::MAX);
+                    let breaks = self.seat.as_ref().map_or(0, Seat::breaks);
+                    let page = receive(&self.feed, Start::After(self.at), limit, 0).await?;
+                    match &mut self.seat {
+                        Some(seat) => seat.settle(breaks),
+                        None => self.catch_up(&page),
+                    }
+                    self.at = if page.messages.is_empty() {
+                        page.next
+                    } else {
+                        page.from
+                    };
+                    if let Some(gap) = page.gap {
+                        hand(Item::Gap(gap, page.from));
+                    }
+                    self.pending = page.messages.into();
+                }
+            }
+        }
+        let mut bytes = 0;
+        for _ in 0..most {
+            let Some(heard) = self.pending.pop_front() else {
+                break;
+            };
+            bytes += heard.envelope.len();
+            self.at = heard.at;
+            hand(Item::Message(heard));
+            if bytes >= STEP_BYTES {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a seat where the page was the last one.
+    fn catch_up(&mut self, page: &Page) {
+        if !page.more {
+            self.seat = Some(Room::enter(&self.channel, &self.feed, page.next));
+        }
+    }
+}

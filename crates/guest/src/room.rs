@@ -1,0 +1,257 @@
+//! What the readers of one channel share in this instance: one waiting read of the store, and the
+//! latest messages, each encoded once.
+
+use crate::hub::{Hub, TICKS_PER_SECOND};
+use crate::messenger::Feed;
+use crate::page::receive;
+use crate::types::Error;
+use protocol::framing::StreamFraming;
+use protocol::{Channel, Cursor, Position, Start};
+use slab::Slab;
+use std::cell::{OnceCell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::Waker;
+
+/// The backup of lost wakeups: at most one read of the store in this time, in milliseconds.
+const WAIT_MS: u32 = 15_000;
+/// Messages asked for at a time.
+const PAGE: u32 = 256;
+/// The messages that a slow reader may lag without reading the store for itself.
+const LOG_MESSAGES: usize = 512;
+/// The same in bytes of envelopes.
+const LOG_BYTES: usize = 1024 * 1024;
+/// How long the store is left alone after it failed, in ticks.
+const PAUSE: u64 = TICKS_PER_SECOND;
+
+/// A message as it was received, and what the framing made of it.
+pub(crate) struct Heard {
+    pub(crate) at: Position,
+    pub(crate) envelope: String,
+    frame: OnceCell<Vec<u8>>,
+}
+
+impl Heard {
+    pub(crate) fn new(at: Position, envelope: String) -> Self {
+        Self {
+            at,
+            envelope,
+            frame: OnceCell::new(),
+        }
+    }
+
+    /// The whole frame for readers of this channel alone, who all have the same cursor here. Made once: an
+    /// instance speaks one framing.
+    pub(crate) fn frame(&self, framing: &impl StreamFraming, cursor: &Cursor) -> &[u8] {
+        self.frame.get_or_init(|| {
+            let mut frame = Vec::new();
+            framing.head(&self.envelope, &mut frame);
+            framing.tail(&cursor.encode(), &mut frame);
+            frame
+        })
+    }
+}
+
+/// What a room has for a reader at some place.
+pub(crate) enum Since {
+    /// Nothing yet: wait.
+    Nothing,
+    /// These, oldest first.
+    Messages(Vec<Rc<Heard>>),
+    /// The place is not among the latest messages: read the store.
+    Elsewhere,
+    /// The host is about to stop.
+    Closing,
+}
+
+pub(crate) struct Room {
+    channel: Channel,
+    feed: Rc<Feed>,
+    state: RefCell<State>,
+}
+
+struct State {
+    log: VecDeque<Rc<Heard>>,
+    bytes: usize,
+    /// Just before the log's first message.
+    floor: Position,
+    /// Just behind its last.
+    head: Position,
+    /// How often the log broke off: every reader then asks the store for its own place.
+    breaks: u64,
+    closing: bool,
+    seats: Slab<Option<Waker>>,
+}
+
+/// A reader's place in a room; leaving is dropping it.
+pub(crate) struct Seat {
+    room: Rc<Room>,
+    key: usize,
+    breaks: u64,
+}
+
+impl Room {
+    /// Takes a seat in the channel's room; a new room begins at `at`, which the reader has just read up to.
+    pub(crate) fn enter(channel: &Channel, feed: &Rc<Feed>, at: Position) -> Seat {
+        let hub = Hub::shared();
+        let room = hub.room(channel).unwrap_or_else(|| {
+            let room = Rc::new(Room {
+                channel: channel.clone(),
+                feed: Rc::clone(feed),
+                state: RefCell::new(State {
+                    log: VecDeque::new(),
+                    bytes: 0,
+                    floor: at,
+                    head: at,
+                    breaks: 0,
+                    closing: false,
+                    seats: Slab::new(),
+                }),
+            });
+            hub.open_room(channel.clone(), &room);
+            hub.spawn(Rc::clone(&room).listen());
+            room
+        });
+        let (key, breaks) = {
+            let mut state = room.state.borrow_mut();
+            (state.seats.insert(None), state.breaks)
+        };
+        Seat { room, key, breaks }
+    }
+
+    /// Whether a reader at this place would find everything here, without the store.
+    pub(crate) fn knows(&self, at: Position) -> bool {
+        let state = self.state.borrow();
+        !state.closing && (at == state.head || state.index(at).is_some())
+    }
+
+    async fn listen(self: Rc<Self>) {
+        let hub = Hub::shared();
+        while !self.state.borrow().seats.is_empty() {
+            let at = self.state.borrow().head;
+            match receive(&self.feed, Start::After(at), PAGE, WAIT_MS).await {
+                Ok(page) => {
+                    let mut state = self.state.borrow_mut();
+                    if page.gap.is_some() {
+                        state.break_off(page.from);
+                    }
+                    state.append(page.messages, page.next);
+                }
+                Err(Error::Closing) => {
+                    let mut state = self.state.borrow_mut();
+                    state.closing = true;
+                    state.wake();
+                    break;
+                }
+                // The place stands; the readers keep their streams.
+                Err(_) => hub.sleep(PAUSE).await,
+            }
+        }
+        hub.close_room(&self.channel);
+    }
+}
+
+impl State {
+    fn append(&mut self, messages: Vec<Rc<Heard>>, next: Position) {
+        if messages.is_empty() && self.head == next {
+            return;
+        }
+        self.bytes += messages
+            .iter()
+            .map(|heard| heard.envelope.len())
+            .sum::<usize>();
+        self.log.extend(messages);
+        self.head = next;
+        while self.log.len() > LOG_MESSAGES || self.bytes > LOG_BYTES {
+            let Some(oldest) = self.log.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.envelope.len();
+            self.floor = oldest.at;
+        }
+        self.wake();
+    }
+
+    fn break_off(&mut self, at: Position) {
+        self.log.clear();
+        self.bytes = 0;
+        self.floor = at;
+        self.head = at;
+        self.breaks += 1;
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        for (_, seat) in &mut self.seats {
+            if let Some(waker) = seat.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// The index of the first message behind a place within the log.
+    fn index(&self, at: Position) -> Option<usize> {
+        if at == self.floor {
+            return Some(0);
+        }
+        let first = self.log.front()?.at.offset;
+        let index = usize::try_from(at.offset.checked_sub(first)?).ok()?;
+        (self.log.get(index)?.at == at).then_some(index + 1)
+    }
+}
+
+impl Seat {
+    /// What came behind a place. After the log broke off it is `Elsewhere`, until the reader has read the
+    /// store for itself and has settled.
+    pub(crate) fn since(&self, at: Position, most: usize) -> Since {
+        let state = self.room.state.borrow();
+        if state.closing {
+            return Since::Closing;
+        }
+        if self.breaks != state.breaks {
+            return Since::Elsewhere;
+        }
+        if at == state.head {
+            return Since::Nothing;
+        }
+        match state.index(at) {
+            Some(index) => {
+                Since::Messages(state.log.range(index..).take(most).map(Rc::clone).collect())
+            }
+            // The reader read the store after the room did: the room will come to it.
+            None if at.epoch == state.head.epoch && at.offset > state.head.offset => Since::Nothing,
+            None => Since::Elsewhere,
+        }
+    }
+
+    /// How often the log has broken off by now: for `settle`, from before the store is read.
+    pub(crate) fn breaks(&self) -> u64 {
+        self.room.state.borrow().breaks
+    }
+
+    pub(crate) fn settle(&mut self, breaks: u64) {
+        self.breaks = breaks;
+    }
+
+    /// Whether `since` would answer anything but `Nothing`; if not, the waker is kept for the next news.
+    pub(crate) fn poll_news(&self, at: Position, waker: &Waker) -> bool {
+        let mut state = self.room.state.borrow_mut();
+        let ahead = at.epoch == state.head.epoch && at.offset > state.head.offset;
+        if state.closing || state.breaks != self.breaks || (at != state.head && !ahead) {
+            return true;
+        }
+        if let Some(seat) = state.seats.get_mut(self.key) {
+            match seat {
+                Some(kept) if kept.will_wake(waker) => {}
+                _ => *seat = Some(waker.clone()),
+            }
+        }
+        false
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.room.state.borrow_mut().seats.try_remove(self.key);
+    }
+}
