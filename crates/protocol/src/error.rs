@@ -27,7 +27,7 @@ pub enum Error {
     #[error("the id was used before, for another body")]
     IdReused,
     /// 413 `too-large`: a body or a request over its limit.
-    #[error("a body has at most 65,536 bytes")]
+    #[error("too much at once; a message's body has at most 65,536 bytes")]
     TooLarge,
     /// 415 `unsupported-media-type`.
     #[error("a request body is application/json or text/plain")]

@@ -136,8 +136,9 @@ fn what_no_server_wrote_is_refused() {
     ]));
     let once = with_offset(&[0]);
     refused_bytes(&[&once, &once[1..]].concat());
-    let mut many = largest();
-    many.set(channel("one-more"), Position::default());
+    let many: Cursor = (0..=MOST_CHANNELS)
+        .map(|n| (channel(&n.to_string()), Position::default()))
+        .collect();
     refused(&many.encode());
 }
 

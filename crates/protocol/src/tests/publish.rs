@@ -22,13 +22,12 @@ fn parsed(text: &str, drafts: &Drafts) {
 
 #[track_caller]
 fn refused(text: impl AsRef<[u8]>, status: u16) {
-    let told = Drafts::parse(text.as_ref()).map_err(|error| error.status());
-    assert_eq!(
-        told,
-        Err(status),
-        "{}",
-        String::from_utf8_lossy(text.as_ref())
-    );
+    let text = text.as_ref();
+    match Drafts::parse(text) {
+        // The detail is of a length that does not depend on the text.
+        Err(error) if error.status() == status && error.to_string().len() < 200 => {}
+        other => panic!("{}: {other:?}", String::from_utf8_lossy(text)),
+    }
 }
 
 #[test]
@@ -129,6 +128,8 @@ fn what_is_not_json_is_400_and_another_shape_422() {
     );
     refused(format!("[{}0]", "0,".repeat(500_000)), 422);
     refused("[".repeat(100_000) + &"]".repeat(100_000), 422);
+    refused(format!("\"{}\"", "x".repeat(1000)), 422);
+    refused(format!(r#"{{"id":"{}","body":1}}"#, "x".repeat(1000)), 422);
 }
 
 #[test]
@@ -212,6 +213,10 @@ fn the_answer_tells_each_draft_its_own_outcome() {
     );
     assert_eq!(
         two.answer(&channel, [old(7), new(8)]),
+        Ok((201, both.to_owned()))
+    );
+    assert_eq!(
+        two.answer(&channel, [new(7), old(8)]),
         Ok((201, both.to_owned()))
     );
     assert_eq!(
