@@ -18,7 +18,7 @@ async fn handle(request: Request) -> Response {
 fn answer(file: &File, if_none_match: Option<String>) -> Response {
     let etag = file.etag();
     let response = match if_none_match {
-        Some(known) if site::matches(&known, &etag) => Response::new(304, file.content_type, ""),
+        Some(known) if site::matches(&known, &etag) => Response::empty(304),
         _ => Response::new(200, file.content_type, file.body),
     };
     response

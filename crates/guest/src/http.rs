@@ -129,35 +129,34 @@ impl Response {
     #[must_use]
     pub fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
-        let headers = vec![
-            ("content-type", content_type.to_owned()),
+        let mut response = Self::empty(status)
+            .with("content-type", content_type)
             // A whole body always tells its length: a host that holds small chunks back (Nagle's
             // algorithm) then has none to hold.
-            ("content-length", body.len().to_string()),
-        ];
+            .with("content-length", body.len().to_string());
+        response.body = Body::Whole(body);
+        response
+    }
+
+    /// A response without a body: 204 or 304, which tell no length (RFC 9110, section 8.6).
+    #[must_use]
+    pub fn empty(status: u16) -> Self {
         Self {
             status,
-            headers,
-            body: Body::Whole(body),
+            headers: Vec::new(),
+            body: Body::Whole(Vec::new()),
         }
     }
 
     /// A response whose body is written later, piece by piece; each piece is sent at once.
     pub(crate) fn stream(content_type: &str) -> (Self, StreamWriter<u8>) {
         let (writer, reader) = wit_stream::new();
-        let headers = vec![
-            ("content-type", content_type.to_owned()),
+        let mut response = Self::empty(200)
+            .with("content-type", content_type)
             // nginx and those who follow it: do not buffer.
-            ("x-accel-buffering", "no".to_owned()),
-        ];
-        (
-            Self {
-                status: 200,
-                headers,
-                body: Body::Stream(reader),
-            },
-            writer,
-        )
+            .with("x-accel-buffering", "no");
+        response.body = Body::Stream(reader);
+        (response, writer)
     }
 
     /// JSON of this crate's own making.
@@ -170,20 +169,15 @@ impl Response {
     /// "CORS protocol"). Credentials are bearer tokens, so there is nothing to ride on.
     #[must_use]
     pub fn preflight(allow: &'static str) -> Self {
-        Self {
-            status: 204,
-            headers: vec![
-                ("allow", allow.to_owned()),
-                ("access-control-allow-methods", allow.to_owned()),
-                (
-                    "access-control-allow-headers",
-                    "authorization, content-type, last-event-id".to_owned(),
-                ),
-                // Browsers cap this themselves: Chromium at two hours, Firefox at a day.
-                ("access-control-max-age", "7200".to_owned()),
-            ],
-            body: Body::Whole(Vec::new()),
-        }
+        Self::empty(204)
+            .with("allow", allow)
+            .with("access-control-allow-methods", allow)
+            .with(
+                "access-control-allow-headers",
+                "authorization, content-type, last-event-id",
+            )
+            // Browsers cap this themselves: Chromium at two hours, Firefox at a day.
+            .with("access-control-max-age", "7200")
     }
 
     /// A refused request, by its status.
