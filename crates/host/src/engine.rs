@@ -1,0 +1,99 @@
+//! The engine: how components are compiled, what they may import, and who interrupts them.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::error::Context as _;
+use wasmtime::{Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime_wasi_http::p3::bindings::ServicePre;
+
+use crate::bindings::Imports;
+use crate::state::State;
+
+/// How long a component computes before it is asked whether it may go on. Shorter costs more processor
+/// time while nothing happens; longer lets one instance hold up everything else on its core.
+pub(crate) const TICK: Duration = Duration::from_millis(10);
+
+/// How many instances of components fit at once, of all components together: those that serve, one in
+/// quarantine each, and those that are being replaced. Only address space is taken ahead.
+const INSTANCES: u32 = 1000;
+
+/// How many core modules a component is made of at most, and so how many memories and tables it has.
+/// A transport is four: itself, the messenger, the policy, and WASI's adapters.
+const PARTS: u32 = 24;
+
+/// Compiles components and makes them ready to be instantiated.
+pub(crate) struct Workshop {
+    engine: Engine,
+    linker: Linker<State>,
+}
+
+impl Workshop {
+    /// An engine whose instances may have `memory` bytes each, and whose compiled code is kept in `cache`.
+    pub(crate) fn new(memory: usize, cache: &Path) -> wasmtime::Result<Self> {
+        let engine = match Engine::new(&config(Some(memory), cache)?) {
+            Ok(engine) => engine,
+            // The pool wants terabytes of address space, which a limit (`ulimit -v`) may not leave.
+            Err(error) => {
+                tracing::warn!("no pool of instances, each will be allocated for itself: {error:#}");
+                Engine::new(&config(None, cache)?)?
+            }
+        };
+        interrupt(&engine)?;
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+        Imports::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+        Ok(Self { engine, linker })
+    }
+
+    /// A component that exports `wasi:http/handler`, from its binary.
+    pub(crate) fn prepare(&self, binary: &[u8]) -> wasmtime::Result<ServicePre<State>> {
+        let component = Component::new(&self.engine, binary)?;
+        let pre = self.linker.instantiate_pre(&component).context("it imports what this host does not offer")?;
+        ServicePre::new(pre).context("it does not export wasi:http/handler@0.3")
+    }
+}
+
+fn config(pool: Option<usize>, cache: &Path) -> wasmtime::Result<Config> {
+    let mut config = Config::new();
+    config.wasm_component_model_async(true);
+    config.epoch_interruption(true);
+    let mut compiled = CacheConfig::new();
+    compiled.with_directory(std::path::absolute(cache)?);
+    config.cache(Some(Cache::new(compiled).with_context(|| format!("the cache in {} is unusable", cache.display()))?));
+    if let Some(memory) = pool {
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_component_instances(INSTANCES)
+            .total_core_instances(4 * INSTANCES)
+            .total_memories(2 * INSTANCES)
+            .total_tables(4 * INSTANCES)
+            .total_stacks(4 * INSTANCES)
+            .max_core_instances_per_component(PARTS)
+            .max_memories_per_component(PARTS)
+            .max_tables_per_component(PARTS)
+            .max_component_instance_size(4 << 20)
+            .max_core_instance_size(4 << 20)
+            .table_elements(100_000)
+            .max_memory_size(memory);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    }
+    Ok(config)
+}
+
+/// Moves the engine's epoch on, for as long as it exists. A thread, because a timer of the runtime stands
+/// still when components keep all its threads busy, which is what this is for.
+fn interrupt(engine: &Engine) -> wasmtime::Result<()> {
+    let engine = engine.weak();
+    thread::Builder::new().name("epochs".to_owned()).spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::sleep(TICK);
+        }
+    })?;
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! The bytes of one connection, and what is going on in it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use crate::answer::Refusal;
+
+/// How an HTTP/2 connection begins where its client knows that it may (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long, and how many bytes, the other side may go on sending after the last word was said. Closing
+/// with bytes unread resets the connection, and takes the last word away from who was still sending.
+const LINGER: (Duration, u64) = (Duration::from_secs(1), 1 << 20);
+
+/// Which HTTP a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// A connection's bytes, for hyper.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    stream: TcpStream,
+    /// Read already, to learn the protocol.
+    begun: Bytes,
+    protocol: Protocol,
+    activity: Activity,
+}
+
+/// What is going on in a connection. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Activity(Arc<Mutex<Progress>>);
+
+#[derive(Debug)]
+struct Progress {
+    /// Requests that have no whole response yet.
+    open: usize,
+    /// Bytes of a next head have come.
+    head: bool,
+    /// The end of its first line too.
+    line: bool,
+    /// All that was answered has been handed to the network.
+    flushed: bool,
+    /// Hyper has refused a head.
+    refused: Option<Refusal>,
+    /// Since when it is so.
+    since: Instant,
+}
+
+/// What a connection is waiting for, and since when.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Waiting {
+    /// A request; none has begun.
+    Request(Instant),
+    /// The rest of a head.
+    Head(Instant),
+    /// The host.
+    Answer,
+}
+
+/// A request that is being answered; dropped when all of its response was written.
+#[derive(Debug)]
+pub(crate) struct Open(Activity);
+
+impl Activity {
+    fn new(head: bool) -> Self {
+        Self(Arc::new(Mutex::new(Progress {
+            open: 0,
+            head,
+            line: false,
+            flushed: true,
+            refused: None,
+            since: Instant::now(),
+        })))
+    }
+
+    /// A request has come.
+    pub(crate) fn open(&self) -> Open {
+        let mut progress = self.lock();
+        progress.open += 1;
+        progress.head = false;
+        progress.line = false;
+        Open(self.clone())
+    }
+
+    pub(crate) fn waiting(&self) -> Waiting {
+        let progress = self.lock();
+        match *progress {
+            Progress { open: 1.., .. } => Waiting::Answer,
+            Progress { head: true, since, .. } => Waiting::Head(since),
+            Progress { since, .. } => Waiting::Request(since),
+        }
+    }
+
+    /// Why hyper refused a head, if it did.
+    pub(crate) fn refused(&self) -> Option<Refusal> {
+        self.lock().refused
+    }
+
+    fn read(&self, bytes: &[u8]) {
+        let mut progress = self.lock();
+        if progress.open == 0 && !bytes.is_empty() {
+            if !progress.head {
+                progress.head = true;
+                progress.since = Instant::now();
+            }
+            progress.line |= bytes.contains(&b'\n');
+        }
+    }
+
+    /// Whether hyper writes what no request asked for: its own refusal of a head, which has neither the
+    /// body nor the headers that others expect. It is kept back, and told by [`Self::refused`].
+    fn is_refusal(&self, bytes: &[u8]) -> bool {
+        let mut progress = self.lock();
+        if progress.open > 0 || !progress.flushed {
+            return false;
+        }
+        if progress.refused.is_none() {
+            progress.refused = Some(match bytes.get(9..12) {
+                Some(b"414") => Refusal::TargetTooLong,
+                Some(b"431") if !progress.line => Refusal::TargetTooLong,
+                Some(b"431") => Refusal::HeadTooLarge,
+                _ => Refusal::BadRequest,
+            });
+        }
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        // Every change is one step.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut progress = self.0.lock();
+        progress.open -= 1;
+        progress.flushed = false;
+        progress.since = Instant::now();
+    }
+}
+
+impl Socket {
+    /// Reads as far as it takes to tell the protocol. None: the other side has closed.
+    pub(crate) async fn accept(mut stream: TcpStream) -> io::Result<Option<(Self, Activity)>> {
+        let mut begun = [0; PREFACE.len()];
+        let mut length = 0;
+        while length < PREFACE.len() && PREFACE.starts_with(&begun[..length]) {
+            match stream.read(&mut begun[length..]).await? {
+                0 => return Ok(None),
+                read => length += read,
+            }
+        }
+        let begun = &begun[..length];
+        let protocol = if begun == PREFACE { Protocol::Http2 } else { Protocol::Http1 };
+        let activity = Activity::new(true);
+        activity.read(begun);
+        let socket = Self { stream, begun: Bytes::copy_from_slice(begun), protocol, activity: activity.clone() };
+        Ok(Some((socket, activity)))
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Says a last word.
+    pub(crate) async fn refuse(self, refusal: Refusal) {
+        refuse(self.stream, refusal).await;
+    }
+}
+
+/// Says a last word on a connection from which no request can be read.
+pub(crate) async fn refuse(mut stream: TcpStream, refusal: Refusal) {
+    let (time, most) = LINGER;
+    let told = async {
+        stream.write_all(&refusal.bytes()).await?;
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(most), &mut tokio::io::sink()).await
+    };
+    // Whoever does not take the word in time has gone, or does not read.
+    timeout(time, told).await.ok();
+}
+
+impl Read for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.begun.is_empty() {
+            let length = this.begun.len().min(cursor.remaining());
+            cursor.put_slice(&this.begun[..length]);
+            this.begun.advance(length);
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            ready!(this.stream.poll_read_ready(cx))?;
+            // On the stack and copied: the buffer behind the cursor is not initialized, and this crate has
+            // no unsafe code. Larger costs every read more; smaller, long bodies more reads.
+            let mut bytes = [0; 4096];
+            let most = cursor.remaining().min(bytes.len());
+            match this.stream.try_read(&mut bytes[..most]) {
+                Ok(read) => {
+                    this.activity.read(&bytes[..read]);
+                    cursor.put_slice(&bytes[..read]);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl Write for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.protocol == Protocol::Http1 && this.activity.is_refusal(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        Pin::new(&mut this.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        this.activity.lock().flushed = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        // A last word is still to come.
+        if this.activity.refused().is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,119 @@
+//! What one instance of a component has, and nothing else: no files, no sockets.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use wasmtime::component::ResourceTable;
+use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
+
+use crate::output::Output;
+use crate::store::Store;
+use crate::wakeup::Wakeups;
+
+/// What its manifest gives a component, the same for all its instances.
+pub(crate) struct Grants {
+    /// The component's id.
+    pub(crate) id: String,
+    /// The labels that it may open.
+    pub(crate) stores: HashSet<String>,
+    /// Its variables, resolved.
+    pub(crate) variables: BTreeMap<String, String>,
+    /// The environment variables that it sees.
+    pub(crate) environment: Vec<(String, String)>,
+    /// Where all labels are kept.
+    pub(crate) store: Store,
+    /// Who waits for what.
+    pub(crate) wakeups: Wakeups,
+}
+
+/// The state of one instance.
+pub(crate) struct State {
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) table: ResourceTable,
+    pub(crate) memory: Memory,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: NothingOutbound,
+}
+
+impl State {
+    /// An instance that may have `memory` bytes of linear memory.
+    pub(crate) fn new(grants: Arc<Grants>, memory: usize) -> Self {
+        let wasi = WasiCtxBuilder::new()
+            .stdout(Output::new(&grants.id))
+            .stderr(Output::new(&grants.id))
+            .envs(&grants.environment)
+            .allow_tcp(false)
+            .allow_udp(false)
+            .build();
+        Self {
+            grants,
+            table: ResourceTable::new(),
+            memory: Memory::new(memory),
+            wasi,
+            http: WasiHttpCtx::new(),
+            hooks: NothingOutbound,
+        }
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+/// The limit on linear memory, over all the memories of an instance: a composed component has one for
+/// each of its parts.
+pub(crate) struct Memory {
+    limit: usize,
+    used: usize,
+    rest: StoreLimits,
+}
+
+impl Memory {
+    fn new(limit: usize) -> Self {
+        // A table of functions or references; the largest here has some hundred elements.
+        let rest = StoreLimitsBuilder::new().table_elements(100_000).build();
+        Self { limit, used: 0, rest }
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let used = self.used.saturating_add(desired.saturating_sub(current));
+        if used > self.limit {
+            return Ok(false);
+        }
+        self.used = used;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        self.rest.table_growing(current, desired, maximum)
+    }
+}
+
+/// Components answer requests here; they make none.
+struct NothingOutbound;
+
+type Sending = Box<dyn Future<Output = Result<(), Error>> + Send>;
+
+impl WasiHttpHooks for NothingOutbound {
+    fn send_request(
+        &mut self,
+        _request: http::Request<WasiBody>,
+        _options: Option<RequestOptions>,
+        _sent: Sending,
+    ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Sending), Error>> + Send> {
+        Box::new(async { Err(Error::HttpRequestDenied) })
+    }
+}

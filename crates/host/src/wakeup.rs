@@ -1,0 +1,219 @@
+//! `witter:messaging/wakeup`: who waits for which key, in every instance of every component.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use wasmtime::component::{Accessor, HasSelf, Resource};
+
+use crate::bindings::witter::messaging::wakeup::{Host, HostWatch, HostWatchWithStore, Outcome};
+use crate::state::State;
+
+/// The keys that are watched. Clones are the same table.
+///
+/// A key is in the table for as long as a watch on it exists: a notification of any other key is one
+/// look-up that finds nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wakeups(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    keys: Mutex<HashMap<String, Arc<Key>>>,
+    closing: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Key {
+    /// How often it was notified.
+    generation: AtomicU64,
+    notified: Notify,
+    watches: AtomicUsize,
+}
+
+/// A watch on one key.
+#[derive(Debug)]
+#[expect(unreachable_pub, reason = "the generated bindings re-export it, privately")]
+pub struct Watch {
+    wakeups: Wakeups,
+    name: String,
+    key: Arc<Key>,
+    /// The generation that the last wait, or the watch's making, has seen.
+    seen: Arc<AtomicU64>,
+}
+
+/// What a wait needs of its watch, which may be dropped meanwhile.
+struct Waiting {
+    wakeups: Wakeups,
+    key: Arc<Key>,
+    seen: Arc<AtomicU64>,
+}
+
+impl Wakeups {
+    /// Wakes every watch on `key`.
+    pub(crate) fn notify(&self, key: &str) {
+        let key = self.keys().get(key).cloned();
+        if let Some(key) = key {
+            key.generation.fetch_add(1, Ordering::AcqRel);
+            key.notified.notify_waiters();
+        }
+    }
+
+    /// Counts from now on.
+    pub(crate) fn watch(&self, name: String) -> Watch {
+        let key = {
+            let mut keys = self.keys();
+            let key = keys.entry(name.clone()).or_default().clone();
+            key.watches.fetch_add(1, Ordering::Relaxed);
+            key
+        };
+        let seen = Arc::new(AtomicU64::new(key.generation.load(Ordering::Acquire)));
+        Watch { wakeups: self.clone(), name, key, seen }
+    }
+
+    /// Ends every wait, those under way and those to come: the host is about to stop.
+    pub(crate) fn close(&self) {
+        self.0.closing.store(true, Ordering::Release);
+        for key in self.keys().values() {
+            key.notified.notify_waiters();
+        }
+    }
+
+    fn keys(&self) -> MutexGuard<'_, HashMap<String, Arc<Key>>> {
+        // Every change of the table is one step.
+        self.0.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watch {
+    fn waiting(&self) -> Waiting {
+        Waiting { wakeups: self.wakeups.clone(), key: self.key.clone(), seen: self.seen.clone() }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // Under the table's lock, which `watch` counts under: nobody takes up a key that is taken away.
+        let mut keys = self.wakeups.keys();
+        if self.key.watches.fetch_sub(1, Ordering::Relaxed) == 1 {
+            keys.remove(&self.name);
+        }
+    }
+}
+
+impl Waiting {
+    async fn wait(self, most: Duration) -> Outcome {
+        let woken = async {
+            loop {
+                let notified = self.key.notified.notified();
+                let mut notified = std::pin::pin!(notified);
+                // From here on no notification is missed, so the state is looked at after this.
+                notified.as_mut().enable();
+                if self.wakeups.0.closing.load(Ordering::Acquire) {
+                    return Outcome::Closing;
+                }
+                let now = self.key.generation.load(Ordering::Acquire);
+                if self.seen.swap(now, Ordering::AcqRel) != now {
+                    return Outcome::Changed;
+                }
+                notified.await;
+            }
+        };
+        timeout(most, woken).await.unwrap_or(Outcome::TimedOut)
+    }
+}
+
+impl Host for State {
+    fn notify(&mut self, key: String) -> wasmtime::Result<()> {
+        self.grants.wakeups.notify(&key);
+        Ok(())
+    }
+}
+
+impl HostWatch for State {
+    fn new(&mut self, key: String) -> wasmtime::Result<Resource<Watch>> {
+        Ok(self.table.push(self.grants.wakeups.watch(key))?)
+    }
+
+    fn drop(&mut self, watch: Resource<Watch>) -> wasmtime::Result<()> {
+        self.table.delete(watch)?;
+        Ok(())
+    }
+}
+
+impl<T: 'static> HostWatchWithStore<T> for HasSelf<State> {
+    async fn wait(
+        accessor: &Accessor<T, Self>,
+        watch: Resource<Watch>,
+        _idle: u32,
+        timeout_ms: u32,
+    ) -> wasmtime::Result<Outcome> {
+        let waiting = accessor.with(|mut access| access.get().table.get(&watch).map(Watch::waiting))?;
+        Ok(waiting.wait(Duration::from_millis(timeout_ms.into())).await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn is_pending(future: std::pin::Pin<&mut impl Future<Output = Outcome>>) -> bool {
+        matches!(future.poll(&mut Context::from_waker(Waker::noop())), Poll::Pending)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_notification_before_the_first_wait_ends_it_at_once() {
+        let wakeups = Wakeups::default();
+        let watch = wakeups.watch("a".into());
+        wakeups.notify("a");
+        wakeups.notify("a");
+        assert_eq!(watch.waiting().wait(LONG).await, Outcome::Changed);
+        assert_eq!(watch.waiting().wait(LONG).await, Outcome::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_notification_wakes_every_watch_on_its_key_and_no_other() {
+        let wakeups = Wakeups::default();
+        let (one, two, other) = (wakeups.watch("a".into()), wakeups.watch("a".into()), wakeups.watch("b".into()));
+        let mut first = pin!(one.waiting().wait(LONG));
+        let mut second = pin!(two.waiting().wait(LONG));
+        let mut third = pin!(other.waiting().wait(LONG));
+        assert!(is_pending(first.as_mut()) && is_pending(second.as_mut()) && is_pending(third.as_mut()));
+        wakeups.notify("a");
+        assert_eq!(first.await, Outcome::Changed);
+        assert_eq!(second.await, Outcome::Changed);
+        assert!(is_pending(third.as_mut()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_is_kept_as_long_as_a_watch_on_it() {
+        let wakeups = Wakeups::default();
+        let (one, two) = (wakeups.watch("a".into()), wakeups.watch("a".into()));
+        drop(one);
+        wakeups.notify("a");
+        assert_eq!(two.waiting().wait(LONG).await, Outcome::Changed);
+        drop(two);
+        assert!(wakeups.keys().is_empty());
+        wakeups.notify("a");
+        assert!(wakeups.keys().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_ends_the_waits_under_way_and_those_to_come() {
+        let wakeups = Wakeups::default();
+        let watch = wakeups.watch("a".into());
+        let mut waiting = pin!(watch.waiting().wait(LONG));
+        assert!(is_pending(waiting.as_mut()));
+        wakeups.close();
+        assert_eq!(waiting.await, Outcome::Closing);
+        assert_eq!(wakeups.watch("b".into()).waiting().wait(LONG).await, Outcome::Closing);
+    }
+}
