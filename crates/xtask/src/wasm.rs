@@ -146,9 +146,8 @@ impl Debian {
     }
 
     fn version(&self) -> Result<String> {
-        Ok(printed(Command::new(&self.rustc).arg("--version"))?
-            .trim()
-            .to_owned())
+        let version = printed(Command::new(&self.rustc).arg("--version"))?;
+        Ok(version.split(" (").next().unwrap_or_default().to_owned())
     }
 
     fn cargo(&self) -> Command {
