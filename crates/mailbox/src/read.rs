@@ -1,6 +1,6 @@
 //! Reading forwards from a place, and backwards from an offset.
 
-use crate::codec::Record;
+use crate::codec::Segment;
 use crate::log::Snapshot;
 use crate::{
     Env, Gap, History, Inner, Message, Page, Position, ReadError, Start, Store, StoreError,
@@ -78,31 +78,23 @@ impl<S: Store, E: Env> Inner<S, E> {
         let mut messages: Vec<(Position, Message)> = Vec::new();
         let mut bytes = 0;
         let mut next = from;
-        let mut take = |offset: u64, record: Record<'_>| {
-            next = record.at(snapshot.epoch, offset);
-            bytes += record.body.len();
-            messages.push((next, record.message(offset)));
-            messages.len() < limit && bytes < self.window.page_bytes
-        };
-        let mut offset = from.offset + 1;
-        'full: while offset <= tail.base {
-            let Some(segment) = self.segment_with(name, snapshot, offset).await? else {
+        let mut segment = None;
+        while next.offset < tail.head() && messages.len() < limit && bytes < self.window.page_bytes
+        {
+            let offset = next.offset + 1;
+            if offset <= tail.base && segment.as_ref().is_none_or(|s: &Segment| s.last() < offset) {
+                segment = self.segment_with(name, snapshot, offset).await?;
+            }
+            let record = match &segment {
+                Some(segment) if offset <= tail.base => segment.record(offset),
+                _ => tail.record(offset),
+            };
+            let Some(record) = record else {
                 return Ok(None);
             };
-            while let Some(record) = segment.record(offset) {
-                offset += 1;
-                if !take(offset - 1, record) {
-                    break 'full;
-                }
-            }
-        }
-        if offset > tail.base {
-            while let Some(record) = tail.record(offset) {
-                offset += 1;
-                if !take(offset - 1, record) {
-                    break;
-                }
-            }
+            bytes += record.body.len();
+            next = record.at(snapshot.epoch, offset);
+            messages.push((next, record.message(offset)));
         }
         let more = next.offset < tail.head();
         Ok(Some(Page {
@@ -144,7 +136,7 @@ impl<S: Store, E: Env> Inner<S, E> {
             Start::After(at) if at.offset > head => (
                 head,
                 Some(Gap {
-                    after: at.offset,
+                    after: floor,
                     resumed: head,
                 }),
             ),
@@ -192,11 +184,7 @@ impl<S: Store, E: Env> Inner<S, E> {
         });
         let mut segment = None;
         while offset > tail.floor && messages.len() < limit && bytes < self.window.page_bytes {
-            if offset <= tail.base
-                && segment
-                    .as_ref()
-                    .is_none_or(|s: &crate::codec::Segment| s.first > offset)
-            {
+            if offset <= tail.base && segment.as_ref().is_none_or(|s: &Segment| s.first > offset) {
                 segment = self.segment_with(name, snapshot, offset).await?;
             }
             let record = match &segment {
