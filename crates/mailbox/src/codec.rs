@@ -295,7 +295,8 @@ impl Records {
         [by_bytes, by_count].into_iter().flatten().min()
     }
 
-    pub(crate) fn push(&mut self, draft: &Draft, offset: u64, sent_at: u64) {
+    /// Appends a message, where `previous` is the tag of the one before it.
+    pub(crate) fn push(&mut self, draft: &Draft, offset: u64, sent_at: u64, previous: u32) -> u32 {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 4]);
         self.bytes.extend_from_slice(&sent_at.to_le_bytes());
@@ -314,11 +315,17 @@ impl Records {
         self.bytes.extend_from_slice(draft.body.as_bytes());
         let length = (self.bytes.len() - start - 4) as u32;
         self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
-        // Offset and time are in the tag too: the same message stored again after a rollback differs.
+        // The tag before is in the tag too, so that equal tags tell of equal logs up to there.
         let content = xxh3_64(&self.bytes[hashed..]);
-        let tag = xxh3_64(&[content, offset, sent_at].map(u64::to_le_bytes).concat()) as u32;
+        let tag = xxh3_64(
+            &[content, offset, sent_at, previous.into()]
+                .map(u64::to_le_bytes)
+                .concat(),
+        );
+        let tag = tag as u32;
         self.bytes[start + 12..start + 16].copy_from_slice(&tag.to_le_bytes());
         self.ranges.push(start + 4..self.bytes.len());
+        tag
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {

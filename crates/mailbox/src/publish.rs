@@ -26,6 +26,16 @@ struct Pending<'a> {
     tried: bool,
 }
 
+/// What an attempt tried to store.
+struct Written<'a> {
+    /// The document.
+    bytes: &'a [u8],
+    /// Where its last message would be, which one, and the tag it would have.
+    offset: u64,
+    draft: &'a Draft,
+    tag: u32,
+}
+
 enum Attempt {
     Done,
     /// Another instance was first.
@@ -59,8 +69,10 @@ impl<S: Store, E: Env> Inner<S, E> {
             .iter()
             .enumerate()
             .map(|(index, one)| match one.twin {
-                Some(first) => as_twin(&results[first], drafts[first].body == one.draft.body),
-                None => results[index].clone(),
+                Some(first) if one.result.is_none() => {
+                    as_twin(&results[first], drafts[first].body == one.draft.body, &why)
+                }
+                _ => results[index].clone(),
             })
             .collect()
     }
@@ -100,8 +112,12 @@ impl<S: Store, E: Env> Inner<S, E> {
             .next_back()
             .map_or(0, |record| record.sent_at);
         let sent_at = self.env.now().max(previous);
+        // The tail always knows the tag of its last message.
+        let mut tag = next.tag(next.head()).unwrap_or(0);
         for (offset, &index) in (first..).zip(&fresh) {
-            next.records.push(pending[index].draft, offset, sent_at);
+            tag = next
+                .records
+                .push(pending[index].draft, offset, sent_at, tag);
         }
         self.begin_later(&snapshot.tail, &mut next);
 
@@ -112,8 +128,13 @@ impl<S: Store, E: Env> Inner<S, E> {
         let key = crate::birth::tail_key(name, epoch);
         // The answer is a hint about how long to wait before looking, and not even that.
         let _: Result<Swap, StoreError> = self.store.swap(&key, &snapshot.bytes, &bytes).await;
-        let leader = pending[fresh[0]].draft;
-        if !self.verify(name, epoch, &bytes, first, leader).await? {
+        let last = Written {
+            bytes: &bytes,
+            offset: next.head(),
+            draft: pending[fresh[fresh.len() - 1]].draft,
+            tag,
+        };
+        if !self.verify(name, epoch, &last).await? {
             self.take_back(name, epoch, &cut).await?;
             return Ok(Attempt::Lost);
         }
@@ -135,10 +156,7 @@ impl<S: Store, E: Env> Inner<S, E> {
     ) -> Result<Result<(), crate::ids::Missing>, StoreError> {
         let tail = &snapshot.tail;
         let mut older = false;
-        for one in pending
-            .iter_mut()
-            .filter(|one| one.result.is_none() && one.twin.is_none())
-        {
+        for one in pending.iter_mut().filter(|one| one.result.is_none()) {
             match tail.records.find(&one.draft.sender, &one.draft.id) {
                 Some(index) => {
                     let same = tail
@@ -156,10 +174,7 @@ impl<S: Store, E: Env> Inner<S, E> {
         if let Err(missing) = self.learn_ids(name, snapshot).await? {
             return Ok(Err(missing));
         }
-        for one in pending
-            .iter_mut()
-            .filter(|one| one.result.is_none() && one.twin.is_none())
-        {
+        for one in pending.iter_mut().filter(|one| one.result.is_none()) {
             let Draft {
                 sender, id, body, ..
             } = one.draft;
@@ -175,14 +190,13 @@ impl<S: Store, E: Env> Inner<S, E> {
         Ok(Ok(()))
     }
 
-    /// Whether a batch whose first message is `leader`, written to begin at `first`, is in the log.
+    /// Whether what was written is in the log. Its last message tells of all: others may have won with a
+    /// batch that begins alike, but one that ends with the same tag is the same.
     async fn verify(
         &self,
         name: &str,
         epoch: u64,
-        written: &[u8],
-        first: u64,
-        leader: &Draft,
+        written: &Written<'_>,
     ) -> Result<bool, StoreError> {
         let mut failure = StoreError("the outcome of a swap stayed unknown".to_owned());
         for look in 0..LOOKS {
@@ -190,17 +204,19 @@ impl<S: Store, E: Env> Inner<S, E> {
                 let Some(now) = self.tail(name, epoch).await? else {
                     return Ok(Some(false));
                 };
-                if now.bytes == written {
+                if now.bytes == written.bytes {
                     return Ok(Some(true));
                 }
-                if now.tail.head() < first {
+                if now.tail.head() < written.offset {
                     return Ok(Some(false));
                 }
                 let ours = |record: crate::codec::Record<'_>| {
-                    record.sender == leader.sender && record.id == leader.id
+                    record.sender == written.draft.sender
+                        && record.id == written.draft.id
+                        && record.tag == written.tag
                 };
                 // Gone: trimmed meanwhile, or about to be; the next look tells, or it stays unknown.
-                self.look(name, &now, first, ours).await
+                self.look(name, &now, written.offset, ours).await
             };
             match outcome.await {
                 Ok(Some(won)) => return Ok(won),
@@ -417,10 +433,11 @@ fn pending(drafts: &[Draft]) -> Vec<Pending<'_>> {
         .collect()
 }
 
-/// The answer to a draft whose id stood before it in the batch.
+/// The answer to a draft whose id stood before it in the batch, and which was not found in the log itself.
 fn as_twin(
     first: &Result<Receipt, PublishError>,
     same_body: bool,
+    why: &str,
 ) -> Result<Receipt, PublishError> {
     match first {
         Ok(receipt) if same_body => Ok(Receipt {
@@ -428,6 +445,8 @@ fn as_twin(
             ..*receipt
         }),
         Ok(_) => Err(PublishError::IdReused),
+        // The log holds another body than the first one's, which may be this one's.
+        Err(PublishError::IdReused) if !same_body => Err(PublishError::Unavailable(why.to_owned())),
         Err(error) => Err(error.clone()),
     }
 }
