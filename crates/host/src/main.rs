@@ -1,6 +1,7 @@
 //! `witter`: serves an application.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
@@ -34,12 +35,22 @@ enum LogFormat {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let Command::Up { options, log_format } = Command::parse();
     log(log_format);
+    match up(*options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn up(options: Options) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
-    let running = host::start(*options).await?;
+    let running = host::start(options).await?;
     writeln!(io::stdout(), "listening on http://{}", running.address())?;
     tokio::select! {
         _ = terminate.recv() => {}
