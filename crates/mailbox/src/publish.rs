@@ -86,8 +86,24 @@ impl<S: Store, E: Env> Inner<S, E> {
         let Some(snapshot) = self.tail(name, epoch).await? else {
             return Ok(Attempt::Lost);
         };
-        if self.recall(name, &snapshot, pending).await?.is_err() {
-            return self.moved_on(name, &snapshot).await;
+        let mut cut = Vec::new();
+        let outcome = self.append(name, &snapshot, pending, &mut cut).await;
+        if !matches!(outcome, Ok(Attempt::Done)) {
+            self.take_back(name, epoch, &cut).await?;
+        }
+        outcome
+    }
+
+    /// Appends to a tail as it was read. `cut` is told of each segment before it is written.
+    async fn append(
+        &self,
+        name: &str,
+        snapshot: &Snapshot,
+        pending: &mut [Pending<'_>],
+        cut: &mut Vec<u64>,
+    ) -> Result<Attempt, StoreError> {
+        if self.recall(name, snapshot, pending).await?.is_err() {
+            return self.moved_on(name, snapshot).await;
         }
         let fresh: Vec<usize> = (0..pending.len())
             .filter(|&index| pending[index].result.is_none() && pending[index].twin.is_none())
@@ -98,12 +114,12 @@ impl<S: Store, E: Env> Inner<S, E> {
 
         let added: usize = fresh.iter().map(|&index| size(pending[index].draft)).sum();
         let mut next = snapshot.tail.clone();
-        let Some(cut) = self
-            .cut(name, &snapshot, &mut next, fresh.len(), added)
-            .await?
-        else {
-            return self.moved_on(name, &snapshot).await;
-        };
+        let fits = self
+            .cut(name, snapshot, &mut next, fresh.len(), added, cut)
+            .await?;
+        if !fits {
+            return self.moved_on(name, snapshot).await;
+        }
         let first = next.head() + 1;
         let previous = snapshot
             .tail
@@ -125,7 +141,7 @@ impl<S: Store, E: Env> Inner<S, E> {
             pending[index].tried = true;
         }
         let bytes = next.encode();
-        let key = crate::birth::tail_key(name, epoch);
+        let key = crate::birth::tail_key(name, snapshot.epoch);
         // The answer is a hint about how long to wait before looking, and not even that.
         let _: Result<Swap, StoreError> = self.store.swap(&key, &snapshot.bytes, &bytes).await;
         let last = Written {
@@ -134,8 +150,7 @@ impl<S: Store, E: Env> Inner<S, E> {
             draft: pending[fresh[fresh.len() - 1]].draft,
             tag,
         };
-        if !self.verify(name, epoch, &last).await? {
-            self.take_back(name, epoch, &cut).await?;
+        if !self.verify(name, snapshot.epoch, &last).await? {
             return Ok(Attempt::Lost);
         }
         for (offset, &index) in (first..).zip(&fresh) {
@@ -229,7 +244,7 @@ impl<S: Store, E: Env> Inner<S, E> {
     }
 
     /// Moves full segments from the tail's front to keys of their own until the rest and what is added fit,
-    /// and lets the oldest ones go. Answers the segments it wrote; none: one that it needs is gone.
+    /// and lets the oldest ones go. False: a segment that it needs is gone.
     async fn cut(
         &self,
         name: &str,
@@ -237,9 +252,9 @@ impl<S: Store, E: Env> Inner<S, E> {
         next: &mut Tail,
         count: usize,
         bytes: usize,
-    ) -> Result<Option<Vec<u64>>, StoreError> {
+        cut: &mut Vec<u64>,
+    ) -> Result<bool, StoreError> {
         let window = &self.window;
-        let mut written = Vec::new();
         let mut newest = None;
         while next.records.len() + count > window.tail_messages
             || next.records.size() + bytes > window.tail_bytes
@@ -254,7 +269,7 @@ impl<S: Store, E: Env> Inner<S, E> {
                 None if next.newest > next.kept => {
                     match self.segment(name, snapshot.epoch, next.newest).await? {
                         Some(segment) => telling(segment),
-                        None => return Ok(None),
+                        None => return Ok(false),
                     }
                 }
                 None => Vec::new(),
@@ -265,6 +280,7 @@ impl<S: Store, E: Env> Inner<S, E> {
                 previous,
                 records: next.records.split_front(full),
             };
+            cut.push(first);
             self.store
                 .set(&segment_key(name, snapshot.epoch, first), &segment.encode())
                 .await?;
@@ -275,13 +291,9 @@ impl<S: Store, E: Env> Inner<S, E> {
                 .next_back()
                 .map_or(0, |record| record.tag);
             next.newest = first;
-            written.push(first);
             newest = Some(segment);
         }
-        if !written.is_empty() && !self.trim(name, snapshot, next).await? {
-            return Ok(None);
-        }
-        Ok(Some(written))
+        Ok(cut.is_empty() || self.trim(name, snapshot, next).await?)
     }
 
     /// Deletes the segments that the document has doomed, and dooms the next ones.
