@@ -43,7 +43,6 @@ pub(crate) struct Package {
 #[derive(Deserialize)]
 struct Target {
     crate_types: Vec<String>,
-    kind: Vec<String>,
 }
 
 impl Package {
@@ -52,13 +51,6 @@ impl Package {
         self.targets
             .iter()
             .any(|target| target.crate_types.iter().any(|kind| kind == "cdylib"))
-    }
-
-    /// Whether it is a library that Rust code uses, and so may have examples in its documentation.
-    pub(crate) fn is_library(&self) -> bool {
-        self.targets
-            .iter()
-            .any(|target| target.kind.iter().any(|kind| kind == "lib"))
     }
 
     /// Its folder, seen from the root.

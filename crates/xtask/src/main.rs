@@ -8,6 +8,7 @@ mod debian;
 mod dist;
 mod process;
 mod rings;
+mod runner;
 mod terminal;
 mod wasm;
 
