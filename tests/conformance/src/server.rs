@@ -1,0 +1,83 @@
+//! A host to run cases against.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use host::{Options, Running};
+use tempfile::TempDir;
+
+use crate::Process;
+use crate::process::manifest;
+
+/// The flags of a host that is asked by one address for all.
+pub const UNLIMITED: [&str; 2] = ["--guests-per-address", "1000000"];
+
+/// Who wakes those who wait for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wakeup {
+    /// The host, at once.
+    Native,
+    /// `wakeup-timer`, by polling, as on a host that has no wakeups.
+    Timer,
+}
+
+/// A running host, ended when dropped.
+#[derive(Debug)]
+pub enum Server {
+    /// In this process, with a store in memory.
+    InProcess(Box<Running>),
+    /// As a process, with a store in a file of its own.
+    Built(Process, TempDir),
+}
+
+impl Wakeup {
+    /// As the command line calls it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Timer => "timer",
+        }
+    }
+}
+
+impl Server {
+    /// Starts the shipped app in this process.
+    ///
+    /// # Errors
+    /// Where a component is not built.
+    pub async fn in_process(wakeup: Wakeup) -> Result<Self> {
+        let options = Options {
+            manifest: manifest(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            store: Some("memory".to_owned()),
+            wakeup: match wakeup {
+                Wakeup::Native => host::Wakeup::Native,
+                Wakeup::Timer => host::Wakeup::Timer,
+            },
+            guests_per_address: u32::MAX,
+            ..Options::default()
+        };
+        Ok(Self::InProcess(Box::new(host::start(options).await?)))
+    }
+
+    /// Starts the built program.
+    ///
+    /// # Errors
+    /// Where it is not built.
+    pub fn built(wakeup: Wakeup) -> Result<Self> {
+        let folder = TempDir::new()?;
+        let store = format!("sqlite:{}", folder.path().join("mailbox.db").display());
+        let arguments = ["--store", &store, "--wakeup", wakeup.name()];
+        Ok(Self::Built(Process::start(arguments.into_iter().chain(UNLIMITED))?, folder))
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        match self {
+            Self::InProcess(running) => running.address(),
+            Self::Built(process, _) => process.address(),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The hosts that cases run against.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Result, ensure};
+use conformance::{Client, Server, Session, Wakeup};
+use serde::Deserialize;
+use tokio::sync::OnceCell;
+
+/// How a host runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// As a library, with a store in memory.
+    InProcess,
+    /// As the built program, with a store in a file.
+    Built,
+}
+
+impl Host {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::InProcess => "in-process",
+            Self::Built => "built",
+        }
+    }
+}
+
+/// One host, started when the first case wants it.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    host: Host,
+    wakeup: Wakeup,
+    world: OnceCell<World>,
+}
+
+impl Setting {
+    pub(crate) fn new(host: Host, wakeup: Wakeup) -> Self {
+        Self { host, wakeup, world: OnceCell::new() }
+    }
+
+    /// What the host has logged, if it is a process of its own.
+    pub(crate) fn log(&self) -> Option<String> {
+        match &self.world.get()?.server {
+            Server::Built(process, _) => {
+                Some(format!("{}/{} said:\n{}", self.host.name(), self.wakeup.name(), process.log()))
+            }
+            Server::InProcess(_) => None,
+        }
+    }
+
+    pub(crate) async fn world(&self) -> Result<&World> {
+        self.world
+            .get_or_try_init(async || {
+                let server = match self.host {
+                    Host::InProcess => Server::in_process(self.wakeup).await?,
+                    Host::Built => Server::built(self.wakeup)?,
+                };
+                let client = Client::new(server.address());
+                let ann = client.session("Ann").await?;
+                let bob = client.session("Bob").await?;
+                Ok(World { server, client, ann, bob, drawn: AtomicU64::new(0) })
+            })
+            .await
+    }
+}
+
+/// A running host, and two guests. Cases share it, and keep apart by the channels they draw.
+#[derive(Debug)]
+pub(crate) struct World {
+    server: Server,
+    pub(crate) client: Client,
+    pub(crate) ann: Session,
+    pub(crate) bob: Session,
+    drawn: AtomicU64,
+}
+
+/// What a publisher is told of a stored message.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Receipt {
+    pub(crate) channel: String,
+    pub(crate) offset: u64,
+    pub(crate) id: String,
+}
+
+impl World {
+    /// A number that no other case has.
+    fn draw(&self) -> u64 {
+        self.drawn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A channel of this case's own, and not born yet.
+    pub(crate) fn channel(&self) -> String {
+        format!("channel-{}", self.draw())
+    }
+
+    /// An id of this case's own.
+    pub(crate) fn id(&self) -> String {
+        format!("id-{}", self.draw())
+    }
+
+    /// Ann says something, which is any JSON; where it is stored.
+    pub(crate) async fn say(&self, channel: &str, body: &str) -> Result<u64> {
+        let answer = self.client.publish(&self.ann, channel, &self.id(), body).await?;
+        ensure!(answer.status == 201, "not stored: {answer:?}");
+        Ok(answer.json::<Receipt>()?.offset)
+    }
+
+    /// Ann says numbers.
+    pub(crate) async fn count(&self, channel: &str, numbers: std::ops::Range<u64>) -> Result<Vec<u64>> {
+        let mut offsets = Vec::new();
+        for number in numbers {
+            offsets.push(self.say(channel, &number.to_string()).await?);
+        }
+        Ok(offsets)
+    }
+
+    /// Ann says this many zeros, a hundred at once; where the last one is stored.
+    pub(crate) async fn fill(&self, channel: &str, count: usize) -> Result<u64> {
+        const AT_ONCE: usize = 100;
+        let target = format!("/witter/publish?channel={channel}");
+        let mut last = 0;
+        for begin in (0..count).step_by(AT_ONCE) {
+            let drafts: Vec<String> = (begin..count.min(begin + AT_ONCE))
+                .map(|_| format!(r#"{{"id":"{}","body":0}}"#, self.id()))
+                .collect();
+            let body = format!("[{}]", drafts.join(","));
+            let answer = self.client.post(&target, Some(&self.ann.token), body).await?;
+            ensure!(answer.status == 201, "not stored: {answer:?}");
+            let receipts: Vec<Receipt> = answer.json()?;
+            last = receipts.last().expect("there is a receipt for each draft").offset;
+        }
+        Ok(last)
+    }
+}

@@ -1,0 +1,607 @@
+//! Requests against the grammar, by the thousand: each gets its documented error, and the host stays well.
+//!
+//! A request is drawn from the seed and its number alone: `WITTER_SEED` takes another seed,
+//! `WITTER_REQUESTS` another count, and `WITTER_REQUEST` sends one of them by itself.
+
+use std::env;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use conformance::{Client, Query, RawAnswer, Reader, Server, Session, Transport, Wakeup, exchange};
+use fastrand::Rng;
+use futures::{StreamExt, stream};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+/// Enough for every generator and each of its branches many times over.
+const REQUESTS: u64 = 6_000;
+/// After so many the host shows that it is well.
+const CHUNK: u64 = 250;
+const AT_ONCE: usize = 24;
+/// Beyond this a request hangs. The host's own limits for a slow request are shorter.
+const HANGS: Duration = Duration::from_secs(60);
+
+/// Every status that the protocol knows, and its code.
+const DOCUMENTED: &[(u16, Option<&str>)] = &[
+    (200, None),
+    (201, None),
+    (204, None),
+    (400, Some("invalid-request")),
+    (401, Some("unauthorized")),
+    (403, Some("forbidden")),
+    (404, Some("not-found")),
+    (405, Some("method-not-allowed")),
+    (408, Some("timeout")),
+    (409, Some("id-reused")),
+    (413, Some("too-large")),
+    (414, Some("uri-too-long")),
+    (415, Some("unsupported-media-type")),
+    (422, Some("unprocessable")),
+    (429, Some("rate-limited")),
+    (431, Some("head-too-large")),
+];
+
+/// What requests are made from.
+struct Material {
+    ann: Session,
+    channel: String,
+    cursor: String,
+}
+
+/// A request, and the statuses that it may get; none named: any documented one.
+struct Case {
+    bytes: Vec<u8>,
+    statuses: &'static [u16],
+}
+
+type Generator = fn(&mut Rng, &Material) -> Case;
+
+const GENERATORS: &[Generator] = &[
+    path,
+    parameter,
+    channel,
+    cursor,
+    cursor_in_header,
+    token,
+    token_in_header,
+    query_noise,
+    draft_noise,
+    draft_shape,
+    draft_size,
+    guest,
+    media_type,
+    method,
+    header,
+];
+
+#[test]
+fn malformed_requests_get_their_documented_errors() -> Result<()> {
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let number = |name| env::var(name).ok().map(|text| text.parse::<u64>());
+        let seed = number("WITTER_SEED").transpose()?.unwrap_or(7);
+        let one = number("WITTER_REQUEST").transpose()?;
+        let count = number("WITTER_REQUESTS").transpose()?.unwrap_or(REQUESTS);
+        let (server, client, material) = start().await?;
+        let requests = one.map_or(0..count, |one| one..one + 1);
+        for begin in requests.clone().step_by(CHUNK as usize) {
+            let chunk = begin..requests.end.min(begin + CHUNK);
+            let results: Vec<Result<()>> = stream::iter(chunk)
+                .map(|number| {
+                    let Case { bytes, statuses } = draw(seed, number, &material);
+                    let address = server.address();
+                    async move {
+                        send(address, &bytes, statuses).await.with_context(|| {
+                            format!("WITTER_SEED={seed} WITTER_REQUEST={number}\n{}", shown(&bytes))
+                        })
+                    }
+                })
+                .buffer_unordered(AT_ONCE)
+                .collect()
+                .await;
+            let failures: Vec<String> = results.into_iter().filter_map(Result::err).map(|e| format!("{e:#}")).collect();
+            ensure!(failures.is_empty(), "{} of {CHUNK}:\n\n{}", failures.len(), failures.join("\n\n"));
+            is_well(&client, &material).await.with_context(|| format!("after request {begin} and on"))?;
+        }
+        println!("{} malformed requests, seed {seed}: each got its documented answer", requests.end - requests.start);
+        Ok(())
+    })
+}
+
+async fn start() -> Result<(Server, Client, Material)> {
+    let server = Server::built(Wakeup::Native)?;
+    let client = Client::new(server.address());
+    let ann = client.session("Ann").await?;
+    let channel = "malformed".to_owned();
+    for number in 0..3 {
+        client.publish(&ann, &channel, &format!("first-{number}"), "0").await?;
+    }
+    let query = Query::of([&channel]).history(2).limit(1);
+    let mut reader = Reader::open(&client, Transport::ShortPolling, query).await?;
+    reader.messages(1).await?;
+    let cursor = reader.cursor().to_owned();
+    Ok((server, client, Material { ann, channel, cursor }))
+}
+
+fn draw(seed: u64, number: u64, material: &Material) -> Case {
+    // Seeds that differ by one are far apart after the multiplication.
+    let mut rng = Rng::with_seed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let generator = GENERATORS[(number % GENERATORS.len() as u64) as usize];
+    generator(&mut rng, material)
+}
+
+async fn send(address: SocketAddr, bytes: &[u8], statuses: &[u16]) -> Result<()> {
+    let answer = timeout(HANGS, exchange(address, bytes)).await.context("it hangs")??;
+    let answer = answer.context("the host closed without an answer")?;
+    ensure!(
+        statuses.is_empty() || statuses.contains(&answer.status),
+        "{statuses:?} was expected: {}",
+        shown_answer(&answer)
+    );
+    check_documented(&answer, bytes.starts_with(b"HEAD ")).with_context(|| shown_answer(&answer))
+}
+
+/// Status, code and headers belong together.
+fn check_documented(answer: &RawAnswer, headless: bool) -> Result<()> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Told {
+        error: String,
+        detail: String,
+    }
+    let (_, code) =
+        DOCUMENTED.iter().find(|(status, _)| *status == answer.status).context("no documented status")?;
+    ensure!(answer.header("set-cookie").is_none(), "a cookie");
+    let Some(code) = code else { return Ok(()) };
+    ensure!(answer.header("cache-control").is_some_and(|value| value.contains("no-store")), "it may be stored");
+    ensure!((answer.status == 405) == answer.header("allow").is_some(), "allow");
+    ensure!((answer.status == 429) == answer.header("retry-after").is_some(), "retry-after");
+    if headless {
+        return Ok(());
+    }
+    let told: Told = serde_json::from_slice(&answer.body)?;
+    ensure!(told.error == *code, "the code is not {code}");
+    ensure!(!told.detail.is_empty(), "no detail");
+    Ok(())
+}
+
+/// Good requests are answered as ever.
+async fn is_well(client: &Client, material: &Material) -> Result<()> {
+    let works = async {
+        for &transport in Transport::ALL {
+            let query = Query::of([&material.channel]);
+            let mut reader = Reader::open(client, transport, query).await?;
+            let id = format!("well-{:x}", fastrand::u128(..));
+            let answer = client.publish(&material.ann, &material.channel, &id, "0").await?;
+            ensure!(answer.status == 201, "{answer:?}");
+            // Others may have published before it.
+            while reader.messages(1).await?.iter().all(|envelope| envelope.id != id) {}
+        }
+        Ok(())
+    };
+    timeout(HANGS, works).await.context("good requests hang")?
+}
+
+/// Bytes for a message, cut short.
+fn shown(bytes: &[u8]) -> String {
+    let more = if bytes.len() > 600 { format!("... {} bytes", bytes.len()) } else { String::new() };
+    format!("{}{more}", bytes[..bytes.len().min(600)].escape_ascii())
+}
+
+fn shown_answer(answer: &RawAnswer) -> String {
+    format!("{} {:?} {}", answer.status, answer.headers, shown(&answer.body))
+}
+
+fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n").into_bytes();
+    for (name, value) in headers {
+        bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+    }
+    if !body.is_empty() || method == "POST" {
+        bytes.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+fn pick<'a, T: ?Sized>(rng: &mut Rng, from: &[&'a T]) -> &'a T {
+    from[rng.usize(..from.len())]
+}
+
+fn transport(rng: &mut Rng) -> Transport {
+    Transport::ALL[rng.usize(..Transport::ALL.len())]
+}
+
+/// Every byte percent-encoded, in both cases of hexadecimal digits.
+fn encode(rng: &mut Rng, bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| if rng.bool() { format!("%{byte:02X}") } else { format!("%{byte:02x}") }).collect()
+}
+
+/// Between 0 and `most` bytes of any kind.
+fn bytes(rng: &mut Rng, most: usize) -> Vec<u8> {
+    let length = rng.usize(..=most);
+    (0..length).map(|_| rng.u8(..)).collect()
+}
+
+fn word(rng: &mut Rng, most: usize) -> String {
+    let length = rng.usize(1..=most);
+    (0..length).map(|_| rng.alphanumeric()).collect()
+}
+
+/// Replaces, inserts, takes away or cuts off, a few times.
+fn edit(rng: &mut Rng, text: &mut Vec<u8>) {
+    for _ in 0..rng.usize(1..=4) {
+        let at = rng.usize(..=text.len());
+        match rng.u8(..4) {
+            0 if at < text.len() => text[at] = rng.u8(..),
+            1 if at < text.len() => drop(text.remove(at)),
+            2 if rng.u8(..4) == 0 => text.truncate(at),
+            _ => text.insert(at, rng.u8(..)),
+        }
+    }
+}
+
+fn path(rng: &mut Rng, _: &Material) -> Case {
+    let route = pick(rng, &["publish", "session", "sse", "long-polling", "short-polling"]);
+    let word = word(rng, 40);
+    let noise = bytes(rng, 60);
+    let target = match rng.u8(..10) {
+        0 => format!("/witter/{word}"),
+        1 => format!("/witter/{route}/{word}"),
+        2 => format!("/witter/{route}{word}"),
+        3 => format!("/witter/{}", encode(rng, &noise)),
+        4 => format!("/{word}/{route}"),
+        5 => format!("/witter/{}", route.to_uppercase()),
+        6 => format!("/witter/{}{route}", "../".repeat(rng.usize(1..20))),
+        7 => format!("/witter/{word}{}", "/x".repeat(rng.usize(1..4000))),
+        8 => format!("/WITTER/{route}"),
+        _ => format!("//witter//{route}"),
+    };
+    let method = pick(rng, &["GET", "POST", "PUT", "OPTIONS"]);
+    Case { bytes: request(method, &target, &[], b""), statuses: &[204, 400, 404, 405] }
+}
+
+/// One parameter whose value is none of its kind.
+fn parameter(rng: &mut Rng, material: &Material) -> Case {
+    let name = pick(rng, &["history", "limit", "wait", "before"]);
+    let number = rng.u32(..);
+    let value = match rng.u8(..13) {
+        0 => format!("-{number}"),
+        1 => format!("+{number}"),
+        2 => format!("{number}.0"),
+        3 => String::new(),
+        4 => format!("%20{number}"),
+        5 => format!("{number}%20"),
+        6 => format!("0x{number:x}"),
+        7 => format!("{number}e1"),
+        8 => format!("{number}{}", "0".repeat(rng.usize(20..2000))),
+        9 => format!("%D9%A1{number}"),
+        10 => format!("{number}_000"),
+        11 => "Infinity".to_owned(),
+        _ => format!("{}x", word(rng, 10)),
+    };
+    let mut pairs = [format!("channel={}", material.channel), format!("{name}={value}"), format!("x={}", word(rng, 5))];
+    rng.shuffle(&mut pairs);
+    let target = format!("/witter/{}?{}", transport(rng).name(), pairs.join("&"));
+    Case { bytes: request("GET", &target, &[], b""), statuses: &[400] }
+}
+
+/// A channel that is none.
+fn channel(rng: &mut Rng, material: &Material) -> Case {
+    let word = word(rng, 20);
+    let channel = match rng.u8(..8) {
+        0 => word.repeat(65),
+        1 => format!("{word}@"),
+        2 => format!("@@{word}"),
+        3 => "@".to_owned(),
+        4 => format!("{word}%{:02x}", pick(rng, &[&b'/', &b' ', &b'%', &b'"', &0, &0x7f, &0xff, &b'@'])),
+        5 => format!("{word}{}", pick(rng, &["*", "!", "'", "(", "$", ":", "+", "%C3%A9", "%ED%A0%80", "%C0%AF"])),
+        6 => format!("{word}&channel={word}"),
+        _ => String::new(),
+    };
+    let reads = rng.bool();
+    let target = match reads {
+        true => format!("/witter/{}?channel={channel}&wait=0", transport(rng).name()),
+        false => format!("/witter/publish?channel={channel}&token={}", material.ann.token),
+    };
+    let headers: &[_] = &[("content-type", "application/json")];
+    let method = if reads { "GET" } else { "POST" };
+    Case { bytes: request(method, &target, headers, br#"{"id":"a","body":0}"#), statuses: &[400] }
+}
+
+/// A cursor with something changed: none of ours, or a place that yields a gap.
+fn changed_cursor(rng: &mut Rng, material: &Material) -> String {
+    let mut raw = URL_SAFE_NO_PAD.decode(&material.cursor).expect("cursors are base64url");
+    match rng.u8(..8) {
+        0 => {
+            let at = rng.usize(..raw.len());
+            raw[at] ^= 1 << rng.u8(..8);
+        }
+        1 => raw.truncate(rng.usize(1..raw.len())),
+        2 => raw.extend(bytes(rng, 200)),
+        3 => raw = raw.repeat(rng.usize(2..200)),
+        4 => edit(rng, &mut raw),
+        5 => raw = bytes(rng, 300),
+        6 => return format!("{}{}", material.cursor, "=".repeat(rng.usize(1..4))),
+        _ => return word(rng, 2000),
+    }
+    URL_SAFE_NO_PAD.encode(raw)
+}
+
+fn cursor(rng: &mut Rng, material: &Material) -> Case {
+    let cursor = changed_cursor(rng, material);
+    let target = format!("/witter/{}?channel={}&wait=0&after={cursor}", transport(rng).name(), material.channel);
+    Case { bytes: request("GET", &target, &[], b""), statuses: &[200, 400] }
+}
+
+fn cursor_in_header(rng: &mut Rng, material: &Material) -> Case {
+    let cursor = if rng.u8(..4) == 0 { "\u{e9}\u{1f600}".to_owned() } else { changed_cursor(rng, material) };
+    let target = format!("/witter/{}?channel={}&wait=0", transport(rng).name(), material.channel);
+    Case { bytes: request("GET", &target, &[("last-event-id", &cursor)], b""), statuses: &[200, 400] }
+}
+
+/// A credential that does not hold.
+fn forged(rng: &mut Rng, material: &Material) -> String {
+    let mut token = material.ann.token.clone().into_bytes();
+    match rng.u8(..6) {
+        0 | 1 => {
+            // The last character has bits that no byte has.
+            let at = rng.usize(..token.len() - 1);
+            let other = if token[at] == b'A' { b'B' } else { b'A' };
+            token[at] = other;
+        }
+        2 => token.truncate(rng.usize(1..token.len() - 1)),
+        3 => token.rotate_left(1),
+        4 => return word(rng, 4000),
+        _ => return format!("{}.{}.{}", word(rng, 50), word(rng, 50), word(rng, 50)),
+    }
+    String::from_utf8(token).expect("tokens are ASCII")
+}
+
+fn token(rng: &mut Rng, material: &Material) -> Case {
+    let target = format!(
+        "/witter/{}?channel={}&wait=0&token={}",
+        transport(rng).name(),
+        material.channel,
+        forged(rng, material)
+    );
+    Case { bytes: request("GET", &target, &[], b""), statuses: &[401] }
+}
+
+fn token_in_header(rng: &mut Rng, material: &Material) -> Case {
+    let scheme = pick(rng, &["Bearer ", "bearer ", "Basic ", "Bearer", "Digest x=", "Bearer  ."]);
+    let value = format!("{scheme}{}", forged(rng, material));
+    let headers = [("authorization", value.as_str()), ("content-type", "text/plain")];
+    let target = format!("/witter/publish?channel={}", material.channel);
+    Case { bytes: request("POST", &target, &headers, br#"{"id":"a","body":0}"#), statuses: &[401] }
+}
+
+/// A query with a few bytes changed; some of them the grammar lets pass.
+fn query_noise(rng: &mut Rng, material: &Material) -> Case {
+    let query = format!("channel={}&wait=0&limit=5&history=2&after=", material.channel);
+    let mut query = query.into_bytes();
+    edit(rng, &mut query);
+    let query: String = query
+        .into_iter()
+        .map(|byte| match byte {
+            b'&' | b'=' | b'%' | b'+' => char::from(byte).to_string(),
+            _ if byte.is_ascii_graphic() && byte != b'#' => char::from(byte).to_string(),
+            _ => format!("%{byte:02x}"),
+        })
+        .collect();
+    // A poll that lost its `wait` has no place, and is answered at once.
+    let target = format!("/witter/{}?{query}", transport(rng).name());
+    Case { bytes: request("GET", &target, &[], b""), statuses: &[200, 400, 401, 403] }
+}
+
+fn publish(material: &Material, body: &[u8], statuses: &'static [u16]) -> Case {
+    let bearer = format!("Bearer {}", material.ann.token);
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let target = format!("/witter/publish?channel={}", material.channel);
+    Case { bytes: request("POST", &target, &headers, body), statuses }
+}
+
+fn draft_noise(rng: &mut Rng, material: &Material) -> Case {
+    let mut body = format!(r#"{{"id":"{}","body":{{"text":"héllo \ud83d\ude00","n":[1.0,-2e3,null]}}}}"#, word(rng, 20));
+    if rng.bool() {
+        body = format!("[{body},{body}]");
+    }
+    let mut body = body.into_bytes();
+    edit(rng, &mut body);
+    publish(material, &body, &[200, 201, 400, 409, 422])
+}
+
+/// JSON of a shape that no draft has.
+fn draft_shape(rng: &mut Rng, material: &Material) -> Case {
+    let value = json(rng, 4);
+    let body = match rng.u8(..9) {
+        0 => pick(rng, &["null", "true", "0", "-1.5e300", "\"x\"", "[]", "{}"]).to_owned(),
+        1 => format!(r#"{{"id":"x"{}}}"#, pick(rng, &["", r#","Body":0"#, r#","body2":0"#])),
+        2 => format!(r#"{{"body":{value}}}"#),
+        3 => format!(r#"{{"id":{},"body":{value}}}"#, pick(rng, &["null", "1", "[]", "{}", "\"\"", "\" \"", "\"é\"", "\"\\u0000\""])),
+        4 => format!(r#"{{"id":"{}","body":{value}}}"#, "x".repeat(rng.usize(65..5000))),
+        5 => format!(r#"{{"id":"a","body":{value},"body":{value}}}"#),
+        6 => format!(r#"[{{"id":"a","body":0}},{}]"#, pick(rng, &["null", "0", "[]", "{}", "\"x\""])),
+        7 => "[".repeat(rng.usize(1..100_000)),
+        _ => {
+            let depth = rng.usize(2..50_000);
+            format!("{}{}", "[".repeat(depth), "]".repeat(depth))
+        }
+    };
+    publish(material, body.as_bytes(), &[400, 422])
+}
+
+/// Any JSON.
+fn json(rng: &mut Rng, depth: usize) -> String {
+    match rng.u8(..if depth == 0 { 4 } else { 6 }) {
+        0 => pick(rng, &["null", "true", "false"]).to_owned(),
+        1 => rng.i64(..).to_string(),
+        2 => format!("{}e{}", rng.i32(..), rng.i16(..)),
+        3 => format!("\"{}\\u{:04x}\"", word(rng, 10), rng.u16(..)),
+        4 => {
+            let items: Vec<String> = (0..rng.usize(..4)).map(|_| json(rng, depth - 1)).collect();
+            format!("[{}]", items.join(","))
+        }
+        _ => {
+            let members: Vec<String> =
+                (0..rng.usize(..4)).map(|_| format!("\"{}\":{}", word(rng, 5), json(rng, depth - 1))).collect();
+            format!("{{{}}}", members.join(","))
+        }
+    }
+}
+
+fn draft_size(rng: &mut Rng, material: &Material) -> Case {
+    let over = if rng.u8(..8) == 0 { 1024 * 1024 } else { 65_535 };
+    let length = over + rng.usize(..2000);
+    publish(material, format!(r#"{{"id":"a","body":"{}"}}"#, "x".repeat(length)).as_bytes(), &[413])
+}
+
+fn guest(rng: &mut Rng, _: &Material) -> Case {
+    let value = json(rng, 3);
+    let body = match rng.u8(..7) {
+        0 => value,
+        1 => format!(r#"{{"name":{}}}"#, pick(rng, &["null", "1", "[]", "{}", "\"\"", "\" \\t\"", "\"\\u0007\""])),
+        2 => format!(r#"{{"name":"{}"}}"#, "😀".repeat(rng.usize(65..9000))),
+        3 => format!(r#"{{"Name":{value}}}"#),
+        4 => r#"{"name":"a","name":"a"}"#.to_owned(),
+        5 => r#"{"name":"\udfff"}"#.to_owned(),
+        _ => word(rng, 100) + "{",
+    };
+    Case { bytes: request("POST", "/witter/session", &[("content-type", "text/plain")], body.as_bytes()), statuses: &[400, 422] }
+}
+
+fn media_type(rng: &mut Rng, material: &Material) -> Case {
+    let (one, other) = (word(rng, 10), word(rng, 10));
+    let media_type = match rng.u8(..6) {
+        0 => format!("{one}/{other}"),
+        1 => format!("application/json{one}"),
+        2 => format!("text/plain/{one}"),
+        3 => format!("application/x-www-form-urlencoded; charset={one}"),
+        4 => format!("multipart/form-data; boundary={one}"),
+        _ => pick(rng, &["", ";", "/", "*/*", "text/*", "text", "\u{e9}/\u{e9}", "application/ json"]).to_owned(),
+    };
+    let bearer = format!("Bearer {}", material.ann.token);
+    let headers = [("authorization", bearer.as_str()), ("content-type", media_type.as_str())];
+    let target = format!("/witter/publish?channel={}", material.channel);
+    Case { bytes: request("POST", &target, &headers, br#"{"id":"a","body":0}"#), statuses: &[415] }
+}
+
+fn method(rng: &mut Rng, material: &Material) -> Case {
+    let word = word(rng, 30);
+    let method = pick(rng, &["HEAD", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "get", "Post", word.as_str()]);
+    let target = match rng.u8(..3) {
+        0 => format!("/witter/publish?channel={}", material.channel),
+        1 => "/witter/session".to_owned(),
+        _ => format!("/witter/{}?channel={}&wait=0", transport(rng).name(), material.channel),
+    };
+    Case { bytes: request(method, &target, &[], b""), statuses: &[405] }
+}
+
+/// A header that no client sends: ignored, or the end of the request.
+fn header(rng: &mut Rng, material: &Material) -> Case {
+    let word = word(rng, 20);
+    let long = "x".repeat(rng.usize(1..100_000));
+    let (name, value) = match rng.u8(..20) {
+        0 => ("x y", word.as_str()),
+        1 => ("", word.as_str()),
+        2 => ("x", "\0"),
+        3 => ("x", "a\rb"),
+        4 => ("x", "\u{7f}"),
+        5 => ("x\u{e9}", word.as_str()),
+        6 => ("x", "\u{1f600}"),
+        7 => ("x", long.as_str()),
+        8 => ("cookie", long.as_str()),
+        9 => ("content-length", "-1"),
+        10 => ("content-length", "1, 2"),
+        11 => ("content-length", "99999999999999999999"),
+        12 => ("host", "elsewhere.example"),
+        13 => ("host", "a b"),
+        14 => ("upgrade", "websocket"),
+        15 => ("range", "bytes=5-1"),
+        16 => ("x-forwarded-for", "nobody, 1.2.3.4.5"),
+        17 => ("forwarded", "for=\"[::1"),
+        18 => ("if-none-match", "*"),
+        _ => ("accept", "nothing/here;q=x"),
+    };
+    let target = format!("/witter/{}?channel={}&wait=0", transport(rng).name(), material.channel);
+    Case { bytes: request("GET", &target, &[(name, value)], b""), statuses: &[200, 400, 413, 431] }
+}
+
+#[test]
+fn broken_http_is_refused_and_harms_nobody() -> Result<()> {
+    /// A status, or a close without an answer where that is 0.
+    type Ends = &'static [u16];
+    let long_line = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(200_000));
+    let long_head = format!("GET / HTTP/1.1\r\nhost: x\r\n{}\r\n", "x: y\r\n".repeat(50_000));
+    let chunked = "POST /witter/publish?channel=a HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\n\
+                   connection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    let cases: Vec<(Vec<u8>, Ends)> = vec![
+        (b"\r\n\r\n\r\n".to_vec(), &[0, 400]),
+        (b"GET\r\n\r\n".to_vec(), &[400]),
+        (b"GET /\r\n\r\n".to_vec(), &[400]),
+        (b"GET / HTTP/9.9\r\n\r\n".to_vec(), &[400, 505]),
+        (b"GET / FTP/1.1\r\nhost: x\r\n\r\n".to_vec(), &[400]),
+        (b"GET /\0 HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(), &[400]),
+        (b"GET /\xff\xfe HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(), &[400, 404]),
+        (b"GET nowhere HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(), &[400, 404]),
+        (b"GET http://[::1/ HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(), &[400]),
+        (b"CONNECT /witter/sse HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(), &[400, 404, 405]),
+        (b"OPTIONS * HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_vec(), &[200, 204, 400, 404, 405]),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".repeat(10), &[0, 400]),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nnot frames at all".to_vec(), &[0]),
+        (b"SSH-2.0-OpenSSH_9.9\r\n\r\n".to_vec(), &[400]),
+        (long_line.into_bytes(), &[400, 414, 431]),
+        (long_head.into_bytes(), &[400, 431]),
+        (b"GET / HTTP/1.1\r\nhost: x\r\n folded: y\r\n\r\n".to_vec(), &[400]),
+        (b"GET / HTTP/1.1\r\nhost x\r\n\r\n".to_vec(), &[400]),
+        (b"GET / HTTP/1.1\nhost: x\nconnection: close\n\n".to_vec(), &[200, 400]),
+        (format!("{chunked}zz\r\nx\r\n0\r\n\r\n").into_bytes(), &[0, 400, 401]),
+        (format!("{chunked}5\r\nabcdefgh\r\n0\r\n\r\n").into_bytes(), &[0, 400, 401]),
+        (format!("{chunked}ffffffffffffffff\r\nx").into_bytes(), &[0, 400, 401, 413]),
+        (format!("{chunked}-1\r\nx\r\n").into_bytes(), &[0, 400, 401]),
+        (format!("{chunked}{}\r\nx\r\n", "0".repeat(100_000)).into_bytes(), &[0, 400, 401]),
+        (
+            b"POST /witter/session HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n123456".to_vec(),
+            &[400],
+        ),
+        (
+            b"POST /witter/session HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
+                .to_vec(),
+            &[400],
+        ),
+        (
+            b"POST /witter/session HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip\r\n\r\n".to_vec(),
+            &[400],
+        ),
+    ];
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let (server, client, material) = start().await?;
+        for (bytes, ends) in &cases {
+            let answer = timeout(HANGS, exchange(server.address(), bytes)).await;
+            let answer = answer.context("it hangs").and_then(|answer| answer).with_context(|| shown(bytes))?;
+            let status = answer.as_ref().map_or(0, |answer| answer.status);
+            ensure!(ends.contains(&status), "{ends:?} was expected, not {status}: {}", shown(bytes));
+            if let Some(answer) = answer.filter(|answer| answer.status >= 400) {
+                check_documented(&answer, false)
+                    .with_context(|| format!("{}: {}", shown(bytes), shown_answer(&answer)))?;
+            }
+        }
+        // Who goes away in the middle of a request leaves nothing behind.
+        for unfinished in [
+            "",
+            "G",
+            "GET / HTTP/1.1\r\nhost:",
+            "POST /witter/session HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\ncontent-length: 100\r\n\r\n{\"name\"",
+            "POST /witter/publish?channel=a HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab",
+        ] {
+            for _ in 0..20 {
+                let mut socket = tokio::net::TcpStream::connect(server.address()).await?;
+                tokio::io::AsyncWriteExt::write_all(&mut socket, unfinished.as_bytes()).await?;
+            }
+        }
+        is_well(&client, &material).await
+    })
+}
