@@ -1,0 +1,94 @@
+//! What a publisher has to send, and when.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::run::Run;
+use crate::stamp::Stamp;
+
+/// The messages of one publisher.
+pub(crate) struct Drafts {
+    run: Run,
+    publisher: usize,
+    number: usize,
+    size: usize,
+    pace: Pace,
+}
+
+/// When the next message is due.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    /// Every so often, so many in all, beginning at a moment.
+    Steady {
+        begin: Instant,
+        period: Duration,
+        count: usize,
+    },
+    /// As soon as the one before is acknowledged, until a moment.
+    Eager { until: Instant },
+}
+
+/// A message to publish.
+pub(crate) struct Draft {
+    /// Drawn once, however often it is sent.
+    pub(crate) id: String,
+    /// JSON text.
+    pub(crate) body: String,
+    /// When it was due.
+    since: Instant,
+}
+
+impl Drafts {
+    pub(crate) fn new(run: Run, publisher: usize, size: usize, pace: Pace) -> Self {
+        Self {
+            run,
+            publisher,
+            number: 0,
+            size,
+            pace,
+        }
+    }
+
+    /// The next message, when its time has come; none after the last.
+    ///
+    /// A message that is late because the one before was answered late counts from when it was due: its
+    /// reader waits from then on, whatever the server let the publisher do.
+    pub(crate) async fn next(&mut self) -> Option<Draft> {
+        let since = match self.pace {
+            Pace::Eager { until } => Some(Instant::now()).filter(|now| *now < until)?,
+            Pace::Steady { count, .. } if self.number >= count => return None,
+            Pace::Steady { begin, period, .. } => {
+                let due = begin + period.mul_f64(self.number as f64);
+                if Instant::now() < due {
+                    tokio::time::sleep_until(due).await;
+                    // The timer goes by milliseconds: its lateness is not the server's.
+                    Instant::now()
+                } else {
+                    due
+                }
+            }
+        };
+        let stamp = Stamp {
+            publisher: self.publisher,
+            number: self.number,
+            sent: self.run.at(since.into_std()),
+        };
+        self.number += 1;
+        Some(Draft {
+            id: format!("{:032x}", fastrand::u128(..)),
+            body: stamp.body(self.size),
+            since,
+        })
+    }
+
+    /// The draft is stored.
+    pub(crate) fn acknowledge(&self, draft: &Draft) {
+        self.run.acknowledge(self.publisher, draft.since.into_std());
+    }
+
+    /// The draft was refused for the moment, and is tried again.
+    pub(crate) fn retry(&self) {
+        self.run.retry();
+    }
+}
