@@ -236,9 +236,10 @@ impl Suite<'_> {
                 command
                     .args(self.arguments)
                     .current_dir(root().join(package.folder()));
-                let target = &artifact.target.name;
-                let name = if *target == package.name {
-                    target.clone()
+                // A library's target has underscores for its package's hyphens.
+                let target = artifact.target.name.replace('_', "-");
+                let name = if target == package.name {
+                    target
                 } else {
                     format!("{} {target}", package.name)
                 };

@@ -1,0 +1,210 @@
+//! What the runners of tests say: libtest, and node's.
+
+use std::fmt;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::process::{Event, Running};
+use crate::terminal::{self, Task, seconds};
+
+/// How many tests came to what.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Tally {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) skipped: u64,
+}
+
+impl Tally {
+    pub(crate) const ONE_PASSED: Self = Self {
+        passed: 1,
+        failed: 0,
+        skipped: 0,
+    };
+    pub(crate) const ONE_FAILED: Self = Self {
+        passed: 0,
+        failed: 1,
+        skipped: 0,
+    };
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
+        if self.skipped > 0 {
+            write!(f, ", {} skipped", self.skipped)?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs a command as one test. What it said is printed where it fails.
+pub(crate) fn check(command: &mut Command) -> Result<Tally> {
+    let mut running = Running::start(command)?;
+    let mut said = Vec::new();
+    while let Some(event) = running.next() {
+        if let Event::Line(line) = event {
+            said.push(line.text);
+        }
+    }
+    if running.status()?.success() {
+        return Ok(Tally::ONE_PASSED);
+    }
+    said.iter().for_each(|line| eprintln!("{line}"));
+    Ok(Tally::ONE_FAILED)
+}
+
+/// Runs a program of tests and counts what its runner tells. All that it said is printed where one fails,
+/// or where somebody asked to see it.
+pub(crate) fn observe(command: &mut Command, name: &str) -> Result<Tally> {
+    let shown = command
+        .get_args()
+        .any(|argument| argument == "--nocapture" || argument == "--list");
+    let mut task = Task::new("Testing", name);
+    let mut running = Running::start(command)?;
+    let mut said = Vec::new();
+    let mut tally = Tally::default();
+    let mut summaries = 0;
+    let mut of = 0;
+    let mut done = 0;
+    while let Some(event) = running.next() {
+        let Event::Line(line) = event else {
+            task.idle();
+            continue;
+        };
+        if let Some(counted) = summary(&line.text) {
+            tally.add(counted);
+            summaries += 1;
+        } else if let Some(count) = announced(&line.text) {
+            of += count;
+        } else if let Some(test) = finished(&line.text) {
+            done += 1;
+            task.progress(done, of.max(done), &format!("{name}: {test}"));
+        }
+        if shown {
+            task.print(&line.text);
+        } else {
+            said.push(line.text);
+        }
+    }
+    let success = running.status()?.success();
+    let elapsed = task.elapsed();
+    drop(task);
+    if !success && tally.failed == 0 {
+        // It died before its summary, or something beside its tests went wrong.
+        tally.add(Tally::ONE_FAILED);
+    }
+    if tally.failed > 0 {
+        said.iter().for_each(|line| eprintln!("{line}"));
+        terminal::complain(
+            "Failed",
+            &format!("{name}: {tally} in {}", seconds(elapsed)),
+        );
+    } else if summaries == 0 || tally != Tally::default() {
+        terminal::say(
+            "Passed",
+            &format!("{name}: {tally} in {}", seconds(elapsed)),
+        );
+    }
+    Ok(tally)
+}
+
+/// Reads what a runner says at its end: libtest's one line, or node's line for each count.
+fn summary(line: &str) -> Option<Tally> {
+    let mut tally = Tally::default();
+    if let Some(counts) = line.strip_prefix("test result: ") {
+        let (_, counts) = counts.split_once(". ")?;
+        for count in counts.split("; ") {
+            match count.split_once(' ') {
+                Some((number, "passed")) => tally.passed = number.parse().ok()?,
+                Some((number, "failed")) => tally.failed = number.parse().ok()?,
+                Some((number, "ignored")) => tally.skipped = number.parse().ok()?,
+                _ => {}
+            }
+        }
+        return Some(tally);
+    }
+    let count = line
+        .strip_prefix("# ")
+        .or_else(|| line.strip_prefix("ℹ "))?;
+    let (what, number) = count.split_once(' ')?;
+    let number = number.parse().ok()?;
+    match what {
+        "pass" => tally.passed = number,
+        // A test that was cancelled did not pass: its suite was given up, or its time was over.
+        "fail" | "cancelled" => tally.failed = number,
+        "skipped" | "todo" => tally.skipped = number,
+        _ => return None,
+    }
+    Some(tally)
+}
+
+/// How many tests libtest says it will run.
+fn announced(line: &str) -> Option<u64> {
+    line.strip_prefix("running ")?
+        .split_once(" test")?
+        .0
+        .parse()
+        .ok()
+}
+
+/// The name of a test that libtest, or node, says is over.
+fn finished(line: &str) -> Option<&str> {
+    if let Some(test) = line.strip_prefix("test ") {
+        return test.split_once(" ... ").map(|(name, _)| name);
+    }
+    line.trim_start().strip_prefix("✔ ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries_of_both_runners_are_counted() {
+        #[track_caller]
+        fn check(line: &str, expected: Option<(u64, u64, u64)>) {
+            let expected = expected.map(|(passed, failed, skipped)| Tally {
+                passed,
+                failed,
+                skipped,
+            });
+            assert_eq!(summary(line), expected);
+        }
+        check(
+            "test result: ok. 34 passed; 0 failed; 1 ignored; 0 measured; 5 filtered out; finished in 0.01s",
+            Some((34, 0, 1)),
+        );
+        check(
+            "test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out",
+            Some((2, 3, 0)),
+        );
+        check("# pass 12", Some((12, 0, 0)));
+        check("ℹ fail 1", Some((0, 1, 0)));
+        check("ℹ cancelled 2", Some((0, 2, 0)));
+        check("ℹ skipped 3", Some((0, 0, 3)));
+        check("ℹ duration_ms 301.5", None);
+        check("test reopening_reports_a_gap ... ok", None);
+    }
+
+    #[test]
+    fn the_sum_names_skipped_tests_only_where_there_are_some() {
+        assert_eq!(Tally::ONE_PASSED.to_string(), "1 passed, 0 failed");
+        assert_eq!(
+            Tally {
+                passed: 3,
+                failed: 1,
+                skipped: 2
+            }
+            .to_string(),
+            "3 passed, 1 failed, 2 skipped"
+        );
+    }
+}
