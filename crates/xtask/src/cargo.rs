@@ -166,6 +166,9 @@ pub(crate) fn compile<S: AsRef<OsStr>>(
             Event::Nothing => task.idle(),
             Event::Line(line) if line.is_error => match progress(&line.text) {
                 Some((done, of, now)) => task.progress(done, of, now),
+                None if line.text.trim_start().starts_with("Blocking") => {
+                    task.now("waiting for another cargo to end")
+                }
                 None if is_step(&line.text) => task.now(line.text.trim()),
                 None if line.text.is_empty() => {}
                 None => complaints.push(line.text),

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
 use crate::cargo::{self, root};
-use crate::process::{printed, run};
+use crate::process::{exists, printed, run};
 use crate::terminal;
 
 /// What goes along, beside the host and the components.
@@ -39,20 +39,25 @@ pub(crate) fn pack(host: &Path) -> Result<()> {
             .with_context(|| format!("{} cannot be removed", folder.display()))?;
     }
 
-    let mut sums = String::new();
-    let program = host.file_name().context("a program has a name")?;
-    add(host, &folder.join(program), &folder, &mut sums)?;
-    for file in FILES {
-        add(&root().join(file), &folder.join(file), &folder, &mut sums)?;
-    }
+    let mut files = vec![(host.to_owned(), name_of(host)?)];
+    files.extend(
+        FILES
+            .iter()
+            .map(|file| (root().join(file), PathBuf::from(file))),
+    );
     for component in components()? {
-        let file = component.file_name().context("a file has a name")?;
-        add(
-            &component,
-            &folder.join("dist").join(file),
-            &folder,
-            &mut sums,
-        )?;
+        let name = Path::new("dist").join(name_of(&component)?);
+        files.push((component, name));
+    }
+    let mut sums = String::new();
+    for (from, name) in files {
+        let to = folder.join(&name);
+        copy(&from, &to)?;
+        if from == host && exists("strip") {
+            // Debug information, nine tenths of the program, serves those who profile what they built.
+            printed(Command::new("strip").arg("--strip-debug").arg(&to))?;
+        }
+        sums.push_str(&line(&read(&to)?, &name));
     }
     write(&folder.join("SHA256SUMS"), sums.as_bytes())?;
 
@@ -65,7 +70,7 @@ pub(crate) fn pack(host: &Path) -> Result<()> {
     let path = target.join(&archive);
     write(
         &target.join(format!("{archive}.sha256")),
-        line(&read(&path)?, &archive).as_bytes(),
+        line(&read(&path)?, Path::new(&archive)).as_bytes(),
     )?;
     terminal::say("Packed", &path.display().to_string());
     Ok(())
@@ -85,24 +90,25 @@ fn components() -> Result<Vec<PathBuf>> {
     Ok(components)
 }
 
-/// Copies a file, its permissions too, and notes its sum.
-fn add(from: &Path, to: &Path, folder: &Path, sums: &mut String) -> Result<()> {
-    let parent = to.parent().context("a file stands in a folder")?;
-    fs::create_dir_all(parent)
+/// Copies a file, its permissions too.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to.parent().unwrap_or(to))
         .and_then(|()| fs::copy(from, to))
         .with_context(|| format!("{} cannot be copied", from.display()))?;
-    let name = to.strip_prefix(folder).unwrap_or(to).display().to_string();
-    sums.push_str(&line(&read(to)?, &name));
     Ok(())
 }
 
+fn name_of(file: &Path) -> Result<PathBuf> {
+    Ok(file.file_name().context("a file has a name")?.into())
+}
+
 /// A line as `sha256sum --check` reads it.
-fn line(bytes: &[u8], name: &str) -> String {
+fn line(bytes: &[u8], name: &Path) -> String {
     let mut line = String::new();
     for byte in Sha256::digest(bytes) {
         write!(line, "{byte:02x}").expect("a string takes everything");
     }
-    line + "  " + name + "\n"
+    line + "  " + &name.display().to_string() + "\n"
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -18,6 +18,8 @@ use anyhow::{Context as _, Result};
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 
+use crate::cargo::root;
+
 /// Builds, serves, tests and measures Witter.
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
@@ -92,13 +94,20 @@ fn run(verb: Verb) -> Result<bool> {
         }
         Verb::Up { options } => {
             let host = build::host()?;
-            if let Some(address) = address(&options) {
+            let default =
+                std::env::var("WITTER_LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
+            if let Some(address) = address(&options, &default) {
                 terminal::say(
                     "Serving",
                     &format!("http://{address}/ (open it in two windows; Ctrl-C ends it)"),
                 );
             }
-            replace(Command::new(host).arg("up").args(options))?;
+            replace(
+                Command::new(host)
+                    .current_dir(root())
+                    .arg("up")
+                    .args(options),
+            )?;
         }
         Verb::Bench { options } => {
             build::host()?;
@@ -110,9 +119,9 @@ fn run(verb: Verb) -> Result<bool> {
 }
 
 /// Where the host will listen; none where the system chooses the port, and the host says which.
-fn address(options: &[String]) -> Option<&str> {
+fn address<'a>(options: &'a [String], default: &'a str) -> Option<&'a str> {
     let mut options = options.iter();
-    let mut address = "127.0.0.1:3000";
+    let mut address = default;
     while let Some(option) = options.next() {
         if let Some(value) = option.strip_prefix("--listen=") {
             address = value;
@@ -155,7 +164,7 @@ mod tests {
         #[track_caller]
         fn check(options: &str, expected: Option<&str>) {
             let options: Vec<_> = options.split_whitespace().map(str::to_owned).collect();
-            assert_eq!(address(&options), expected);
+            assert_eq!(address(&options, "127.0.0.1:3000"), expected);
         }
         check("", Some("127.0.0.1:3000"));
         check("--store memory", Some("127.0.0.1:3000"));
