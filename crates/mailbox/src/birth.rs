@@ -75,7 +75,7 @@ impl<S: Store, E: Env> Inner<S, E> {
     }
 
     /// Who was elected, if anybody. A plain read: readers create no keys.
-    async fn elected(&self, pointer: &str) -> Result<Option<u64>, StoreError> {
+    pub(crate) async fn elected(&self, pointer: &str) -> Result<Option<u64>, StoreError> {
         match self.store.get(pointer).await? {
             Some(value) => Ok(Some(decode(&value)?).filter(|&elected| elected != 0)),
             None => Ok(None),

@@ -1,6 +1,6 @@
 //! Finding what is stored: the tail, and the segments behind it.
 
-use crate::birth::tail_key;
+use crate::birth::{pointer_key, tail_key};
 use crate::codec::{Record, Segment, Tail};
 use crate::{Env, Inner, Store, StoreError};
 
@@ -16,21 +16,24 @@ pub(crate) fn segment_key(channel: &str, epoch: u64, first: u64) -> String {
 }
 
 impl<S: Store, E: Env> Inner<S, E> {
-    /// The tail of an epoch. None: the store was wiped, or rolled back to before the birth; the cached
-    /// epoch is forgotten then.
+    /// The tail of an epoch. None: the store was wiped, or rolled back to before the birth; what was cached
+    /// is forgotten then.
     pub(crate) async fn tail(
         &self,
         name: &str,
         epoch: u64,
     ) -> Result<Option<Snapshot>, StoreError> {
-        let Some(bytes) = self.store.get(&tail_key(name, epoch)).await? else {
-            let channel = self.channel(name);
-            channel.epoch.set(None);
-            channel.ids.take();
-            return Ok(None);
-        };
-        let tail = Tail::decode(&bytes)?;
-        Ok(Some(Snapshot { epoch, bytes, tail }))
+        if let Some(bytes) = self.store.get(&tail_key(name, epoch)).await? {
+            let tail = Tail::decode(&bytes)?;
+            // An empty one may be a candidate's, where the store was rolled back into an election.
+            if tail.head() > 0 || self.elected(&pointer_key(name)).await? == Some(epoch) {
+                return Ok(Some(Snapshot { epoch, bytes, tail }));
+            }
+        }
+        let channel = self.channel(name);
+        channel.epoch.set(None);
+        channel.ids.take();
+        Ok(None)
     }
 
     pub(crate) async fn segment(
