@@ -303,12 +303,14 @@ impl Channel {
             .fold(at.offset, u64::min)
     }
 
-    /// A page, where `taken` is how many rollbacks there had been when the start was taken.
+    /// A page, where `taken` is how many rollbacks there had been when the start was taken, and `known`
+    /// whether the log knew it when the call began.
     pub(crate) fn judge_page(
         &self,
         opened: &Opened,
         start: Start,
         taken: usize,
+        known: bool,
         limit: u32,
         page: &Page,
     ) -> Checked {
@@ -392,6 +394,8 @@ impl Channel {
                     context()
                 );
             }
+            // A log that was rolled back and gets the same again, at the same time, is the same.
+            Start::After(place) if log.knows(place) && !known => {}
             Start::After(place) if log.knows(place) => match page.gap {
                 None => {
                     ensure!(

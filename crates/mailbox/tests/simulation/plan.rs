@@ -10,8 +10,8 @@ pub(crate) enum Rollback {
     Never,
     /// The store lost its newest writes as it went down, and every instance with it.
     Restart,
-    /// A replica that lags took over under running instances.
-    Failover,
+    /// It was put back while no instance was about to write; they go on with what they remember.
+    Quiet,
 }
 
 #[derive(Clone, Debug)]
@@ -87,7 +87,7 @@ impl Plan {
             pace: random.pick(&[0, 2, 20]),
             rollback: match random.below(16) {
                 0 | 1 => Rollback::Restart,
-                2 => Rollback::Restart,
+                2 => Rollback::Quiet,
                 _ => Rollback::Never,
             },
             window,

@@ -37,6 +37,8 @@ enum Purpose {
         taken: usize,
         limit: u32,
         follows: bool,
+        /// Whether the log knows the start as the call begins.
+        known: bool,
     },
     History {
         before: Option<u64>,
@@ -411,7 +413,7 @@ impl Sim {
                 };
                 self.snapshots.push(snapshot);
             }
-            9 => self.roll_back(),
+            9 => self.roll_back()?,
             _ => {
                 self.world.borrow_mut().skew_clock(instance);
                 let speed = self.world.borrow_mut().random.pick(&[1, 4, 16, 16]);
@@ -604,12 +606,17 @@ impl Sim {
     ) {
         let channel = self.readers[reader].channel;
         self.readers[reader].busy = true;
+        let known = match start {
+            Start::After(at) => self.channels[channel].log.knows(at),
+            _ => true,
+        };
         let purpose = Purpose::Read {
             reader,
             start,
             taken,
             limit,
-            follows,
+            follows: follows && known,
+            known,
         };
         self.open(instance, Some(channel), purpose);
     }
@@ -687,22 +694,24 @@ impl Sim {
         }
     }
 
-    fn roll_back(&mut self) {
+    fn roll_back(&mut self) -> Checked {
         if self.snapshots.is_empty() {
-            return;
+            return Ok(());
         }
         let index = self.below(self.snapshots.len() as u64) as usize;
         self.snapshots.truncate(index + 1);
         let Some(snapshot) = self.snapshots.pop() else {
-            return;
+            return Ok(());
         };
-        self.note(|| "the store is rolled back".to_owned());
         if self.plan.rollback == Rollback::Restart {
             for instance in 0..self.instances.len() {
                 self.crash(instance);
             }
             self.world.borrow_mut().forget_late();
+        } else {
+            self.settle()?;
         }
+        self.note(|| "the store is rolled back".to_owned());
         self.world.borrow_mut().restore(snapshot.data);
         for (channel, log) in self.channels.iter_mut().zip(snapshot.logs) {
             channel.roll_back(log);
@@ -711,6 +720,7 @@ impl Sim {
             instance.stored.clear();
         }
         self.secrets = snapshot.secrets;
+        Ok(())
     }
 
     // Answers.
@@ -748,6 +758,7 @@ impl Sim {
                     taken,
                     limit,
                     follows,
+                    known,
                 },
                 Outcome::Read(result),
             ) => {
@@ -756,13 +767,8 @@ impl Sim {
                 match result {
                     Ok(page) => {
                         let channel = &self.channels[channel_index];
-                        channel.judge_page(&opened, start, taken, limit, &page)?;
-                        let known = match start {
-                            Start::After(at) => {
-                                channel.log.knows(at) && now.rollbacks == opened.rollbacks
-                            }
-                            _ => false,
-                        };
+                        channel.judge_page(&opened, start, taken, known, limit, &page)?;
+                        let follows = follows && now.rollbacks == opened.rollbacks;
                         let all = page.messages.len();
                         // A reader may be cut off anywhere in a page.
                         let count = if self.chance(100) {
@@ -770,7 +776,7 @@ impl Sim {
                         } else {
                             all
                         };
-                        self.readers[reader].take(&page, count, follows && known, &opened);
+                        self.readers[reader].take(&page, count, follows, &opened);
                     }
                     Err(error) => ensure!(
                         !calm || now.begin > opened.begin,
@@ -846,21 +852,22 @@ impl Sim {
     fn calm(&mut self) -> Checked {
         self.note(|| "calm".to_owned());
         self.world.borrow_mut().faulty = false;
-        let deadline = self.steps + CALM_STEPS;
-        self.settle(deadline)?;
+        self.settle()?;
         while let Some((channel, draft)) = self.open.pop() {
             let instance = self.below(self.plan.instances as u64) as usize;
             self.publish(instance, channel, vec![draft]);
-            self.settle(deadline)?;
+            self.settle()?;
             ensure!(
                 self.calls.is_empty(),
                 "a publish hangs though nothing fails"
             );
         }
-        self.catch_up(deadline)
+        self.catch_up()
     }
 
-    fn settle(&mut self, deadline: u64) -> Checked {
+    /// Lets all that is under way end.
+    fn settle(&mut self) -> Checked {
+        let deadline = self.steps + CALM_STEPS;
         while self.step(true)? {
             self.steps += 1;
             ensure!(self.steps < deadline, "calls go on for ever");
@@ -879,7 +886,7 @@ impl Sim {
     }
 
     /// Every reader reads to the end, and has read everything.
-    fn catch_up(&mut self, deadline: u64) -> Checked {
+    fn catch_up(&mut self) -> Checked {
         for index in 0..self.readers.len() {
             loop {
                 let reader = &self.readers[index];
@@ -898,7 +905,7 @@ impl Sim {
                 let start = at.map_or(Start::Newest(3), Start::After);
                 let instance = self.below(self.plan.instances as u64) as usize;
                 self.read(instance, index, start, taken, 3, at.is_some());
-                self.settle(deadline)?;
+                self.settle()?;
             }
             let reader = &self.readers[index];
             reader.judge(&self.channels[reader.channel].log, index)?;
@@ -959,9 +966,6 @@ impl Sim {
 
     /// A key of a channel that was last written before a number of effects, and has no excuse.
     fn left(&self, channel: usize, rough: u64) -> Option<String> {
-        if self.plan.rollback == Rollback::Failover {
-            return None;
-        }
         let world = self.world.borrow();
         let stale = |key: &&String| {
             let trail = &world.trails[*key];

@@ -3,6 +3,7 @@
 use crate::store::{DAWN, Direct, World};
 use mailbox::{Mailbox, Message, Page, Position, Start, Window};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -38,6 +39,8 @@ pub(crate) struct Log {
     /// None: it left the window with the swap that stored it, as of a batch larger than the window, and
     /// nobody ever saw it.
     pub(crate) entries: Vec<Option<Rc<Entry>>>,
+    /// The tags behind which the window began where nobody saw the message.
+    unseen_tags: BTreeMap<u64, u32>,
 }
 
 impl Log {
@@ -64,7 +67,8 @@ impl Log {
     pub(crate) fn knows(&self, at: Position) -> bool {
         let here = match self.at(at.offset) {
             Some(entry) => entry.tag == at.tag,
-            None => at.offset == 0 && at.tag == 0 || self.unseen(at.offset),
+            None if at.offset == 0 => at.tag == 0,
+            None => self.unseen_tags.get(&at.offset) == Some(&at.tag),
         };
         at.epoch == 0 || at.epoch == self.epoch && here
     }
@@ -145,6 +149,10 @@ pub(crate) fn observe(
     // Whatever is behind the window and was never seen came and went with one swap.
     while log.end() < begin {
         log.entries.push(None);
+    }
+    if log.unseen(begin) {
+        let tag = *log.unseen_tags.entry(begin).or_insert(page.from.tag);
+        ensure!(tag == page.from.tag, "{channel} {begin} changed its tag");
     }
     for (at, message) in page.messages {
         merge(world, channel, log, at, message)?;
