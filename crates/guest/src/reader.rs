@@ -160,10 +160,11 @@ impl Place {
                 Since::Messages(messages) => self.pending = messages.into(),
                 Since::Elsewhere => {
                     let limit = u32::try_from(most).unwrap_or(u32::MAX);
-                    let breaks = self.seat.as_ref().map_or(0, Seat::breaks);
+                    let version = self.seat.as_ref().map_or(0, Seat::version);
                     let page = receive(&self.feed, Start::After(self.at), limit, 0).await?;
                     match &mut self.seat {
-                        Some(seat) => seat.settle(breaks),
+                        Some(seat) if !page.more => seat.looked(version),
+                        Some(_) => {}
                         None => self.catch_up(&page),
                     }
                     self.at = if page.messages.is_empty() {

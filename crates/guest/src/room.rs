@@ -77,8 +77,8 @@ struct State {
     floor: Position,
     /// Just behind its last.
     head: Position,
-    /// How often the log broke off: every reader then asks the store for its own place.
-    breaks: u64,
+    /// How often anything here changed.
+    version: u64,
     closing: bool,
     seats: Slab<Option<Waker>>,
 }
@@ -87,7 +87,8 @@ struct State {
 pub(crate) struct Seat {
     room: Rc<Room>,
     key: usize,
-    breaks: u64,
+    /// The room's version when the reader last found in the store that there is nothing behind its place.
+    looked: Option<u64>,
 }
 
 impl Room {
@@ -103,7 +104,7 @@ impl Room {
                     bytes: 0,
                     floor: at,
                     head: at,
-                    breaks: 0,
+                    version: 0,
                     closing: false,
                     seats: Slab::new(),
                 }),
@@ -112,11 +113,12 @@ impl Room {
             hub.spawn(Rc::clone(&room).listen());
             room
         });
-        let (key, breaks) = {
-            let mut state = room.state.borrow_mut();
-            (state.seats.insert(None), state.breaks)
-        };
-        Seat { room, key, breaks }
+        let key = room.state.borrow_mut().seats.insert(None);
+        Seat {
+            room,
+            key,
+            looked: None,
+        }
     }
 
     /// Whether a reader at this place would find everything here, without the store.
@@ -177,11 +179,11 @@ impl State {
         self.bytes = 0;
         self.floor = at;
         self.head = at;
-        self.breaks += 1;
         self.wake();
     }
 
     fn wake(&mut self) {
+        self.version += 1;
         for (_, seat) in &mut self.seats {
             if let Some(waker) = seat.take() {
                 waker.wake();
@@ -201,45 +203,30 @@ impl State {
 }
 
 impl Seat {
-    /// What came behind a place. After the log broke off it is `Elsewhere`, until the reader has read the
-    /// store for itself and has settled.
+    /// What came behind a place.
+    ///
+    /// A place that the room does not know, too old for it, too new, or of a log that is no more, is
+    /// `Elsewhere`: once for each state of the room, or a reader would ask the store without end.
     pub(crate) fn since(&self, at: Position, most: usize) -> Since {
         let state = self.room.state.borrow();
         if state.closing {
             return Since::Closing;
         }
-        if self.breaks != state.breaks {
-            return Since::Elsewhere;
-        }
-        if at == state.head {
-            return Since::Nothing;
-        }
         match state.index(at) {
-            Some(index) => {
+            Some(index) if index < state.log.len() => {
                 Since::Messages(state.log.range(index..).take(most).map(Rc::clone).collect())
             }
-            // The reader read the store after the room did: the room will come to it.
-            None if at.epoch == state.head.epoch && at.offset > state.head.offset => Since::Nothing,
-            None => Since::Elsewhere,
+            None if at != state.head && self.looked != Some(state.version) => Since::Elsewhere,
+            _ => Since::Nothing,
         }
-    }
-
-    /// How often the log has broken off by now: for `settle`, from before the store is read.
-    pub(crate) fn breaks(&self) -> u64 {
-        self.room.state.borrow().breaks
-    }
-
-    pub(crate) fn settle(&mut self, breaks: u64) {
-        self.breaks = breaks;
     }
 
     /// Whether `since` would answer anything but `Nothing`; if not, the waker is kept for the next news.
     pub(crate) fn poll_news(&self, at: Position, waker: &Waker) -> bool {
-        let mut state = self.room.state.borrow_mut();
-        let ahead = at.epoch == state.head.epoch && at.offset > state.head.offset;
-        if state.closing || state.breaks != self.breaks || (at != state.head && !ahead) {
+        if !matches!(self.since(at, 0), Since::Nothing) {
             return true;
         }
+        let mut state = self.room.state.borrow_mut();
         if let Some(seat) = state.seats.get_mut(self.key) {
             match seat {
                 Some(kept) if kept.will_wake(waker) => {}
@@ -247,6 +234,16 @@ impl Seat {
             }
         }
         false
+    }
+
+    /// The room's state, to be noted before the store is read.
+    pub(crate) fn version(&self) -> u64 {
+        self.room.state.borrow().version
+    }
+
+    /// That the store, read after this version was noted, has nothing behind the reader's place.
+    pub(crate) fn looked(&mut self, version: u64) {
+        self.looked = Some(version);
     }
 }
 
