@@ -8,8 +8,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::NamedTempFile;
 
 /// How long a host may take to listen. Generous: the first one on a machine compiles the components.
@@ -97,8 +96,10 @@ impl Process {
     /// # Errors
     /// Where it is gone.
     pub fn terminate(&self) -> Result<()> {
-        let pid = Pid::from_child(&self.child);
-        Ok(kill_process(pid, Signal::TERM)?)
+        // The standard library sends no signal but SIGKILL.
+        let sent = Command::new("kill").args(["-TERM", &self.id().to_string()]).status()?;
+        ensure!(sent.success(), "SIGTERM was not sent");
+        Ok(())
     }
 
     /// Waits until it has ended by itself.

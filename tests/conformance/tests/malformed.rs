@@ -539,7 +539,7 @@ fn broken_http_is_refused_and_harms_nobody() -> Result<()> {
     let chunked = "POST /witter/publish?channel=a HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\n\
                    connection: close\r\ntransfer-encoding: chunked\r\n\r\n";
     let cases: Vec<(Vec<u8>, Ends)> = vec![
-        (b"\r\n\r\n\r\n".to_vec(), &[0, 400]),
+        (b"\r\n\r\n\r\n".to_vec(), &[0, 400, 408]),
         (b"GET\r\n\r\n".to_vec(), &[400]),
         (b"GET /\r\n\r\n".to_vec(), &[400]),
         (b"GET / HTTP/9.9\r\n\r\n".to_vec(), &[400, 505]),
@@ -551,7 +551,7 @@ fn broken_http_is_refused_and_harms_nobody() -> Result<()> {
         (b"CONNECT /witter/sse HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(), &[400, 404, 405]),
         (b"OPTIONS * HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_vec(), &[200, 204, 400, 404, 405]),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".repeat(10), &[0, 400]),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nnot frames at all".to_vec(), &[0]),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nnot frames at all".to_vec(), &[0, 400]),
         (b"SSH-2.0-OpenSSH_9.9\r\n\r\n".to_vec(), &[400]),
         (long_line.into_bytes(), &[400, 414, 431]),
         (long_head.into_bytes(), &[400, 431]),

@@ -1,1 +1,30 @@
-//! Kills, cuts and broken stores against the built host
+//! A deployment that dies and comes back, and what is watched meanwhile.
+//!
+//! The tests in `tests/` print their figures, one line each, and assert none that a busy machine changes.
+
+mod deployment;
+mod follower;
+mod process;
+
+pub use deployment::Deployment;
+pub use follower::{Follower, Progress, Read};
+pub use process::Usage;
+
+use std::env;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Beyond this something hangs.
+pub const HANGS: Duration = Duration::from_secs(60);
+
+/// How large a test is: the variable's value, else the size that every run has time for.
+///
+/// # Panics
+/// Where the variable is set to something else than a number.
+#[must_use]
+pub fn size<N: FromStr>(variable: &str, default: N) -> N {
+    match env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")),
+        Err(_) => default,
+    }
+}

@@ -1,0 +1,96 @@
+//! One store, and the hosts that serve it one after the other.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+
+use anyhow::{Context, Result};
+use conformance::{Client, Process, UNLIMITED, manifest, program};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+/// A store in a folder of its own, and the host that serves it now, if any.
+#[derive(Debug)]
+pub struct Deployment {
+    folder: TempDir,
+    arguments: Vec<String>,
+    process: Option<Process>,
+    address: watch::Sender<SocketAddr>,
+}
+
+impl Deployment {
+    /// Starts a host on a new store.
+    ///
+    /// # Errors
+    /// Where the host is not built.
+    pub fn start(arguments: &[&str]) -> Result<Self> {
+        let folder = TempDir::new()?;
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let mut deployment = Self { folder, arguments, process: None, address: watch::Sender::new(nowhere) };
+        deployment.restart()?;
+        Ok(deployment)
+    }
+
+    /// The file that holds the store.
+    #[must_use]
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("mailbox.db")
+    }
+
+    /// The host that serves now.
+    ///
+    /// # Panics
+    /// Where none does.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        self.process.as_ref().expect("a host serves")
+    }
+
+    /// Where the host is, and where the next one will be.
+    #[must_use]
+    pub fn address(&self) -> watch::Receiver<SocketAddr> {
+        self.address.subscribe()
+    }
+
+    /// A client of the host that serves now.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(*self.address.borrow())
+    }
+
+    /// Starts a host on the store as it is.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn restart(&mut self) -> Result<()> {
+        // A write beyond a limit of the process is then an error that it is told, not a signal that ends it.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(program()?);
+        command.args(["up", "--from"]).arg(manifest()).args(["--listen", "127.0.0.1:0"]);
+        command.arg("--store").arg(format!("sqlite:{}", self.file().display()));
+        command.args(UNLIMITED).args(&self.arguments);
+        let process = Process::spawn(command)?;
+        self.address.send_replace(process.address());
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Ends the host at once, by SIGKILL.
+    ///
+    /// # Errors
+    /// Where none serves.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.take().context("no host serves")?.kill()
+    }
+
+    /// Ends the host in order, by SIGTERM, and tells how it ended.
+    ///
+    /// # Errors
+    /// Where it does not end.
+    pub fn terminate(&mut self) -> Result<ExitStatus> {
+        let mut process = self.process.take().context("no host serves")?;
+        process.terminate()?;
+        process.wait()
+    }
+}

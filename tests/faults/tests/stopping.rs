@@ -1,0 +1,77 @@
+//! A host that is told to stop.
+
+use anyhow::{Context, Result, ensure};
+use conformance::{Batch, Query, Reader, Transport};
+use faults::{Deployment, HANGS};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+const READERS: usize = 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_are_told_in_order_and_go_on_with_the_next_host() -> Result<()> {
+    let mut deployment = Deployment::start(&[])?;
+    let client = deployment.client();
+    let session = client.session("Ann").await?;
+    client.publish(&session, "stopping", "before", "0").await?;
+    let mut readers = JoinSet::new();
+    for &transport in Transport::ALL.iter().filter(|transport| **transport != Transport::ShortPolling) {
+        for _ in 0..READERS {
+            let mut reader = Reader::open(&client, transport, Query::of(["stopping"]).wait(55)).await?;
+            if transport.polls() {
+                reader.next().await?;
+            }
+            readers.spawn(async move {
+                let batch = reader.next().await;
+                (transport, batch, reader.cursor().to_owned())
+            });
+        }
+    }
+    // Each of them waits: what is published now, all have to be told.
+    let answer = client.publish(&session, "stopping", "told", "0").await?;
+    ensure!(answer.status == 201, "{answer:?}");
+    let mut waiting = JoinSet::new();
+    while let Some(read) = readers.join_next().await {
+        let (transport, batch, cursor) = read?;
+        ensure!(batch?.envelopes.len() == 1, "the message was published to all");
+        let query = Query::of(["stopping"]).after(&cursor).wait(55);
+        let mut reader = Reader::open(&client, transport, query).await?;
+        waiting.spawn(async move {
+            let batch = reader.next().await;
+            (transport, batch, reader.cursor().to_owned())
+        });
+    }
+    hold(&deployment, READERS * 2).await?;
+    let status = deployment.terminate()?;
+    ensure!(status.success(), "{status}");
+    let mut places = Vec::new();
+    while let Some(ended) = timeout(HANGS, waiting.join_next()).await.context("a reader is not told")? {
+        let (transport, batch, cursor) = ended?;
+        let Batch { envelopes, gaps, end, .. } = batch.with_context(|| transport.name())?;
+        ensure!(envelopes.is_empty() && gaps.is_empty(), "nothing was published");
+        let expected = (!transport.polls()).then_some("reopen");
+        ensure!(end.as_deref() == expected, "{}: {end:?}", transport.name());
+        places.push((transport, cursor));
+    }
+    deployment.restart()?;
+    let client = deployment.client();
+    client.publish(&session, "stopping", "after", "0").await?;
+    for (transport, cursor) in places {
+        let mut reader = Reader::open(&client, transport, Query::of(["stopping"]).after(cursor)).await?;
+        let read = reader.messages(1).await?;
+        ensure!(read[0].id == "after" && read.len() == 1, "{read:?}");
+    }
+    println!("SIGTERM: {} readers were told in order, and went on with the next host", READERS * 2);
+    Ok(())
+}
+
+/// Waits until the host holds so many connections.
+async fn hold(deployment: &Deployment, count: usize) -> Result<()> {
+    let held = async {
+        while faults::Usage::of(deployment.process().id())?.sockets < count {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    };
+    timeout(HANGS, held).await.context("they do not connect")?
+}
