@@ -1,0 +1,65 @@
+// The built host, on a port of its own and with a store of its own.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { createInterface } from "node:readline";
+
+export const ROOT = path.resolve(import.meta.dirname, "../..");
+const PROGRAM = path.join(ROOT, "target/release/witter");
+
+export class Host {
+  #folder;
+  #process;
+  /** Where it listens, `127.0.0.1:PORT`: the same after every start. */
+  address = "127.0.0.1:0";
+
+  /** A fresh one, listening. */
+  static async start() {
+    const host = new Host();
+    host.#folder = await mkdtemp(path.join(tmpdir(), "witter-browser-"));
+    await host.start();
+    return host;
+  }
+
+  get url() {
+    return `http://${this.address}`;
+  }
+
+  /** Starts it again, on what it has stored. */
+  async start() {
+    const store = `sqlite:${path.join(this.#folder, "mailbox.db")}`;
+    this.#process = spawn(PROGRAM, ["up", "--listen", this.address, "--store", store], {
+      cwd: ROOT,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const failed = once(this.#process, "exit").then(([code, signal]) => {
+      throw new Error(`the host ended before it listened: ${code ?? signal}`);
+    });
+    const [line] = await Promise.race([once(createInterface(this.#process.stdout), "line"), failed]);
+    const [, address] = /^listening on http:\/\/(\S+)$/.exec(line) ?? [];
+    if (!address) throw new Error(`not the line that says where the host listens: ${line}`);
+    this.address = address;
+  }
+
+  /** Ends it without a chance to say so. */
+  async kill() {
+    await this.#end("SIGKILL");
+  }
+
+  /** Ends it, and what it has stored. */
+  async stop() {
+    await this.#end("SIGTERM");
+    await rm(this.#folder, { recursive: true });
+  }
+
+  async #end(signal) {
+    const ended = once(this.#process, "exit");
+    if (this.#process.exitCode === null && this.#process.signalCode === null) {
+      this.#process.kill(signal);
+      await ended;
+    }
+  }
+}

@@ -1,0 +1,97 @@
+// Somebody at a window of Chromium, who does what people do: looks, types and clicks.
+
+import assert from "node:assert/strict";
+import { accessSync, constants } from "node:fs";
+import path from "node:path";
+
+import { chromium } from "playwright-core";
+
+/** In milliseconds: longer than the longest pause after a failure that a test brings about. */
+const PATIENCE = 30_000;
+
+/** Chromium as the system has it; nothing is downloaded. */
+export function launch() {
+  return chromium.launch({
+    executablePath: find("chromium"),
+    // Tests run as root in containers, where Chromium's own sandbox cannot be set up.
+    chromiumSandbox: false,
+    args: [
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+}
+
+function find(program) {
+  const found = (process.env.PATH ?? "").split(path.delimiter).find((folder) => {
+    try {
+      accessSync(path.join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+  if (!found) throw new Error(`${program} is not installed`);
+  return path.join(found, program);
+}
+
+export class Person {
+  page;
+  /** Errors of scripts, and what the browser refused to load or run. */
+  errors = [];
+
+  /** Opens a room in a window of its own, that shares nothing with others. */
+  static async at(browser, host, room, options = {}) {
+    const context = await browser.newContext(options);
+    context.setDefaultTimeout(PATIENCE);
+    const person = new Person();
+    person.page = await context.newPage();
+    person.page.on("pageerror", (error) => person.errors.push(String(error)));
+    person.page.on("console", (message) => {
+      // A server that is away is told here too, and is no fault of the page.
+      const away = message.text().startsWith("Failed to load resource");
+      if (message.type() === "error" && !away) person.errors.push(message.text());
+    });
+    await person.page.goto(`${host.url}/#${room}`);
+    return person;
+  }
+
+  /** Tells a name, and waits for the connection. */
+  async enter(name) {
+    await this.page.getByLabel("Name", { exact: true }).fill(name);
+    await this.page.getByRole("button", { name: "Enter" }).click();
+    await this.connected();
+  }
+
+  async connected() {
+    await this.page.getByRole("status").filter({ hasText: /^Connected$/ }).waitFor();
+  }
+
+  async say(text) {
+    const field = this.page.getByRole("textbox", { name: /^Message/ });
+    await field.fill(text);
+    await field.press("Enter");
+  }
+
+  /** What stands in the room, once there are so many messages: who said what. */
+  async sees(count) {
+    const messages = this.page.getByRole("log").getByRole("article");
+    await messages.nth(count - 1).waitFor();
+    return messages.evaluateAll((all) =>
+      all.map((one) => ({
+        name: one.querySelector("bdi").textContent,
+        text: one.querySelector(":scope > p").textContent,
+      })),
+    );
+  }
+
+  /** Leaves, and says that nothing went wrong meanwhile. */
+  async leave() {
+    await this.page.context().close();
+    assert.deepEqual(this.errors, []);
+  }
+}
