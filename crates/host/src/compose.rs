@@ -28,7 +28,11 @@ pub(crate) struct Composer<'a> {
 
 impl<'a> Composer<'a> {
     pub(crate) fn new(app: &'a App, wakeup: Wakeup) -> Self {
-        Self { app, wakeup, read: HashMap::new() }
+        Self {
+            app,
+            wakeup,
+            read: HashMap::new(),
+        }
     }
 
     /// The component's binary with its dependencies in it.

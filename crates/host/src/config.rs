@@ -10,7 +10,10 @@ use crate::variables::check_name;
 impl variables::Host for State {}
 
 impl<T: 'static> variables::HostWithStore<T> for HasSelf<State> {
-    async fn get(accessor: &Accessor<T, Self>, name: String) -> wasmtime::Result<Result<String, variables::Error>> {
+    async fn get(
+        accessor: &Accessor<T, Self>,
+        name: String,
+    ) -> wasmtime::Result<Result<String, variables::Error>> {
         if let Err(error) = check_name(&name) {
             return Ok(Err(variables::Error::InvalidName(error.to_string())));
         }

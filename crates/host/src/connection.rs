@@ -58,7 +58,10 @@ impl Body for Counted {
     type Data = Bytes;
     type Error = Broken;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         Pin::new(&mut self.get_mut().body).poll_frame(cx)
     }
 
@@ -84,11 +87,13 @@ pub(crate) async fn serve(
         tracing::debug!(%error, "a connection cannot be tuned");
     }
     let accepted = tokio::select! {
-        accepted = timeout(server.limits.head_timeout, Socket::accept(stream)) => accepted,
+        accepted = timeout(server.limits.head_timeout, Socket::accept(stream, server.limits.head)) => accepted,
         _ = stage.wait_for(|stage| *stage > Stage::Serving) => return,
     };
     // Who said nothing in time, left, or failed is owed no answer.
-    let Ok(Ok(Some((socket, activity)))) = accepted else { return };
+    let Ok(Ok(Some((socket, activity)))) = accepted else {
+        return;
+    };
     match socket.protocol() {
         Protocol::Http1 => http1(&server, socket, peer, &activity, &mut stage).await,
         Protocol::Http2 => http2(&server, socket, peer, &activity, &mut stage).await,
@@ -220,7 +225,11 @@ fn tune(stream: &TcpStream) -> std::io::Result<()> {
     // Small frames must not wait for the confirmation of those before.
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 3))?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(SILENCE)
+            .with_interval(SILENCE / 3),
+    )?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(UNCONFIRMED))?;
     Ok(())

@@ -59,13 +59,20 @@ pub(crate) enum Failure {
 
 impl fmt::Debug for Component {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Component").field("id", &self.grants.id).finish_non_exhaustive()
+        f.debug_struct("Component")
+            .field("id", &self.grants.id)
+            .finish_non_exhaustive()
     }
 }
 
 impl Component {
     /// A component that has up to `instances` at once, and one in quarantine.
-    pub(crate) fn new(pre: ServicePre<State>, grants: Arc<Grants>, allowance: Allowance, instances: usize) -> Self {
+    pub(crate) fn new(
+        pre: ServicePre<State>,
+        grants: Arc<Grants>,
+        allowance: Allowance,
+        instances: usize,
+    ) -> Self {
         Self {
             pre,
             grants,
@@ -88,9 +95,22 @@ impl Component {
     ) -> Result<http::Response<Answer>, Failure> {
         let (reply, answered) = oneshot::channel();
         let place = self.place(&request, client);
-        let reader = self.send(place, Call { request, client, reply });
+        let reader = self.send(
+            place,
+            Call {
+                request,
+                client,
+                reply,
+            },
+        );
         let response = answered.await.map_err(|_| Failure::Ended)??;
-        Ok(response.map(|body| Answer::Component(Streaming { body, reader, _slot: slot })))
+        Ok(response.map(|body| {
+            Answer::Component(Streaming {
+                body,
+                reader,
+                _slot: slot,
+            })
+        }))
     }
 
     /// Ends the instances that nothing is open in, once they have noticed.
@@ -126,7 +146,9 @@ impl Component {
         drop(current);
         let component = self.clone();
         tokio::spawn(async move {
-            let end = instance.run(&component.pre, &component.grants, component.allowance).await;
+            let end = instance
+                .run(&component.pre, &component.grants, component.allowance)
+                .await;
             component.ended(place, &queue, end);
         });
         reader
@@ -134,7 +156,10 @@ impl Component {
 
     fn ended(self: &Arc<Self>, place: usize, queue: &Queue, end: End) {
         let mut current = lock(&self.instances[place]);
-        if current.as_ref().is_some_and(|current| current.is_same(queue)) {
+        if current
+            .as_ref()
+            .is_some_and(|current| current.is_same(queue))
+        {
             current.take();
         }
         drop(current);
@@ -147,7 +172,11 @@ impl Component {
         );
         self.suspect(&end.suspects);
         for call in end.unseen {
-            let place = if self.is_suspect(call.client) { self.instances.len() - 1 } else { place };
+            let place = if self.is_suspect(call.client) {
+                self.instances.len() - 1
+            } else {
+                place
+            };
             self.send(place, call);
         }
     }
@@ -155,7 +184,10 @@ impl Component {
     fn is_suspect(&self, client: IpAddr) -> bool {
         let suspects = lock(&self.suspects);
         // Nobody is, nearly always.
-        !suspects.is_empty() && suspects.get(&Block::of(client)).is_some_and(|until| *until > Instant::now())
+        !suspects.is_empty()
+            && suspects
+                .get(&Block::of(client))
+                .is_some_and(|until| *until > Instant::now())
     }
 
     fn suspect(&self, clients: &[IpAddr]) {
@@ -176,7 +208,9 @@ impl Component {
 /// The first `channel` of a query, as it was sent: names need no escapes, and one that has some is another
 /// name here at worst.
 fn first_channel(query: &str) -> Option<&str> {
-    query.split('&').find_map(|pair| pair.strip_prefix("channel="))
+    query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("channel="))
 }
 
 // Every change under these locks is one step.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::error::Context as _;
-use wasmtime::{Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{
+    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
+};
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use crate::bindings::Imports;
@@ -37,7 +39,9 @@ impl Workshop {
             Ok(engine) => engine,
             // The pool wants terabytes of address space, which a limit (`ulimit -v`) may not leave.
             Err(error) => {
-                tracing::warn!("no pool of instances, each will be allocated for itself: {error:#}");
+                tracing::warn!(
+                    "no pool of instances, each will be allocated for itself: {error:#}"
+                );
                 Engine::new(&config(None, cache)?)?
             }
         };
@@ -53,7 +57,10 @@ impl Workshop {
     /// A component that exports `wasi:http/handler`, from its binary.
     pub(crate) fn prepare(&self, binary: &[u8]) -> wasmtime::Result<ServicePre<State>> {
         let component = Component::new(&self.engine, binary)?;
-        let pre = self.linker.instantiate_pre(&component).context("it imports what this host does not offer")?;
+        let pre = self
+            .linker
+            .instantiate_pre(&component)
+            .context("it imports what this host does not offer")?;
         ServicePre::new(pre).context("it does not export wasi:http/handler@0.3")
     }
 }
@@ -64,7 +71,9 @@ fn config(pool: Option<usize>, cache: &Path) -> wasmtime::Result<Config> {
     config.epoch_interruption(true);
     let mut compiled = CacheConfig::new();
     compiled.with_directory(std::path::absolute(cache)?);
-    config.cache(Some(Cache::new(compiled).with_context(|| format!("the cache in {} is unusable", cache.display()))?));
+    config.cache(Some(Cache::new(compiled).with_context(|| {
+        format!("the cache in {} is unusable", cache.display())
+    })?));
     if let Some(memory) = pool {
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(INSTANCES)
@@ -88,12 +97,14 @@ fn config(pool: Option<usize>, cache: &Path) -> wasmtime::Result<Config> {
 /// still when components keep all its threads busy, which is what this is for.
 fn interrupt(engine: &Engine) -> wasmtime::Result<()> {
     let engine = engine.weak();
-    thread::Builder::new().name("epochs".to_owned()).spawn(move || {
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            thread::sleep(TICK);
-        }
-    })?;
+    thread::Builder::new()
+        .name("epochs".to_owned())
+        .spawn(move || {
+            while let Some(engine) = engine.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                thread::sleep(TICK);
+            }
+        })?;
     Ok(())
 }

@@ -117,10 +117,20 @@ pub(crate) struct Instance {
 /// An instance to be run, the queue in front of it, and the first call in that queue.
 pub(crate) fn new(first: Call) -> (Queue, Reader, Instance) {
     let (sender, calls) = mpsc::unbounded_channel();
-    let vital = Arc::new(Vital { open: AtomicUsize::new(1), ..Vital::default() });
+    let vital = Arc::new(Vital {
+        open: AtomicUsize::new(1),
+        ..Vital::default()
+    });
     // Cannot fail: the receiver is at hand.
     sender.send(first).ok();
-    (Queue { calls: sender, vital: vital.clone() }, Reader(vital.clone()), Instance { calls, vital })
+    (
+        Queue {
+            calls: sender,
+            vital: vital.clone(),
+        },
+        Reader(vital.clone()),
+        Instance { calls, vital },
+    )
 }
 
 impl Queue {
@@ -128,7 +138,10 @@ impl Queue {
     pub(crate) fn send(&self, call: Call) -> Result<Reader, Call> {
         self.vital.open.fetch_add(1, Ordering::Relaxed);
         let reader = Reader(self.vital.clone());
-        self.calls.send(call).map(|()| reader).map_err(|error| error.0)
+        self.calls
+            .send(call)
+            .map(|()| reader)
+            .map_err(|error| error.0)
     }
 
     /// How many requests are in the instance.
@@ -152,7 +165,12 @@ impl Drop for Mark<'_> {
 
 impl Instance {
     /// Runs until the component traps, or every [`Queue`] before it is gone.
-    pub(crate) async fn run(mut self, pre: &ServicePre<State>, grants: &Arc<Grants>, allowance: Allowance) -> End {
+    pub(crate) async fn run(
+        mut self,
+        pre: &ServicePre<State>,
+        grants: &Arc<Grants>,
+        allowance: Allowance,
+    ) -> End {
         let trap = self.live(pre, grants, allowance).await.err();
         // What comes from now on goes to another instance.
         self.calls.close();
@@ -160,11 +178,22 @@ impl Instance {
         while let Ok(call) = self.calls.try_recv() {
             unseen.push(call);
         }
-        let suspects = std::mem::take(&mut self.vital.waiting().clients).into_values().collect();
-        End { trap, suspects, unseen }
+        let suspects = std::mem::take(&mut self.vital.waiting().clients)
+            .into_values()
+            .collect();
+        End {
+            trap,
+            suspects,
+            unseen,
+        }
     }
 
-    async fn live(&mut self, pre: &ServicePre<State>, grants: &Arc<Grants>, allowance: Allowance) -> wasmtime::Result<()> {
+    async fn live(
+        &mut self,
+        pre: &ServicePre<State>,
+        grants: &Arc<Grants>,
+        allowance: Allowance,
+    ) -> wasmtime::Result<()> {
         let mut store = Store::new(pre.engine(), State::new(grants.clone(), allowance.memory));
         let _mark = Mark(&self.vital);
         store.limiter(|state| &mut state.memory);
@@ -172,7 +201,8 @@ impl Instance {
         limit_computing(&mut store, ticks.clone(), allowance.computing);
         let service = pre.instantiate_async(&mut store).await?;
         let (calls, vital) = (&mut self.calls, &self.vital);
-        let served = store.run_concurrent(async |accessor| serve(accessor, &service, calls, vital, &ticks).await);
+        let served = store
+            .run_concurrent(async |accessor| serve(accessor, &service, calls, vital, &ticks).await);
         served.await?
     }
 }
@@ -180,7 +210,9 @@ impl Instance {
 /// Ends, by a trap, what computes longer than `most` between two turns of the event loop, in ticks that it
 /// was running: waiting for the store or for the processor does not count.
 fn limit_computing(store: &mut Store<State>, ticks: Arc<AtomicU32>, most: Duration) {
-    let most = u32::try_from(most.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX).max(2);
+    let most = u32::try_from(most.as_millis() / TICK.as_millis())
+        .unwrap_or(u32::MAX)
+        .max(2);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| {
         let ticks = ticks.fetch_add(1, Ordering::Relaxed);
@@ -188,7 +220,9 @@ fn limit_computing(store: &mut Store<State>, ticks: Arc<AtomicU32>, most: Durati
             // The epoch went on while the instance was idle: that is no reason to interrupt it.
             0 => Ok(UpdateDeadline::Continue(1)),
             _ if ticks < most => Ok(UpdateDeadline::Yield(1)),
-            _ => Err(wasmtime::format_err!("computed for too long without returning to its event loop")),
+            _ => Err(wasmtime::format_err!(
+                "computed for too long without returning to its event loop"
+            )),
         }
     });
 }
@@ -214,7 +248,11 @@ async fn serve(
                 }
             }
             if closed {
-                return if open.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending };
+                return if open.is_empty() {
+                    Poll::Ready(Ok(()))
+                } else {
+                    Poll::Pending
+                };
             }
             match calls.poll_recv(cx) {
                 Poll::Ready(Some(call)) => match answer(accessor, service, call, vital) {
@@ -236,7 +274,11 @@ fn answer<'a>(
     call: Call,
     vital: &'a Vital,
 ) -> wasmtime::Result<impl Future<Output = wasmtime::Result<()>> + 'a> {
-    let Call { request, client, reply } = call;
+    let Call {
+        request,
+        client,
+        reply,
+    } = call;
     let number = {
         let mut waiting = vital.waiting();
         let number = waiting.next;
@@ -258,7 +300,11 @@ fn answer<'a>(
             // Made even where nobody waits for it any more: the component learns it by writing the body.
             Ok(response) => accessor.with(|mut access| {
                 let response = access.get().table.delete(response)?;
-                wasmtime::error::Ok(response.into_http(access, received).map_err(Fault::Malformed))
+                wasmtime::error::Ok(
+                    response
+                        .into_http(access, received)
+                        .map_err(Fault::Malformed),
+                )
             })?,
             Err(code) => Err(Fault::Returned(code)),
         };

@@ -12,7 +12,10 @@ use crate::store::{Store, StoreError};
 
 /// An open store.
 #[derive(Clone, Debug)]
-#[expect(unreachable_pub, reason = "the generated bindings re-export it, privately")]
+#[expect(
+    unreachable_pub,
+    reason = "the generated bindings re-export it, privately"
+)]
 pub struct Bucket {
     store: Store,
     label: String,
@@ -20,7 +23,10 @@ pub struct Bucket {
 
 /// A key and the value that a swap expects there.
 #[derive(Debug)]
-#[expect(unreachable_pub, reason = "the generated bindings re-export it, privately")]
+#[expect(
+    unreachable_pub,
+    reason = "the generated bindings re-export it, privately"
+)]
 pub struct Cas {
     bucket: Bucket,
     key: String,
@@ -30,7 +36,10 @@ pub struct Cas {
 impl Grants {
     /// None where the manifest does not grant the label. One that it grants exists.
     fn open(&self, label: String) -> Option<Bucket> {
-        self.stores.contains(&label).then(|| Bucket { store: self.store.clone(), label })
+        self.stores.contains(&label).then(|| Bucket {
+            store: self.store.clone(),
+            label,
+        })
     }
 }
 
@@ -41,7 +50,11 @@ impl Bucket {
 
     async fn cas(self, key: String) -> Result<Cas, StoreError> {
         let expected = self.get(&key).await?;
-        Ok(Cas { bucket: self, key, expected })
+        Ok(Cas {
+            bucket: self,
+            key,
+            expected,
+        })
     }
 }
 
@@ -73,7 +86,10 @@ impl State {
 }
 
 impl wasi::Host for State {
-    fn open(&mut self, identifier: String) -> wasmtime::Result<Result<Resource<Bucket>, wasi::Error>> {
+    fn open(
+        &mut self,
+        identifier: String,
+    ) -> wasmtime::Result<Result<Resource<Bucket>, wasi::Error>> {
         match self.grants.open(identifier) {
             Some(bucket) => Ok(Ok(self.table.push(bucket)?)),
             None => Ok(Err(wasi::Error::AccessDenied)),
@@ -97,15 +113,26 @@ impl wasi::HostBucket for State {
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), wasi::Error>> {
         let Bucket { store, label } = self.bucket(&bucket)?;
-        Ok(store.set_many(&label, vec![(key, value)]).await.map_err(Into::into))
+        Ok(store
+            .set_many(&label, vec![(key, value)])
+            .await
+            .map_err(Into::into))
     }
 
-    async fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> wasmtime::Result<Result<(), wasi::Error>> {
+    async fn delete(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key: String,
+    ) -> wasmtime::Result<Result<(), wasi::Error>> {
         let Bucket { store, label } = self.bucket(&bucket)?;
         Ok(store.delete(&label, &key).await.map_err(Into::into))
     }
 
-    async fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> wasmtime::Result<Result<bool, wasi::Error>> {
+    async fn exists(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key: String,
+    ) -> wasmtime::Result<Result<bool, wasi::Error>> {
         let Bucket { store, label } = self.bucket(&bucket)?;
         Ok(store.exists(&label, &key).await.map_err(Into::into))
     }
@@ -117,11 +144,15 @@ impl wasi::HostBucket for State {
         cursor: Option<String>,
     ) -> wasmtime::Result<Result<wasi::KeyResponse, wasi::Error>> {
         if cursor.is_some() {
-            return Ok(Err(wasi::Error::Other("no page has a cursor, so none can be asked for".to_owned())));
+            return Ok(Err(wasi::Error::Other(
+                "no page has a cursor, so none can be asked for".to_owned(),
+            )));
         }
         let Bucket { store, label } = self.bucket(&bucket)?;
         let keys = store.keys(&label).await;
-        Ok(keys.map(|keys| wasi::KeyResponse { keys, cursor: None }).map_err(Into::into))
+        Ok(keys
+            .map(|keys| wasi::KeyResponse { keys, cursor: None })
+            .map_err(Into::into))
     }
 
     fn drop(&mut self, bucket: Resource<Bucket>) -> wasmtime::Result<()> {
@@ -138,7 +169,9 @@ impl batch::Host for State {
     ) -> wasmtime::Result<Result<Vec<(String, Option<Vec<u8>>)>, wasi::Error>> {
         let Bucket { store, label } = self.bucket(&bucket)?;
         let values = store.get_many(&label, &keys).await;
-        Ok(values.map(|values| keys.into_iter().zip(values).collect()).map_err(Into::into))
+        Ok(values
+            .map(|values| keys.into_iter().zip(values).collect())
+            .map_err(Into::into))
     }
 
     async fn set_many(
@@ -168,12 +201,26 @@ impl atomics::Host for State {
         delta: i64,
     ) -> wasmtime::Result<Result<i64, wasi::Error>> {
         let Bucket { store, label } = self.bucket(&bucket)?;
-        Ok(store.increment(&label, &key, delta).await.map_err(Into::into))
+        Ok(store
+            .increment(&label, &key, delta)
+            .await
+            .map_err(Into::into))
     }
 
-    async fn swap(&mut self, cas: Resource<Cas>, value: Vec<u8>) -> wasmtime::Result<Result<(), atomics::CasError>> {
-        let Cas { bucket, key, expected } = self.table.delete(cas)?;
-        let swapped = bucket.store.swap(&bucket.label, &key, expected.as_deref(), &value).await;
+    async fn swap(
+        &mut self,
+        cas: Resource<Cas>,
+        value: Vec<u8>,
+    ) -> wasmtime::Result<Result<(), atomics::CasError>> {
+        let Cas {
+            bucket,
+            key,
+            expected,
+        } = self.table.delete(cas)?;
+        let swapped = bucket
+            .store
+            .swap(&bucket.label, &key, expected.as_deref(), &value)
+            .await;
         let again = match swapped {
             Ok(true) => return Ok(Ok(())),
             Ok(false) => bucket.cas(key).await,
@@ -199,7 +246,10 @@ impl atomics::HostCas for State {
         }
     }
 
-    async fn current(&mut self, cas: Resource<Cas>) -> wasmtime::Result<Result<Option<Vec<u8>>, wasi::Error>> {
+    async fn current(
+        &mut self,
+        cas: Resource<Cas>,
+    ) -> wasmtime::Result<Result<Option<Vec<u8>>, wasi::Error>> {
         Ok(Ok(self.table.get(&cas)?.expected.clone()))
     }
 
@@ -218,7 +268,10 @@ impl spin::HostStore for State {
     }
 }
 
-fn bucket_of<T>(accessor: &Accessor<T, HasSelf<State>>, bucket: &Resource<Bucket>) -> wasmtime::Result<Bucket> {
+fn bucket_of<T>(
+    accessor: &Accessor<T, HasSelf<State>>,
+    bucket: &Resource<Bucket>,
+) -> wasmtime::Result<Bucket> {
     accessor.with(|mut access| access.get().bucket(bucket))
 }
 
@@ -241,7 +294,10 @@ impl<T: Send + 'static> spin::HostStoreWithStore<T> for HasSelf<State> {
         bucket: Resource<Bucket>,
         key: String,
     ) -> wasmtime::Result<Result<Option<Vec<u8>>, spin::Error>> {
-        Ok(bucket_of(accessor, &bucket)?.get(&key).await.map_err(Into::into))
+        Ok(bucket_of(accessor, &bucket)?
+            .get(&key)
+            .await
+            .map_err(Into::into))
     }
 
     async fn set(
@@ -251,7 +307,10 @@ impl<T: Send + 'static> spin::HostStoreWithStore<T> for HasSelf<State> {
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), spin::Error>> {
         let Bucket { store, label } = bucket_of(accessor, &bucket)?;
-        Ok(store.set_many(&label, vec![(key, value)]).await.map_err(Into::into))
+        Ok(store
+            .set_many(&label, vec![(key, value)])
+            .await
+            .map_err(Into::into))
     }
 
     async fn delete(

@@ -82,15 +82,21 @@ pub struct Running {
 pub async fn start(options: Options) -> anyhow::Result<Running> {
     let app = manifest::load(&options.manifest)?;
     let url = options.store_url();
-    let store = Store::open(&url, options.durability).with_context(|| format!("the store {url} cannot be opened"))?;
+    let store = Store::open(&url, options.durability)
+        .with_context(|| format!("the store {url} cannot be opened"))?;
     let wakeups = Wakeups::default();
     let components = {
         let (options, store, wakeups) = (options.clone(), store.clone(), wakeups.clone());
-        let load = move || load(&app, &options, &store, &wakeups).map(|components| (app, components));
+        let load =
+            move || load(&app, &options, &store, &wakeups).map(|components| (app, components));
         tokio::task::spawn_blocking(load)
     };
     let (app, components) = components.await??;
-    let routes = Routes::new(app.triggers.iter().map(|trigger| (&*trigger.route, &*trigger.component)))?;
+    let routes = Routes::new(
+        app.triggers
+            .iter()
+            .map(|trigger| (&*trigger.route, &*trigger.component)),
+    )?;
     let listener = TcpListener::bind(options.listen)
         .await
         .with_context(|| format!("{} cannot be listened on", options.listen))?;
@@ -145,7 +151,10 @@ impl Running {
         self.stage.send_replace(Stage::Closing);
         self.wakeups.close();
         // Each connection has a receiver.
-        if timeout(self.stop_timeout, self.stage.closed()).await.is_err() {
+        if timeout(self.stop_timeout, self.stage.closed())
+            .await
+            .is_err()
+        {
             tracing::info!(connections = self.stage.receiver_count(), "cut off");
         }
         self.stage.send_replace(Stage::Cut);
@@ -172,16 +181,24 @@ fn load(
 ) -> anyhow::Result<HashMap<String, Arc<Component>>> {
     let workshop = Workshop::new(options.instance_memory, &options.cache_folder())?;
     let mut composer = Composer::new(app, options.wakeup);
-    let allowance = Allowance { memory: options.instance_memory, computing: options.guest_timeout };
+    let allowance = Allowance {
+        memory: options.instance_memory,
+        computing: options.guest_timeout,
+    };
     let mut components = HashMap::new();
     for trigger in &app.triggers {
-        let Some(component) = app.components.get(&trigger.component) else { continue };
+        let Some(component) = app.components.get(&trigger.component) else {
+            continue;
+        };
         if components.contains_key(&component.id) {
             continue;
         }
         let unusable = || format!("component {:?} is unusable", component.id);
         let binary = composer.compose(component).with_context(unusable)?;
-        let pre = workshop.prepare(&binary).map_err(anyhow::Error::from).with_context(unusable)?;
+        let pre = workshop
+            .prepare(&binary)
+            .map_err(anyhow::Error::from)
+            .with_context(unusable)?;
         let grants = Arc::new(Grants {
             id: component.id.clone(),
             stores: component.key_value_stores.iter().cloned().collect(),
@@ -215,7 +232,13 @@ async fn accept(listener: TcpListener, server: Arc<Server>, mut stage: watch::Re
         };
         match server.peers.connect(peer.ip()) {
             Ok(slot) => {
-                tokio::spawn(connection::serve(server.clone(), stream, peer, slot, stage.clone()));
+                tokio::spawn(connection::serve(
+                    server.clone(),
+                    stream,
+                    peer,
+                    slot,
+                    stage.clone(),
+                ));
             }
             Err(full) => {
                 tracing::debug!(%peer, "{full}");

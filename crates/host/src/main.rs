@@ -36,7 +36,10 @@ enum LogFormat {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command::Up { options, log_format } = Command::parse();
+    let Command::Up {
+        options,
+        log_format,
+    } = Command::parse();
     log(log_format);
     match up(*options).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,7 +67,9 @@ async fn up(options: Options) -> anyhow::Result<()> {
 const TALKATIVE: [&str; 3] = ["h2=warn", "hyper=warn", "wasmtime_wasi_http=warn"];
 
 fn log(format: LogFormat) {
-    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
+    let filter = EnvFilter::builder()
+        .with_default_directive(tracing::Level::INFO.into())
+        .from_env_lossy();
     let filter = TALKATIVE
         .iter()
         .filter_map(|directive| directive.parse().ok())

@@ -19,7 +19,12 @@ pub struct Options {
     pub manifest: PathBuf,
 
     /// The address to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", env = "WITTER_LISTEN", default_value = "127.0.0.1:3000")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "WITTER_LISTEN",
+        default_value = "127.0.0.1:3000"
+    )]
     pub listen: SocketAddr,
 
     /// Where keys and values are kept: `sqlite:PATH` or `memory` [default: sqlite:.witter/mailbox.db in the
@@ -113,20 +118,28 @@ impl Options {
     }
 
     pub(crate) fn cache_folder(&self) -> PathBuf {
-        self.cache.clone().unwrap_or_else(|| self.own_folder().join("cache"))
+        self.cache
+            .clone()
+            .unwrap_or_else(|| self.own_folder().join("cache"))
     }
 
     pub(crate) fn instances(&self) -> usize {
-        self.instances_per_component.unwrap_or_else(|| available_parallelism().map_or(1, usize::from))
+        self.instances_per_component
+            .unwrap_or_else(|| available_parallelism().map_or(1, usize::from))
     }
 
     fn own_folder(&self) -> PathBuf {
-        self.manifest.parent().unwrap_or(Path::new("")).join(".witter")
+        self.manifest
+            .parent()
+            .unwrap_or(Path::new(""))
+            .join(".witter")
     }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "not a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
@@ -142,8 +155,12 @@ fn bytes(text: &str) -> Result<usize, String> {
         "GiB" => 1 << 30,
         _ => return Err("the unit is none of B, KiB, MiB, GiB".to_owned()),
     };
-    let number: usize = number.parse().map_err(|_| "not a number of bytes".to_owned())?;
-    number.checked_mul(unit).ok_or_else(|| "too large".to_owned())
+    let number: usize = number
+        .parse()
+        .map_err(|_| "not a number of bytes".to_owned())?;
+    number
+        .checked_mul(unit)
+        .ok_or_else(|| "too large".to_owned())
 }
 
 #[cfg(test)]
@@ -162,7 +179,10 @@ mod tests {
             ("", Err("not a number of bytes".to_owned())),
             ("MiB", Err("not a number of bytes".to_owned())),
             ("-1", Err("the unit is none of B, KiB, MiB, GiB".to_owned())),
-            ("1MB", Err("the unit is none of B, KiB, MiB, GiB".to_owned())),
+            (
+                "1MB",
+                Err("the unit is none of B, KiB, MiB, GiB".to_owned()),
+            ),
             ("18446744073709551615GiB", Err("too large".to_owned())),
         ] {
             assert_eq!(bytes(text), expected, "{text}");
@@ -179,7 +199,10 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_kept_beside_the_manifest() {
-        let options = Options { manifest: "apps/chat/spin.toml".into(), ..Options::default() };
+        let options = Options {
+            manifest: "apps/chat/spin.toml".into(),
+            ..Options::default()
+        };
         assert_eq!(options.store_url(), "sqlite:apps/chat/.witter/mailbox.db");
         assert_eq!(options.cache_folder(), Path::new("apps/chat/.witter/cache"));
     }

@@ -22,7 +22,10 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(component: &str) -> Self {
-        Self { component: component.into(), line: Arc::default() }
+        Self {
+            component: component.into(),
+            line: Arc::default(),
+        }
     }
 
     fn print(&self, bytes: &[u8]) {
@@ -51,7 +54,11 @@ impl StdoutStream for Output {
 }
 
 impl AsyncWrite for Output {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.print(bytes);
         Poll::Ready(Ok(bytes.len()))
     }

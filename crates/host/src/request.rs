@@ -27,22 +27,47 @@ const SURPLUS: usize = 4;
 
 /// Makes the head what the component sees: without what concerns this connection only, with the client's
 /// address as this host knows it, and with what Spin adds.
-pub(crate) fn rewrite(head: &mut request::Parts, found: &Match<'_>, peer: SocketAddr, client: IpAddr) {
+pub(crate) fn rewrite(
+    head: &mut request::Parts,
+    found: &Match<'_>,
+    peer: SocketAddr,
+    client: IpAddr,
+) {
     let headers = &mut head.headers;
     strip(headers);
     headers.remove(FORWARDED);
     headers.insert(X_FORWARDED_FOR, value(client.to_string()));
 
-    let host = headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let host = headers
+        .get(HOST)
+        .and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let host = head.uri.authority().cloned().or(host);
-    let target = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let target = head
+        .uri
+        .path_and_query()
+        .cloned()
+        .unwrap_or_else(|| PathAndQuery::from_static("/"));
     // The port of a client behind a proxy is nobody's here.
-    let address = SocketAddr::new(client, if client == peer.ip().to_canonical() { peer.port() } else { 0 });
+    let address = SocketAddr::new(
+        client,
+        if client == peer.ip().to_canonical() {
+            peer.port()
+        } else {
+            0
+        },
+    );
     let named = host.as_ref().map_or("localhost", Authority::as_str);
     let wildcard = found.rest.is_some();
-    let prefix = if wildcard { found.route.strip_suffix("/...").unwrap_or(found.route) } else { found.route };
+    let prefix = if wildcard {
+        found.route.strip_suffix("/...").unwrap_or(found.route)
+    } else {
+        found.route
+    };
     for (name, value) in [
-        ("spin-path-info", value(found.rest.clone().unwrap_or_default())),
+        (
+            "spin-path-info",
+            value(found.rest.clone().unwrap_or_default()),
+        ),
         ("spin-full-url", value(format!("http://{named}{target}"))),
         ("spin-matched-route", value(found.route.to_owned())),
         ("spin-base-path", HeaderValue::from_static("/")),
@@ -53,7 +78,9 @@ pub(crate) fn rewrite(head: &mut request::Parts, found: &Match<'_>, peer: Socket
         headers.insert(HeaderName::from_static(name), value);
     }
     for (name, matched) in &found.params {
-        if let Ok(name) = HeaderName::try_from(format!("spin-path-match-{}", name.to_ascii_lowercase())) {
+        if let Ok(name) =
+            HeaderName::try_from(format!("spin-path-match-{}", name.to_ascii_lowercase()))
+        {
             headers.insert(name, value(matched.clone()));
         }
     }
@@ -77,7 +104,12 @@ fn strip(headers: &mut HeaderMap) {
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(','))
         .filter_map(|name| HeaderName::try_from(name.trim()).ok())
-        .chain(headers.keys().filter(|name| name.as_str().starts_with(SPIN)).cloned())
+        .chain(
+            headers
+                .keys()
+                .filter(|name| name.as_str().starts_with(SPIN))
+                .cloned(),
+        )
         .collect();
     // An upgrade is asked for in two headers, and the component may want to know of it.
     for name in named.iter().filter(|name| **name != UPGRADE) {
@@ -92,13 +124,20 @@ fn strip(headers: &mut HeaderMap) {
 
 /// A header's value from what came in a request: whatever a URI may hold, a header may.
 fn value(text: String) -> HeaderValue {
-    HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or_else(|_| HeaderValue::from_static(""))
+    HeaderValue::from_maybe_shared(Bytes::from(text))
+        .unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// Reads the whole body, before the component is asked: it then holds up nobody but its sender.
-pub(crate) async fn body(mut body: Incoming, most: usize, time: Duration) -> Result<WasiBody, Refusal> {
+pub(crate) async fn body(
+    mut body: Incoming,
+    most: usize,
+    time: Duration,
+) -> Result<WasiBody, Refusal> {
     if body.is_end_stream() {
-        return Ok(http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync());
+        return Ok(http_body_util::Empty::new()
+            .map_err(|never| match never {})
+            .boxed_unsync());
     }
     let whole = async {
         let mut bytes = BytesMut::new();
@@ -110,7 +149,9 @@ pub(crate) async fn body(mut body: Incoming, most: usize, time: Duration) -> Res
         while let Some(frame) = body.frame().await {
             // The sender has left, or breaks HTTP's rules in the middle of the body.
             let frame = frame.map_err(|_| Refusal::BadRequest)?;
-            let Ok(data) = frame.into_data() else { continue };
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
             length += data.len();
             if length > most.saturating_mul(SURPLUS) {
                 break;
@@ -119,8 +160,14 @@ pub(crate) async fn body(mut body: Incoming, most: usize, time: Duration) -> Res
                 bytes.extend_from_slice(&data);
             }
         }
-        if length > most { Err(Refusal::BodyTooLarge) } else { Ok(bytes.freeze()) }
+        if length > most {
+            Err(Refusal::BodyTooLarge)
+        } else {
+            Ok(bytes.freeze())
+        }
     };
     let bytes = timeout(time, whole).await.map_err(|_| Refusal::Timeout)??;
-    Ok(http_body_util::Full::new(bytes).map_err(|never| match never {}).boxed_unsync())
+    Ok(http_body_util::Full::new(bytes)
+        .map_err(|never| match never {})
+        .boxed_unsync())
 }

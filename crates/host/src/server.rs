@@ -44,11 +44,21 @@ pub(crate) struct Server {
 
 impl Server {
     /// The response, from whoever gives it.
-    pub(crate) async fn answer(&self, request: http::Request<Incoming>, peer: SocketAddr) -> Response<Answer> {
-        self.find(request, peer).await.unwrap_or_else(Refusal::response)
+    pub(crate) async fn answer(
+        &self,
+        request: http::Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Response<Answer> {
+        self.find(request, peer)
+            .await
+            .unwrap_or_else(Refusal::response)
     }
 
-    async fn find(&self, request: http::Request<Incoming>, peer: SocketAddr) -> Result<Response<Answer>, Refusal> {
+    async fn find(
+        &self,
+        request: http::Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Result<Response<Answer>, Refusal> {
         let (mut head, body) = request.into_parts();
         let path = head.uri.path().to_owned();
         if !path.starts_with('/') {
@@ -58,22 +68,33 @@ impl Server {
             return Ok(text("OK"));
         }
         let found = self.routes.find(&path).ok_or(Refusal::NotFound)?;
-        let component = self.components.get(found.component).ok_or(Refusal::NotFound)?;
+        let component = self
+            .components
+            .get(found.component)
+            .ok_or(Refusal::NotFound)?;
         let client = self.peers.client(peer.ip(), &head.headers);
-        let slot = self.peers.request(peer.ip(), client).map_err(Refusal::from)?;
+        let slot = self
+            .peers
+            .request(peer.ip(), client)
+            .map_err(Refusal::from)?;
         if head.method == Method::POST && path == GUESTS {
-            self.peers.admit_guest(client, Instant::now()).map_err(Refusal::TooManyGuests)?;
+            self.peers
+                .admit_guest(client, Instant::now())
+                .map_err(Refusal::TooManyGuests)?;
         }
         request::rewrite(&mut head, &found, peer, client);
         let body = request::body(body, self.limits.body, self.limits.body_timeout).await?;
         let request = http::Request::from_parts(head, body);
-        component.call(request, client, slot).await.map_err(|failure| match failure {
-            Failure::Ended => Refusal::InstanceEnded,
-            Failure::Fault(fault) => {
-                tracing::warn!(component = found.component, "{fault}");
-                Refusal::ComponentFailed
-            }
-        })
+        component
+            .call(request, client, slot)
+            .await
+            .map_err(|failure| match failure {
+                Failure::Ended => Refusal::InstanceEnded,
+                Failure::Fault(fault) => {
+                    tracing::warn!(component = found.component, "{fault}");
+                    Refusal::ComponentFailed
+                }
+            })
     }
 }
 

@@ -48,8 +48,12 @@ struct Progress {
     open: usize,
     /// Bytes of a next head have come.
     head: bool,
-    /// The end of its first line too.
-    line: bool,
+    /// Bytes of its first line so far.
+    line: usize,
+    /// All of that line has come.
+    line_ended: bool,
+    /// The longest head that is taken.
+    longest: usize,
     /// All that was answered has been handed to the network.
     flushed: bool,
     /// Hyper has refused a head.
@@ -74,11 +78,13 @@ pub(crate) enum Waiting {
 pub(crate) struct Open(Activity);
 
 impl Activity {
-    fn new(head: bool) -> Self {
+    fn new(longest: usize) -> Self {
         Self(Arc::new(Mutex::new(Progress {
             open: 0,
-            head,
-            line: false,
+            head: false,
+            line: 0,
+            line_ended: false,
+            longest,
             flushed: true,
             refused: None,
             since: Instant::now(),
@@ -90,7 +96,8 @@ impl Activity {
         let mut progress = self.lock();
         progress.open += 1;
         progress.head = false;
-        progress.line = false;
+        progress.line = 0;
+        progress.line_ended = false;
         Open(self.clone())
     }
 
@@ -98,7 +105,9 @@ impl Activity {
         let progress = self.lock();
         match *progress {
             Progress { open: 1.., .. } => Waiting::Answer,
-            Progress { head: true, since, .. } => Waiting::Head(since),
+            Progress {
+                head: true, since, ..
+            } => Waiting::Head(since),
             Progress { since, .. } => Waiting::Request(since),
         }
     }
@@ -115,7 +124,11 @@ impl Activity {
                 progress.head = true;
                 progress.since = Instant::now();
             }
-            progress.line |= bytes.contains(&b'\n');
+            if !progress.line_ended {
+                let end = bytes.iter().position(|&byte| byte == b'\n');
+                progress.line += end.unwrap_or(bytes.len());
+                progress.line_ended = end.is_some();
+            }
         }
     }
 
@@ -129,7 +142,7 @@ impl Activity {
         if progress.refused.is_none() {
             progress.refused = Some(match bytes.get(9..12) {
                 Some(b"414") => Refusal::TargetTooLong,
-                Some(b"431") if !progress.line => Refusal::TargetTooLong,
+                Some(b"431") if progress.line > progress.longest => Refusal::TargetTooLong,
                 Some(b"431") => Refusal::HeadTooLarge,
                 _ => Refusal::BadRequest,
             });
@@ -154,7 +167,12 @@ impl Drop for Open {
 
 impl Socket {
     /// Reads as far as it takes to tell the protocol. None: the other side has closed.
-    pub(crate) async fn accept(mut stream: TcpStream) -> io::Result<Option<(Self, Activity)>> {
+    ///
+    /// `longest` is the longest head of a request that is taken.
+    pub(crate) async fn accept(
+        mut stream: TcpStream,
+        longest: usize,
+    ) -> io::Result<Option<(Self, Activity)>> {
         let mut begun = [0; PREFACE.len()];
         let mut length = 0;
         while length < PREFACE.len() && PREFACE.starts_with(&begun[..length]) {
@@ -164,10 +182,19 @@ impl Socket {
             }
         }
         let begun = &begun[..length];
-        let protocol = if begun == PREFACE { Protocol::Http2 } else { Protocol::Http1 };
-        let activity = Activity::new(true);
+        let protocol = if begun == PREFACE {
+            Protocol::Http2
+        } else {
+            Protocol::Http1
+        };
+        let activity = Activity::new(longest);
         activity.read(begun);
-        let socket = Self { stream, begun: Bytes::copy_from_slice(begun), protocol, activity: activity.clone() };
+        let socket = Self {
+            stream,
+            begun: Bytes::copy_from_slice(begun),
+            protocol,
+            activity: activity.clone(),
+        };
         Ok(Some((socket, activity)))
     }
 
@@ -194,7 +221,11 @@ pub(crate) async fn refuse(mut stream: TcpStream, refusal: Refusal) {
 }
 
 impl Read for Socket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut cursor: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.begun.is_empty() {
             let length = this.begun.len().min(cursor.remaining());
@@ -222,7 +253,11 @@ impl Read for Socket {
 }
 
 impl Write for Socket {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.protocol == Protocol::Http1 && this.activity.is_refusal(bytes) {
             return Poll::Ready(Ok(bytes.len()));

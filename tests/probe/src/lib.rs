@@ -30,9 +30,12 @@ mod component {
 async fn handle(request: Request) -> Result<Response, ErrorCode> {
     let target = request.get_path_with_query().unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    let word = query.rsplit_once('=').map_or("", |(_, value)| value).to_owned();
+    let word = query
+        .rsplit_once('=')
+        .map_or("", |(_, value)| value)
+        .to_owned();
     let number = word.parse::<usize>().unwrap_or_default();
-    Ok(match path.trim_start_matches("/probe/") {
+    Ok(match path.rsplit('/').next().unwrap_or_default() {
         "hello" => text(b"hello".to_vec()),
         // What arrived: the target, then a header a line.
         "head" => {
@@ -63,7 +66,7 @@ async fn handle(request: Request) -> Result<Response, ErrorCode> {
         "spin" => spin(),
         // Computes for a while, and comes back.
         "compute" => text(compute(number as u64).to_string().into_bytes()),
-        "allocate" => text(vec![1; number].len().to_string().into_bytes()),
+        "allocate" => text(vec![1_u8; number].len().to_string().into_bytes()),
         "hang" => pending().await,
         "long-head" => {
             let fields = Fields::new();
@@ -87,7 +90,11 @@ async fn handle(request: Request) -> Result<Response, ErrorCode> {
         // That many frames, as fast as they are taken.
         "flood" => stream(async move |mut writer: StreamWriter<u8>| {
             for _ in 0..number {
-                if !writer.write_all(b"data: 0123456789012345678901234567890123456789\n\n".to_vec()).await.is_empty() {
+                if !writer
+                    .write_all(b"data: 0123456789012345678901234567890123456789\n\n".to_vec())
+                    .await
+                    .is_empty()
+                {
                     return;
                 }
             }
@@ -114,7 +121,10 @@ async fn watch(mut writer: StreamWriter<u8>, key: String) {
                 return;
             }
         };
-        if matches!(writer.write(line.to_vec()).await, (StreamResult::Dropped, _)) {
+        if matches!(
+            writer.write(line.to_vec()).await,
+            (StreamResult::Dropped, _)
+        ) {
             store::set(&key, "left");
             return;
         }

@@ -1,0 +1,8 @@
+//! The host and a component that misbehaves on request, over real sockets.
+
+mod command;
+mod instances;
+mod limits;
+mod readers;
+mod serve;
+mod support;
