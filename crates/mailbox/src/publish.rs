@@ -142,8 +142,7 @@ impl<S: Store, E: Env> Inner<S, E> {
         }
         let bytes = next.encode();
         let key = crate::birth::tail_key(name, snapshot.epoch);
-        // The answer is a hint about how long to wait before looking, and not even that.
-        let _: Result<Swap, StoreError> = self.store.swap(&key, &snapshot.bytes, &bytes).await;
+        let swapped = self.store.swap(&key, &snapshot.bytes, &bytes).await;
         let last = Written {
             bytes: &bytes,
             offset: next.head(),
@@ -151,7 +150,9 @@ impl<S: Store, E: Env> Inner<S, E> {
             tag,
         };
         if !self.verify(name, snapshot.epoch, &last).await? {
-            return Ok(Attempt::Lost);
+            // Of a swap's outcomes only a failure is believed, and only here: a store that takes long to
+            // fail would, tried again and again, hold the channel's publishers for minutes.
+            return swapped.map(|_: Swap| Attempt::Lost);
         }
         for (offset, &index) in (first..).zip(&fresh) {
             pending[index].result = Some(Ok(Receipt {
