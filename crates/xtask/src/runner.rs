@@ -61,7 +61,7 @@ pub(crate) fn check(command: &mut Command) -> Result<Tally> {
     Ok(Tally::ONE_FAILED)
 }
 
-/// Runs a program of tests and counts what its runner tells. All that it said is printed where one fails,
+/// Runs a program of tests and counts what its runner tells. What it said, but for the tests that passed, is printed where one fails,
 /// or where somebody asked to see it.
 pub(crate) fn observe(command: &mut Command, name: &str) -> Result<Tally> {
     let shown = command
@@ -79,18 +79,19 @@ pub(crate) fn observe(command: &mut Command, name: &str) -> Result<Tally> {
             task.idle();
             continue;
         };
+        let test = passed(&line.text);
         if let Some(counted) = summary(&line.text) {
             tally.add(counted);
             summaries += 1;
         } else if let Some(count) = announced(&line.text) {
             of += count;
-        } else if let Some(test) = finished(&line.text) {
+        } else if let Some(test) = test {
             done += 1;
             task.progress(done, of.max(done), &format!("{name}: {test}"));
         }
         if shown {
             task.print(&line.text);
-        } else {
+        } else if test.is_none() {
             said.push(line.text);
         }
     }
@@ -155,10 +156,10 @@ fn announced(line: &str) -> Option<u64> {
         .ok()
 }
 
-/// The name of a test that libtest, or node, says is over.
-fn finished(line: &str) -> Option<&str> {
+/// The name of a test that libtest, or node, says has passed.
+fn passed(line: &str) -> Option<&str> {
     if let Some(test) = line.strip_prefix("test ") {
-        return test.split_once(" ... ").map(|(name, _)| name);
+        return test.strip_suffix(" ... ok").map(str::trim_end);
     }
     line.trim_start().strip_prefix("✔ ")
 }
