@@ -158,6 +158,14 @@ impl Segment {
         self.first - 1 + self.records.len() as u64
     }
 
+    /// The tag of its last message.
+    pub(crate) fn last_tag(&self) -> u32 {
+        self.records
+            .iter()
+            .next_back()
+            .map_or(0, |record| record.tag)
+    }
+
     pub(crate) fn record(&self, offset: u64) -> Option<Record<'_>> {
         self.records
             .get(usize::try_from(offset.checked_sub(self.first)?).ok()?)

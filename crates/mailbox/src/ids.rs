@@ -16,6 +16,8 @@ pub(crate) struct Ids {
     epoch: u64,
     /// The newest segment whose ids are here, with those of all before it.
     newest: u64,
+    /// The tag of its last message, which tells one log from another with the same numbers.
+    tag: u32,
     /// (fingerprint, first offset of the segment).
     known: BTreeSet<(u64, u64)>,
     /// How many were known when those of gone segments were last dropped.
@@ -39,26 +41,36 @@ impl<S: Store, E: Env> Inner<S, E> {
         snapshot: &Snapshot,
     ) -> Result<Result<(), Missing>, StoreError> {
         let channel = self.channel(name);
+        let tail = &snapshot.tail;
+        let (epoch, newest, tag) = {
+            let ids = channel.ids.borrow();
+            (ids.epoch, ids.newest, ids.tag)
+        };
+        // Where the log went on since, it may have been rolled back first, and be another.
+        let same = epoch == snapshot.epoch
+            && if newest == tail.newest {
+                tag == tail.base_tag
+            } else {
+                (tail.kept + 1..tail.newest).contains(&newest)
+                    && self
+                        .segment(name, epoch, newest)
+                        .await?
+                        .is_some_and(|segment| segment.last_tag() == tag)
+            };
         let known_to = {
             let mut ids = channel.ids.borrow_mut();
-            if ids.epoch != snapshot.epoch
-                || ids.newest > snapshot.tail.newest
-                || ids.known.len() > MOST
-            {
-                *ids = Ids {
-                    epoch: snapshot.epoch,
-                    ..Ids::default()
-                };
+            if !same || ids.known.len() > MOST {
+                *ids = Ids::default();
             }
             if ids.known.len() > 2 * ids.swept + 1_024 {
-                ids.known.retain(|&(_, first)| first > snapshot.tail.kept);
+                ids.known.retain(|&(_, first)| first > tail.kept);
                 ids.swept = ids.known.len();
             }
             ids.newest
         };
         let mut learned = Vec::new();
-        let mut first = snapshot.tail.newest;
-        while first > known_to.max(snapshot.tail.kept) {
+        let mut first = tail.newest;
+        while first > known_to.max(tail.kept) {
             let Some(segment) = self.segment(name, snapshot.epoch, first).await? else {
                 return Ok(Err(Missing));
             };
@@ -73,13 +85,13 @@ impl<S: Store, E: Env> Inner<S, E> {
         let mut ids = channel.ids.borrow_mut();
         for summary in learned
             .into_iter()
-            .filter(|summary| summary.first > snapshot.tail.kept)
+            .filter(|summary| summary.first > tail.kept)
         {
             let first = summary.first;
             ids.known
                 .extend(summary.fingerprints.into_iter().map(|print| (print, first)));
         }
-        ids.newest = ids.newest.max(snapshot.tail.newest);
+        (ids.epoch, ids.newest, ids.tag) = (snapshot.epoch, tail.newest, tail.base_tag);
         Ok(Ok(()))
     }
 

@@ -286,11 +286,7 @@ impl<S: Store, E: Env> Inner<S, E> {
                 .set(&segment_key(name, snapshot.epoch, first), &segment.encode())
                 .await?;
             next.base = segment.last();
-            next.base_tag = segment
-                .records
-                .iter()
-                .next_back()
-                .map_or(0, |record| record.tag);
+            next.base_tag = segment.last_tag();
             next.newest = first;
             newest = Some(segment);
         }
