@@ -2,7 +2,7 @@
 //! failing between any two of its operations, and every answer is judged.
 //!
 //! Everything follows from a seed. `WITTER_SEED=n` runs one and prints what happened, `WITTER_SEEDS=n` runs
-//! so many, `WITTER_FIRST_SEED=n` begins elsewhere.
+//! so many, `WITTER_FIRST_SEED=n` begins elsewhere, `WITTER_FAILURES=n` goes on until so many fail.
 
 mod judge;
 mod plan;
@@ -20,8 +20,6 @@ use std::{env, thread};
 
 /// Enough to meet each known mistake dozens of times.
 const SEEDS: u64 = 10_000;
-/// So many failing seeds end a run: more tell nothing new.
-const ENOUGH: usize = 20;
 /// Lines of a failing seed's trace that are printed.
 const TAIL: usize = 60;
 
@@ -60,15 +58,18 @@ fn whatever_fails_readers_meet_every_acknowledged_message_once_and_in_order_or_a
     }
     let first = number("WITTER_FIRST_SEED").unwrap_or(0);
     let end = first + number("WITTER_SEEDS").unwrap_or(SEEDS);
+    let enough = number("WITTER_FAILURES").unwrap_or(1);
     let next = AtomicU64::new(first);
-    let failed = Mutex::new(BTreeMap::new());
+    let failed = Mutex::new(BTreeMap::<u64, String>::new());
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    let enough = failed.lock().is_ok_and(|failed| failed.len() >= ENOUGH);
-                    if seed >= end || enough {
+                    let ended = failed
+                        .lock()
+                        .is_ok_and(|failed| failed.len() as u64 >= enough);
+                    if seed >= end || ended {
                         return;
                     }
                     if let (Some(failure), _) = fails(seed, false) {

@@ -973,12 +973,11 @@ impl Sim {
                 .troubled
                 .get(&trail.writer.call)
                 .is_some_and(|&at| at >= trail.written);
-            // A pointer stays; a candidate that died before it could clear itself away does too, and a
-            // segment that a paused writer brought back and died.
-            let candidate = key.starts_with("w1/t/");
+            // A pointer stays; what a candidate that died, or a paused writer that brought a segment back
+            // and died, did not clear away does too. A snapshot may show the moment before.
+            let interrupted = troubled || self.plan.rollback != Rollback::Never;
             let excused = key.starts_with("w1/p/")
-                || troubled && (trail.returned || candidate)
-                || self.plan.rollback != Rollback::Never && candidate
+                || interrupted && (trail.returned || key.starts_with("w1/t/"))
                 || trail.orphaned;
             trail.channel == Some(channel) && trail.written <= rough && !excused
         };

@@ -1,0 +1,141 @@
+//! The simulation finds mistakes: with any one of them in the mailbox it fails.
+//!
+//! Each patch in `mutations/` makes one mistake that an author might make. `patch` and `cargo` are run.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::{env, fs, io};
+
+/// The first seed that fails is among the first few hundred for every mistake there is.
+const SEEDS: &str = "4000";
+
+/// A copy of this crate in a workspace of its own, with its own build directory, which is kept.
+struct Copy {
+    root: PathBuf,
+}
+
+impl Copy {
+    fn new() -> io::Result<Self> {
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutations");
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let copy = Self { root };
+        fs::create_dir_all(copy.package())?;
+        let manifest = fs::read_to_string(workspace.join("Cargo.toml"))?;
+        let manifest: Vec<&str> = manifest
+            .lines()
+            .filter(|line| !line.starts_with("default-members") && !line.starts_with("exclude"))
+            .map(|line| match line.split_once(" = ") {
+                Some(("members", _)) => "members = [\"crates/mailbox\"]",
+                _ => line,
+            })
+            .collect();
+        // Seeds run an order of magnitude faster than without, and it builds faster than a release.
+        let manifest = manifest.join("\n") + "\n\n[profile.dev]\nopt-level = 1\ndebug = false\n";
+        write(&copy.root.join("Cargo.toml"), manifest.as_bytes())?;
+        fs::copy(workspace.join("Cargo.lock"), copy.root.join("Cargo.lock"))?;
+        Ok(copy)
+    }
+
+    fn package(&self) -> PathBuf {
+        self.root.join("crates/mailbox")
+    }
+
+    /// As the crate is.
+    fn restore(&self) -> io::Result<()> {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR"));
+        // What only other tests use need not be built.
+        let manifest = fs::read_to_string(from.join("Cargo.toml"))?;
+        let manifest: Vec<&str> = manifest
+            .split("\n\n")
+            .filter(|section| !section.starts_with("[dev-dependencies]"))
+            .collect();
+        write(
+            &self.package().join("Cargo.toml"),
+            manifest.join("\n\n").as_bytes(),
+        )?;
+        for folder in ["src", "tests/simulation"] {
+            fs::create_dir_all(self.package().join(folder))?;
+            for file in fs::read_dir(from.join(folder))? {
+                let file = file?;
+                let to = self.package().join(folder).join(file.file_name());
+                write(&to, &fs::read(file.path())?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn patch(&self, patch: &Path) -> io::Result<Output> {
+        Command::new("patch")
+            .args(["--strip=1", "--batch", "--no-backup-if-mismatch", "--input"])
+            .arg(patch)
+            .current_dir(self.package())
+            .output()
+    }
+
+    fn simulate(&self, seeds: &str, more: &[&str]) -> io::Result<Output> {
+        Command::new(env!("CARGO"))
+            .args(["test", "--offline", "--quiet", "--package", "mailbox"])
+            .args(["--test", "simulation"])
+            .args(more)
+            .current_dir(&self.root)
+            .env("CARGO_TARGET_DIR", self.root.join("target"))
+            .env("WITTER_SEEDS", seeds)
+            .env("RUST_BACKTRACE", "0")
+            .env_remove("WITTER_SEED")
+            .env_remove("WITTER_FIRST_SEED")
+            .output()
+    }
+}
+
+/// Writes what differs only, so that what is the same is not built again.
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    match fs::read(path) {
+        Ok(there) if there == content => Ok(()),
+        _ => fs::write(path, content),
+    }
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn the_simulation_fails_with_each_known_mistake() -> io::Result<()> {
+    let copy = Copy::new()?;
+    copy.restore()?;
+    let output = copy.simulate("200", &[])?;
+    assert!(output.status.success(), "unmutated:\n{}", told(&output));
+
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("mutations");
+    let mut patches: Vec<PathBuf> = fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<io::Result<_>>()?;
+    patches.sort();
+    assert!(!patches.is_empty(), "there are no mutations");
+    for patch in patches {
+        let name = patch.file_stem().unwrap_or_default().to_string_lossy();
+        copy.restore()?;
+        let output = copy.patch(&patch)?;
+        assert!(
+            output.status.success(),
+            "{name} does not apply:\n{}",
+            told(&output)
+        );
+        let output = copy.simulate(SEEDS, &["--no-run"])?;
+        assert!(
+            output.status.success(),
+            "{name} does not build:\n{}",
+            told(&output)
+        );
+        let output = copy.simulate(SEEDS, &[])?;
+        let told = told(&output);
+        let seed = told.lines().find(|line| line.starts_with("seed "));
+        assert!(
+            !output.status.success(),
+            "the simulation does not notice {name}"
+        );
+        let seed = seed.unwrap_or_else(|| panic!("{name} fails otherwise:\n{told}"));
+        println!("{name}: {seed}");
+    }
+    Ok(())
+}
