@@ -1,6 +1,6 @@
 //! The simulation finds mistakes: with any one of them in the mailbox it fails.
 //!
-//! Each patch in `mutations/` makes one mistake that an author might make. `patch` and `cargo` are run.
+//! Each patch in `mutations/` makes one mistake that an author might make. `git` and `cargo` are run.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -65,9 +65,11 @@ impl Copy {
     }
 
     fn patch(&self, patch: &Path) -> io::Result<Output> {
-        Command::new("patch")
-            .args(["--strip=1", "--batch", "--no-backup-if-mismatch", "--input"])
+        Command::new("git")
+            .args(["apply", "--whitespace=nowarn"])
             .arg(patch)
+            // The copy may lie in a work tree, whose paths would count then.
+            .env("GIT_CEILING_DIRECTORIES", &self.root)
             .current_dir(self.package())
             .output()
     }

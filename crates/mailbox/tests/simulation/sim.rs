@@ -3,7 +3,7 @@
 use crate::judge::{Channel, Opened, Reader};
 use crate::plan::{Plan, Rollback};
 use crate::random::Random;
-use crate::store::{Data, Direct, Handle, Owner, World};
+use crate::store::{Data, Direct, Handle, Met, Owner, World};
 use crate::truth::{Checked, Log, at_once, ensure, observe};
 use futures::future::LocalBoxFuture;
 use mailbox::{
@@ -158,6 +158,10 @@ impl Sim {
         sim
     }
 
+    pub(crate) fn met(&self) -> Met {
+        self.world.borrow().met.clone()
+    }
+
     /// The last lines of what happened.
     pub(crate) fn trace(&self) -> Vec<String> {
         self.world.borrow_mut().take_trace()
@@ -192,6 +196,10 @@ impl Sim {
         self.world.borrow_mut().random.chance(per_mille)
     }
 
+    fn meet(&self, what: &'static str) {
+        self.world.borrow_mut().meet(what);
+    }
+
     fn note(&self, line: impl FnOnce() -> String) {
         self.world.borrow_mut().trace(line);
     }
@@ -203,9 +211,7 @@ impl Sim {
             && !(self.drawn >= self.plan.publishes && self.calls.is_empty())
         {
             self.steps += 1;
-            if self.chance(self.plan.bustle) {
-                self.begin_something()?;
-            } else if !self.step(false)? {
+            if self.chance(self.plan.bustle) || !self.step(false)? {
                 self.begin_something()?;
             }
         }
@@ -340,7 +346,7 @@ impl Sim {
     /// Looks at what the last effect did to the logs.
     fn look(&mut self) -> Checked {
         let touched = mem::take(&mut self.world.borrow_mut().touched);
-        for (index, _) in touched {
+        for (index, owner) in touched {
             let channel = &mut self.channels[index];
             let before = channel.log.end();
             observe(
@@ -352,9 +358,36 @@ impl Sim {
             if channel.log.end() > before {
                 let now = self.world.borrow().time;
                 channel.judge_stored(before, &self.plan.window, now, self.plan.store.skew)?;
+                self.count_stored(index, owner, before);
             }
         }
         self.violation()
+    }
+
+    fn count_stored(&self, index: usize, owner: Owner, before: u64) {
+        let log = &self.channels[index].log;
+        let new = log.seen(log.end()).take((log.end() - before) as usize);
+        let new: Vec<_> = new
+            .map(|entry| (&entry.message.sender, &entry.message.id))
+            .collect();
+        let brought = |call: &&Call| {
+            let Purpose::Publish { drafts, .. } = &call.purpose else {
+                return false;
+            };
+            let ours = call.owner.instance == owner.instance && call.owner.channel == Some(index);
+            ours && drafts
+                .iter()
+                .any(|draft| new.contains(&(&draft.sender, &draft.id)))
+        };
+        if self.calls.iter().filter(brought).count() > 1 {
+            self.meet("calls share a swap");
+        }
+        if log.end() - before > self.plan.window.tail_messages as u64 {
+            self.meet("a swap stores more than the tail holds");
+        }
+        if log.unseen(before + 1) {
+            self.meet("a swap stores more than the window holds");
+        }
     }
 
     // What users and fate do.
@@ -649,6 +682,7 @@ impl Sim {
             let mut world = self.world.borrow_mut();
             let effects = world.effects;
             for task in &gone {
+                world.meet("a task dies with its instance");
                 world.troubled.insert(task.owner.call, effects);
             }
         }
@@ -669,6 +703,7 @@ impl Sim {
         }
         let index = self.below(self.calls.len() as u64) as usize;
         let call = self.calls.swap_remove(index);
+        self.meet("a call is cancelled");
         self.note(|| format!("{} is cancelled", call.owner));
         if let Some(index) = self
             .tasks
@@ -711,6 +746,7 @@ impl Sim {
         } else {
             self.settle()?;
         }
+        self.meet("the store is rolled back");
         self.note(|| "the store is rolled back".to_owned());
         self.world.borrow_mut().restore(snapshot.data);
         for (channel, log) in self.channels.iter_mut().zip(snapshot.logs) {
@@ -745,6 +781,20 @@ impl Sim {
                 let channel = &mut self.channels[channel_index];
                 let open =
                     channel.judge_published(&opened, &now, &drafts, &results, LARGEST_BODY)?;
+                for result in &results {
+                    self.meet(match result {
+                        Ok(receipt) if receipt.duplicate => "a duplicate is told",
+                        Ok(_) => "a message is stored",
+                        Err(PublishError::IdReused) => "a reused id is told",
+                        Err(PublishError::TooLarge) => "a large message is refused",
+                        Err(PublishError::Unavailable(_)) => "a publish fails",
+                    });
+                    if let Ok(receipt) = result
+                        && receipt.offset <= now.begin
+                    {
+                        self.meet("a message leaves the window before its receipt comes");
+                    }
+                }
                 self.open
                     .extend(open.into_iter().map(|draft| (channel_index, draft)));
                 if calm && let Some(turn) = turn {
@@ -769,6 +819,13 @@ impl Sim {
                         let channel = &self.channels[channel_index];
                         channel.judge_page(&opened, start, taken, known, limit, &page)?;
                         let follows = follows && now.rollbacks == opened.rollbacks;
+                        if page.gap.is_some() {
+                            self.meet(if known {
+                                "a gap tells what left the window"
+                            } else {
+                                "a gap tells what a rollback took"
+                            });
+                        }
                         let all = page.messages.len();
                         // A reader may be cut off anywhere in a page.
                         let count = if self.chance(100) {

@@ -98,6 +98,9 @@ struct Flight {
     waker: Option<Waker>,
 }
 
+/// How often a simulation came to what.
+pub(crate) type Met = BTreeMap<&'static str, u64>;
+
 /// How a key came to be what it is, or to be gone.
 #[derive(Clone, Debug)]
 pub(crate) struct Trail {
@@ -143,6 +146,8 @@ pub(crate) struct World {
     /// By call: when it last met a fault or died, as a count of effects.
     pub(crate) troubled: BTreeMap<u64, u64>,
     pub(crate) violation: Option<String>,
+    /// How often it came to what.
+    pub(crate) met: Met,
     trace: Option<Vec<String>>,
 }
 
@@ -171,6 +176,7 @@ impl World {
             faults: vec![0; instances],
             troubled: BTreeMap::new(),
             violation: None,
+            met: Met::new(),
             trace: traced.then(Vec::new),
         }))
     }
@@ -180,6 +186,11 @@ impl World {
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:>7} ms  {}", self.time - DAWN, line()));
         }
+    }
+
+    /// Counts what happened, for telling that it does happen.
+    pub(crate) fn meet(&mut self, what: &'static str) {
+        *self.met.entry(what).or_default() += 1;
     }
 
     pub(crate) fn take_trace(&mut self) -> Vec<String> {
@@ -267,6 +278,7 @@ impl World {
         }
         if orphaned {
             let answer = self.apply(&operation, sender, true);
+            self.meet("an operation outlives its caller");
             self.trace(|| format!("late: {} -> {answer:?}", show(&operation)));
             self.flights.swap_remove(index);
             return;
@@ -284,9 +296,13 @@ impl World {
             self.faults[sender.instance] += 1;
             self.troubled.insert(sender.call, self.effects + 1);
             if dice < before {
+                self.meet("an operation fails");
                 self.trace(|| format!("{sender}: {} -> fails", show(&operation)));
             } else if dice < after {
                 let hidden = self.apply(&operation, sender, false);
+                if let Ok(Answer::Swapped(Swap::Won)) = hidden {
+                    self.meet("a failure hides a win");
+                }
                 self.trace(|| {
                     format!(
                         "{sender}: {} -> {} but says it fails",
@@ -338,6 +354,10 @@ impl World {
         };
         if told != swap {
             self.faults[instance] += 1;
+            self.meet(match told {
+                Swap::Lost => "a win is told as lost",
+                Swap::Won => "a loss is told as won",
+            });
         }
         Ok(Answer::Swapped(told))
     }
@@ -377,6 +397,11 @@ impl World {
                         }
                     },
                 };
+                let other =
+                    |trail: &Trail| trail.exists && trail.writer.instance != sender.instance;
+                if sum == 0 && self.trails.get(key).is_some_and(other) {
+                    self.meet("instances stand in one election");
+                }
                 let value = self.character.encoding.encode(sum);
                 if self.data.0.get(key) != Some(&value) {
                     self.write(key, value, sender, orphaned);
