@@ -191,7 +191,12 @@ async fn measure(bench: &Bench<'_>, plan: &Plan, arguments: &Arguments) -> Resul
         let fan_out = bench
             .broadcast(subject, Durability::Normal, steady(plan.many))
             .await?;
-        progress.next(&format!("{}: {:?} idle readers", subject.name, plan.idle));
+        let levels: Vec<_> = plan.idle.iter().map(ToString::to_string).collect();
+        progress.next(&format!(
+            "{}: {} idle readers",
+            subject.name,
+            levels.join(", then ")
+        ));
         let idle = bench.idle(subject, &plan.idle, plan.idle_time).await?;
         rows.push(Row::Transport {
             name: subject.name,

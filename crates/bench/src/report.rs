@@ -86,33 +86,33 @@ impl fmt::Display for Report {
         } = &self.conditions;
         writeln!(
             f,
-            "\n  {} {cores}",
+            "\n  {}, {cores}",
             style(format!("Witter {version}")).bold()
         )?;
         writeln!(f)?;
         write!(f, "{}", self.table())?;
         writeln!(f)?;
-        let note = |text: String| style(text).dim();
-        let steady = format!(
-            "  delay: from publish to delivery, {} readers, {} messages/s of {} bytes",
-            grouped(*few as f64),
-            grouped((*rate).into()),
-            grouped((*body_bytes).into()),
-        );
-        writeln!(f, "{}", note(steady))?;
-        writeln!(
-            f,
-            "{}",
-            note(format!(
-                "  throughput: {} readers of the same",
-                grouped(*many as f64)
-            ))
-        )?;
+        let few = grouped(*few as f64);
+        let (many, rate) = (grouped(*many as f64), grouped((*rate).into()));
+        let body = grouped((*body_bytes).into());
+        let mut notes = vec![
+            format!(
+                "delay: from publish to delivery, {few} readers, {rate} messages/s of {body} bytes"
+            ),
+            format!(
+                "throughput: the same to {many} readers; the server's processor time for each, the delay in ms"
+            ),
+            "idle: memory for each of so many readers, and percent of a core for 1,000 of them"
+                .to_owned(),
+        ];
         if let Some(clients) = self.rows.iter().find_map(Row::clients) {
-            let publish = format!(
-                "  publish: to the acknowledgement, {clients} clients at once into one channel"
-            );
-            writeln!(f, "{}", note(publish))?;
+            let one = "from publish to acknowledgement";
+            notes.push(format!(
+                "publish: {one}, {clients} clients at once into one channel"
+            ));
+        }
+        for note in notes {
+            writeln!(f, "  {}", style(note).dim())?;
         }
         for warning in self.warnings() {
             writeln!(f, "  {} {warning}", style("!").yellow().bold())?;
@@ -136,16 +136,14 @@ impl Report {
             Column::new("delay, ms", "p50"),
             Column::new("delay, ms", "p99"),
             Column::new("throughput", "messages/s"),
-            Column::new("throughput", "cpu µs each"),
+            Column::new("throughput", "cpu µs"),
+            Column::new("throughput", "p99"),
         ];
         for level in &levels {
-            columns.push(Column::new(
-                "idle readers",
-                &format!("KiB at {}", grouped(*level as f64)),
-            ));
+            columns.push(Column::new("idle, KiB", &grouped(*level as f64)));
         }
         if !levels.is_empty() {
-            columns.push(Column::new("idle readers", "cpu % a 1,000"));
+            columns.push(Column::new("idle", "cpu %"));
         }
         for fault in ["lost", "doubled", "reordered"] {
             columns.push(Column::new("messages", fault));
@@ -222,23 +220,30 @@ impl Row {
 
     fn cells(&self, levels: &[usize]) -> Vec<Cell> {
         let mut cells = vec![Cell::plain(self.name().to_owned())];
-        let (delay, rate, each) = match self {
+        let (delay, rate, each, loaded) = match self {
             Self::Transport { delay, fan_out, .. } => (
                 delay.delay,
                 fan_out.deliveries_per_second,
                 fan_out.processor_us / fan_out.deliveries as f64,
+                fan_out.delay,
             ),
             Self::Publish { load, .. } => (
                 load.acknowledgement,
                 load.published_per_second,
                 load.processor_us / load.published as f64,
+                // Theirs is the delay under full load already.
+                None,
             ),
         };
         cells.extend(match delay {
             Some(Delays { p50, p99, .. }) => [Cell::figure(p50), Cell::figure(p99)],
             None => [Cell::none(), Cell::none()],
         });
-        cells.extend([Cell::plain(grouped(rate)), Cell::figure(each)]);
+        cells.extend([
+            Cell::plain(grouped(rate)),
+            Cell::figure(each),
+            loaded.map_or_else(Cell::none, |delay| Cell::figure(delay.p99)),
+        ]);
         if !levels.is_empty() {
             let idle = match self {
                 Self::Transport { idle, .. } => Some(idle),
@@ -292,7 +297,7 @@ enum Look {
 
 /// Between two columns, and between two groups of them.
 const SPACE: usize = 2;
-const GROUP_SPACE: usize = 4;
+const GROUP_SPACE: usize = 3;
 
 impl Table {
     /// How wide each column is; the last of a group takes what the group's heading lacks.
@@ -552,10 +557,10 @@ mod tests {
         };
         let text = console::strip_ansi_codes(&table.to_string()).into_owned();
         let expected = concat!(
-            "          a long heading          b      \n",
-            "          ──────────────    ─────────────\n",
-            "                       x    first     2nd\n",
-            "  name              1.00        –  12,345\n",
+            "         a long heading         b      \n",
+            "         ──────────────   ─────────────\n",
+            "                      x   first     2nd\n",
+            "  name             1.00       –  12,345\n",
         );
         assert_eq!(text, expected);
     }
