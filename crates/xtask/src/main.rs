@@ -32,7 +32,7 @@ struct Arguments {
 enum Verb {
     /// Builds everything and serves it: open the page that it names in two windows.
     Up {
-        /// What `witter up` takes: --listen, --store and so on.
+        /// What `witter up` takes: --listen, --store and so on; `-- --help` lists them.
         #[arg(
             trailing_var_arg = true,
             allow_hyphen_values = true,
@@ -58,7 +58,7 @@ enum Verb {
     },
     /// Builds everything and measures it: delay, deliveries, processor time, memory.
     Bench {
-        /// What the load generator takes; --help lists it.
+        /// What the load generator takes; `-- --help` lists it.
         #[arg(
             trailing_var_arg = true,
             allow_hyphen_values = true,

@@ -199,9 +199,13 @@ impl Suite<'_> {
         }
         let mut arguments = vec!["test", "--release", "--no-run"];
         arguments.extend(self.selection(group));
-        let built = cargo::compile(cargo(), &arguments, "tests")?;
+        let what = match group {
+            Group::Alone => "tests of what needs no host",
+            Group::Hosted => "tests of the host",
+        };
+        let built = cargo::compile(cargo(), &arguments, what)?;
         if !built.success {
-            bail!("could not build the tests");
+            bail!("could not build the {what}");
         }
         let artifacts: Rc<[Artifact]> = built.artifacts.into();
         self.built.push((group, Rc::clone(&artifacts)));
@@ -286,7 +290,7 @@ impl Suite<'_> {
         }
         let mut command = Command::new("npm");
         command
-            .args(["test", "--silent", "--"])
+            .args(["test", "--silent", "--", "--test-reporter=spec"])
             .args(self.arguments)
             .current_dir(&folder);
         observe(&mut command, "browser")

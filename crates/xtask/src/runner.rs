@@ -61,8 +61,10 @@ pub(crate) fn check(command: &mut Command) -> Result<Tally> {
     Ok(Tally::ONE_FAILED)
 }
 
-/// Runs a program of tests and counts what its runner tells. What it said, but for the tests that passed, is printed where one fails,
-/// or where somebody asked to see it.
+/// Runs a program of tests and counts what its runner tells.
+///
+/// What it said is printed where a test fails, but for those that passed; all of it where somebody asked
+/// to see it.
 pub(crate) fn observe(command: &mut Command, name: &str) -> Result<Tally> {
     let shown = command
         .get_args()
@@ -71,7 +73,7 @@ pub(crate) fn observe(command: &mut Command, name: &str) -> Result<Tally> {
     let mut running = Running::start(command)?;
     let mut said = Vec::new();
     let mut tally = Tally::default();
-    let mut summaries = 0;
+    let mut has_summary = false;
     let mut of = 0;
     let mut done = 0;
     while let Some(event) = running.next() {
@@ -82,7 +84,7 @@ pub(crate) fn observe(command: &mut Command, name: &str) -> Result<Tally> {
         let test = passed(&line.text);
         if let Some(counted) = summary(&line.text) {
             tally.add(counted);
-            summaries += 1;
+            has_summary = true;
         } else if let Some(count) = announced(&line.text) {
             of += count;
         } else if let Some(test) = test {
@@ -101,6 +103,9 @@ pub(crate) fn observe(command: &mut Command, name: &str) -> Result<Tally> {
     if !success && tally.failed == 0 {
         // It died before its summary, or something beside its tests went wrong.
         tally.add(Tally::ONE_FAILED);
+    } else if success && !has_summary {
+        // It is a test by itself, without a runner.
+        tally.add(Tally::ONE_PASSED);
     }
     if tally.failed > 0 {
         said.iter().for_each(|line| eprintln!("{line}"));
@@ -108,7 +113,7 @@ pub(crate) fn observe(command: &mut Command, name: &str) -> Result<Tally> {
             "Failed",
             &format!("{name}: {tally} in {}", seconds(elapsed)),
         );
-    } else if summaries == 0 || tally != Tally::default() {
+    } else if tally != Tally::default() {
         terminal::say(
             "Passed",
             &format!("{name}: {tally} in {}", seconds(elapsed)),

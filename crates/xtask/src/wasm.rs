@@ -103,7 +103,11 @@ fn is_installed() -> Result<bool> {
 fn rustup_add() -> Result<()> {
     let refused = root().join("target/wasm/rustup-has-no-target");
     if let Ok(reason) = fs::read_to_string(&refused) {
-        bail!("{} (remembered in {})", reason.trim(), refused.display());
+        bail!(
+            "{} (to try again, remove {})",
+            reason.trim(),
+            refused.display()
+        );
     }
     let mut command = Command::new("rustup");
     command
