@@ -187,3 +187,45 @@ fn write(path: &Path, bytes: &[u8]) -> Result<bool> {
         .with_context(|| format!("{} cannot be written", path.display()))?;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manifest_names_only_what_is_built() {
+        let mut built: Vec<_> = cargo::packages()
+            .expect("the workspace can be read")
+            .iter()
+            .filter(|package| package.is_component())
+            .map(destination)
+            .collect();
+        built.extend(
+            COMPOSITIONS
+                .iter()
+                .map(|composition| dist(composition.output)),
+        );
+
+        let text = fs::read_to_string(root().join("spin.toml")).expect("the manifest is there");
+        let manifest: toml::Value = toml::from_str(&text).expect("the manifest is TOML");
+        let mut named = Vec::new();
+        collect(&manifest, &mut named);
+        assert!(!named.is_empty());
+        for file in named {
+            assert!(built.contains(&root().join(&file)), "{file} is not built");
+        }
+    }
+
+    /// Every file of a component that a manifest names, as a key too.
+    fn collect(value: &toml::Value, into: &mut Vec<String>) {
+        match value {
+            toml::Value::String(text) if text.ends_with(".wasm") => into.push(text.clone()),
+            toml::Value::Array(values) => values.iter().for_each(|value| collect(value, into)),
+            toml::Value::Table(table) => {
+                into.extend(table.keys().filter(|key| key.ends_with(".wasm")).cloned());
+                table.values().for_each(|value| collect(value, into));
+            }
+            _ => {}
+        }
+    }
+}
