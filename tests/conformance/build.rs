@@ -29,7 +29,11 @@ fn main() {
         code += &format!("    /// `/witter/{segment}`\n    {variant},\n");
     }
     code += "}\n\nimpl Transport {\n    /// All of them.\n    pub const ALL: &[Self] = &[";
-    code += &variants.iter().map(|variant| format!("Self::{variant}")).collect::<Vec<_>>().join(", ");
+    code += &variants
+        .iter()
+        .map(|variant| format!("Self::{variant}"))
+        .collect::<Vec<_>>()
+        .join(", ");
     code += "];\n\n    /// Its name, which is also the last segment of its route.\n    \
         #[must_use]\n    pub const fn name(self) -> &'static str {\n        match self {\n";
     for (segment, variant) in segments.iter().zip(&variants) {

@@ -69,7 +69,9 @@ impl Client {
 
     /// A request for a path with its query.
     pub fn request(&self, method: Method, target: &str) -> Builder {
-        Request::builder().method(method).uri(format!("http://{}{target}", self.address))
+        Request::builder()
+            .method(method)
+            .uri(format!("http://{}{target}", self.address))
     }
 
     /// Sends a request; the body of its response is still to come.
@@ -93,7 +95,8 @@ impl Client {
     /// # Errors
     /// As [`Self::send`].
     pub async fn get(&self, target: &str) -> Result<Answer> {
-        self.send(self.request(Method::GET, target).body(Full::default())?).await
+        self.send(self.request(Method::GET, target).body(Full::default())?)
+            .await
     }
 
     /// What a stream says up to and with some text.
@@ -101,7 +104,9 @@ impl Client {
     /// # Errors
     /// As [`Self::open`], and where the stream ends before.
     pub async fn stream_until(&self, target: &str, end: &str) -> Result<String> {
-        let response = self.open(self.request(Method::GET, target).body(Full::default())?).await?;
+        let response = self
+            .open(self.request(Method::GET, target).body(Full::default())?)
+            .await?;
         let mut data = BodyDataStream::new(response.into_body());
         let mut text = String::new();
         while !text.ends_with(end) {
@@ -114,8 +119,15 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::send`].
-    pub async fn post(&self, target: &str, token: Option<&str>, body: impl Into<Bytes>) -> Result<Answer> {
-        let mut request = self.request(Method::POST, target).header("content-type", "application/json");
+    pub async fn post(
+        &self,
+        target: &str,
+        token: Option<&str>,
+        body: impl Into<Bytes>,
+    ) -> Result<Answer> {
+        let mut request = self
+            .request(Method::POST, target)
+            .header("content-type", "application/json");
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -129,7 +141,10 @@ impl Client {
     pub async fn session(&self, name: &str) -> Result<Session> {
         let body = serde_json::json!({ "name": name }).to_string();
         let answer = self.post("/witter/session", None, body).await?;
-        ensure!(answer.status == StatusCode::CREATED, "no session: {answer:?}");
+        ensure!(
+            answer.status == StatusCode::CREATED,
+            "no session: {answer:?}"
+        );
         answer.json()
     }
 
@@ -137,9 +152,20 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::send`].
-    pub async fn publish(&self, session: &Session, channel: &str, id: &str, body: &str) -> Result<Answer> {
+    pub async fn publish(
+        &self,
+        session: &Session,
+        channel: &str,
+        id: &str,
+        body: &str,
+    ) -> Result<Answer> {
         let draft = format!(r#"{{"id":{},"body":{body}}}"#, Value::from(id));
-        self.post(&format!("/witter/publish?channel={channel}"), Some(&session.token), draft).await
+        self.post(
+            &format!("/witter/publish?channel={channel}"),
+            Some(&session.token),
+            draft,
+        )
+        .await
     }
 }
 
@@ -150,8 +176,16 @@ impl Answer {
     /// Where the body breaks off.
     pub async fn read(response: Response<Incoming>) -> Result<Self> {
         let (head, body) = response.into_parts();
-        let body = body.collect().await.context("the body of an answer")?.to_bytes();
-        Ok(Self { status: head.status, headers: head.headers, body })
+        let body = body
+            .collect()
+            .await
+            .context("the body of an answer")?
+            .to_bytes();
+        Ok(Self {
+            status: head.status,
+            headers: head.headers,
+            body,
+        })
     }
 
     /// The body as JSON.

@@ -31,7 +31,11 @@ impl Process {
     /// Where the host is not built, or ends or stays silent instead of listening.
     pub fn start<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Self> {
         let mut command = Command::new(program()?);
-        command.args(["up", "--from"]).arg(manifest()).args(["--listen", "127.0.0.1:0"]).args(arguments);
+        command
+            .args(["up", "--from"])
+            .arg(manifest())
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments);
         Self::spawn(command)
     }
 
@@ -41,9 +45,15 @@ impl Process {
     /// As [`Self::start`].
     pub fn spawn(mut command: Command) -> Result<Self> {
         let log = NamedTempFile::new()?;
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.reopen()?);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log.reopen()?);
         let mut child = command.spawn().with_context(|| format!("{command:?}"))?;
-        let stdout = child.stdout.take().context("the child has a standard output")?;
+        let stdout = child
+            .stdout
+            .take()
+            .context("the child has a standard output")?;
         let (send, receive) = mpsc::channel();
         // Reads on for as long as the host lives: one that writes into a closed pipe would die of it.
         thread::spawn(move || {
@@ -54,8 +64,14 @@ impl Process {
             let _ = send.send(read);
             let _ = stdout.read_to_end(&mut Vec::new());
         });
-        let mut process = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log };
-        let line = receive.recv_timeout(READY).with_context(|| format!("no address; {}", process.log()))??;
+        let mut process = Self {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            log,
+        };
+        let line = receive
+            .recv_timeout(READY)
+            .with_context(|| format!("no address; {}", process.log()))??;
         let address = line.trim_end().strip_prefix("listening on http://");
         process.address = address
             .and_then(|address| address.parse().ok())
@@ -97,7 +113,9 @@ impl Process {
     /// Where it is gone.
     pub fn terminate(&self) -> Result<()> {
         // The standard library sends no signal but SIGKILL.
-        let sent = Command::new("kill").args(["-TERM", &self.id().to_string()]).status()?;
+        let sent = Command::new("kill")
+            .args(["-TERM", &self.id().to_string()])
+            .status()?;
         ensure!(sent.success(), "SIGTERM was not sent");
         Ok(())
     }
@@ -135,9 +153,16 @@ impl Drop for Process {
 /// Where there is none.
 pub fn program() -> Result<PathBuf> {
     let test = env::current_exe()?;
-    let program = test.ancestors().nth(2).context("a test stands in a profile's folder")?.join("witter");
+    let program = test
+        .ancestors()
+        .nth(2)
+        .context("a test stands in a profile's folder")?
+        .join("witter");
     if !program.exists() {
-        bail!("{} is not built: `cargo xtask build` builds it", program.display());
+        bail!(
+            "{} is not built: `cargo xtask build` builds it",
+            program.display()
+        );
     }
     Ok(program)
 }

@@ -24,7 +24,10 @@ impl RawAnswer {
     /// The first value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -38,7 +41,9 @@ pub async fn exchange(address: SocketAddr, request: &[u8]) -> Result<Option<RawA
     let mut socket = TcpStream::connect(address).await?;
     let _ = socket.write_all(request).await;
     if request.starts_with(b"HEAD ") {
-        return Ok(read_head(&mut socket, &mut Vec::new()).await?.map(|(answer, _)| answer));
+        return Ok(read_head(&mut socket, &mut Vec::new())
+            .await?
+            .map(|(answer, _)| answer));
     }
     read_answer(&mut socket).await
 }
@@ -49,7 +54,9 @@ pub async fn exchange(address: SocketAddr, request: &[u8]) -> Result<Option<RawA
 /// Where it is no HTTP.
 pub async fn read_answer(socket: &mut TcpStream) -> Result<Option<RawAnswer>> {
     let mut bytes = Vec::new();
-    let Some((mut answer, length)) = read_head(socket, &mut bytes).await? else { return Ok(None) };
+    let Some((mut answer, length)) = read_head(socket, &mut bytes).await? else {
+        return Ok(None);
+    };
     let mut rest = bytes.split_off(length);
     if answer.header("content-type") == Some("text/event-stream") {
         return Ok(Some(answer));
@@ -70,7 +77,10 @@ pub async fn read_answer(socket: &mut TcpStream) -> Result<Option<RawAnswer>> {
                 more(socket, &mut rest).await?;
             }
             answer.body.extend(rest.drain(..size));
-            ensure!(rest.drain(..2).as_slice() == b"\r\n", "a chunk ends with CRLF");
+            ensure!(
+                rest.drain(..2).as_slice() == b"\r\n",
+                "a chunk ends with CRLF"
+            );
             if size == 0 {
                 return Ok(Some(answer));
             }
@@ -89,7 +99,10 @@ pub async fn read_answer(socket: &mut TcpStream) -> Result<Option<RawAnswer>> {
 ///
 /// # Errors
 /// Where it is no HTTP.
-pub async fn read_head(socket: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<Option<(RawAnswer, usize)>> {
+pub async fn read_head(
+    socket: &mut TcpStream,
+    bytes: &mut Vec<u8>,
+) -> Result<Option<(RawAnswer, usize)>> {
     loop {
         let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
@@ -99,14 +112,28 @@ pub async fn read_head(socket: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<Op
                 .headers
                 .iter()
                 .map(|header| {
-                    Ok((header.name.to_ascii_lowercase(), str::from_utf8(header.value)?.to_owned()))
+                    Ok((
+                        header.name.to_ascii_lowercase(),
+                        str::from_utf8(header.value)?.to_owned(),
+                    ))
                 })
                 .collect::<Result<_>>()?;
-            return Ok(Some((RawAnswer { status, headers, body: Vec::new() }, length)));
+            return Ok(Some((
+                RawAnswer {
+                    status,
+                    headers,
+                    body: Vec::new(),
+                },
+                length,
+            )));
         }
         // A reset is how a host says that it did not read all it was sent.
         if !matches!(socket.read_buf(bytes).await, Ok(1..)) {
-            ensure!(bytes.is_empty(), "the head breaks off: {:?}", String::from_utf8_lossy(bytes));
+            ensure!(
+                bytes.is_empty(),
+                "the head breaks off: {:?}",
+                String::from_utf8_lossy(bytes)
+            );
             return Ok(None);
         }
     }

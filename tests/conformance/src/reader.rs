@@ -88,7 +88,7 @@ pub struct Batch {
 pub enum Fault {
     /// The host answered with an error.
     #[error("refused: {0:?}")]
-    Refused(Answer),
+    Refused(Box<Answer>),
     /// The connection broke, or a stream ended without saying so.
     #[error("broken: {0}")]
     Broken(String),
@@ -126,51 +126,79 @@ impl Transport {
 impl Query {
     /// Asks for these channels from now on.
     pub fn of<C: Into<String>>(channels: impl IntoIterator<Item = C>) -> Self {
-        Self { channels: channels.into_iter().map(Into::into).collect(), ..Self::default() }
+        Self {
+            channels: channels.into_iter().map(Into::into).collect(),
+            ..Self::default()
+        }
     }
 
     /// The same from a place on.
     #[must_use]
     pub fn after(self, cursor: impl Into<String>) -> Self {
-        Self { after: Some(cursor.into()), ..self }
+        Self {
+            after: Some(cursor.into()),
+            ..self
+        }
     }
 
     /// The same with old messages first.
     #[must_use]
     pub fn history(self, count: u32) -> Self {
-        Self { history: Some(count), ..self }
+        Self {
+            history: Some(count),
+            ..self
+        }
     }
 
     /// The same with at most so many messages in a batch.
     #[must_use]
     pub fn limit(self, count: u32) -> Self {
-        Self { limit: Some(count), ..self }
+        Self {
+            limit: Some(count),
+            ..self
+        }
     }
 
     /// The same, held for so many seconds.
     #[must_use]
     pub fn wait(self, seconds: u32) -> Self {
-        Self { wait: Some(seconds), ..self }
+        Self {
+            wait: Some(seconds),
+            ..self
+        }
     }
 
     /// The same for the bearer of this.
     #[must_use]
     pub fn token(self, token: impl Into<String>) -> Self {
-        Self { token: Some(token.into()), ..self }
+        Self {
+            token: Some(token.into()),
+            ..self
+        }
     }
 
     /// The path and query that ask for this.
     #[must_use]
     pub fn target(&self, transport: Transport) -> String {
-        let channels = self.channels.iter().map(|channel| ("channel", channel.clone()));
-        let numbers = [("history", self.history), ("limit", self.limit), ("wait", self.wait)]
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value?.to_string())));
+        let channels = self
+            .channels
+            .iter()
+            .map(|channel| ("channel", channel.clone()));
+        let numbers = [
+            ("history", self.history),
+            ("limit", self.limit),
+            ("wait", self.wait),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?.to_string())));
         let texts = [("after", &self.after), ("token", &self.token)]
             .into_iter()
             .filter_map(|(name, value)| Some((name, value.clone()?)));
-        let query: Vec<String> =
-            channels.chain(numbers).chain(texts).map(|(name, value)| format!("{name}={}", encoded(&value))).collect();
+        let query: Vec<String> = channels
+            .chain(numbers)
+            .chain(texts)
+            .map(|(name, value)| format!("{name}={}", encoded(&value)))
+            .collect();
         format!("/witter/{}?{}", transport.name(), query.join("&"))
     }
 }
@@ -180,7 +208,9 @@ fn encoded(value: &str) -> String {
     let mut encoded = String::new();
     for byte in value.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(byte.into()),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(byte.into())
+            }
             _ => encoded += &format!("%{byte:02X}"),
         }
     }
@@ -201,7 +231,12 @@ impl Reader {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub async fn reopen(client: &Client, transport: Transport, query: Query, seen: &str) -> Result<Self, Fault> {
+    pub async fn reopen(
+        client: &Client,
+        transport: Transport,
+        query: Query,
+        seen: &str,
+    ) -> Result<Self, Fault> {
         Self::begin(client, transport, query, Some(seen)).await
     }
 
@@ -211,9 +246,17 @@ impl Reader {
         query: Query,
         seen: Option<&str>,
     ) -> Result<Self, Fault> {
-        let delivery =
-            if transport.polls() { Delivery::Polls(None) } else { stream(client, transport, &query, seen).await? };
-        let mut reader = Self { client: client.clone(), transport, query, delivery };
+        let delivery = if transport.polls() {
+            Delivery::Polls(None)
+        } else {
+            stream(client, transport, &query, seen).await?
+        };
+        let mut reader = Self {
+            client: client.clone(),
+            transport,
+            query,
+            delivery,
+        };
         if reader.query.after.is_none() || !transport.polls() {
             let first = reader.next().await?;
             if let Delivery::Polls(pending) = &mut reader.delivery {
@@ -231,7 +274,10 @@ impl Reader {
     /// Where nothing told one yet, which an opened reader rules out.
     #[must_use]
     pub fn cursor(&self) -> &str {
-        self.query.after.as_deref().expect("an opened reader has a place")
+        self.query
+            .after
+            .as_deref()
+            .expect("an opened reader has a place")
     }
 
     /// What comes next; an empty batch where a poll's time was over.
@@ -293,16 +339,24 @@ impl Reader {
 
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader").field("transport", &self.transport).field("query", &self.query).finish_non_exhaustive()
+        f.debug_struct("Reader")
+            .field("transport", &self.transport)
+            .field("query", &self.query)
+            .finish_non_exhaustive()
     }
 }
 
 async fn poll(client: &Client, transport: Transport, query: &Query) -> Result<Batch, Fault> {
-    let answer = client.get(&query.target(transport)).await.map_err(|error| Fault::Broken(format!("{error:#}")))?;
+    let answer = client
+        .get(&query.target(transport))
+        .await
+        .map_err(|error| Fault::Broken(format!("{error:#}")))?;
     if answer.status != http::StatusCode::OK {
-        return Err(Fault::Refused(answer));
+        return Err(Fault::Refused(Box::new(answer)));
     }
-    answer.json().map_err(|error| Fault::Nonsense(format!("{error:#}")))
+    answer
+        .json()
+        .map_err(|error| Fault::Nonsense(format!("{error:#}")))
 }
 
 async fn stream(
@@ -312,7 +366,9 @@ async fn stream(
     seen: Option<&str>,
 ) -> Result<Delivery, Fault> {
     let broken = |error: anyhow::Error| Fault::Broken(format!("{error:#}"));
-    let mut request = client.request(Method::GET, &query.target(transport)).header("accept", "text/event-stream");
+    let mut request = client
+        .request(Method::GET, &query.target(transport))
+        .header("accept", "text/event-stream");
     if let Some(seen) = seen {
         request = request.header("last-event-id", seen);
     }
@@ -321,13 +377,20 @@ async fn stream(
         .map_err(|error| Fault::Nonsense(error.to_string()))?;
     let response = client.open(request).await.map_err(broken)?;
     if response.status() != http::StatusCode::OK {
-        return Err(Fault::Refused(Answer::read(response).await.map_err(broken)?));
+        let answer = Answer::read(response).await.map_err(broken)?;
+        return Err(Fault::Refused(Box::new(answer)));
     }
-    Ok(Delivery::Stream(Box::new(BodyDataStream::new(response.into_body()).eventsource())))
+    Ok(Delivery::Stream(Box::new(
+        BodyDataStream::new(response.into_body()).eventsource(),
+    )))
 }
 
 /// One event of a stream as a batch.
-fn batch(Event { event, data, id, .. }: Event) -> Result<Batch, Fault> {
+fn batch(
+    Event {
+        event, data, id, ..
+    }: Event,
+) -> Result<Batch, Fault> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct End {
@@ -336,7 +399,10 @@ fn batch(Event { event, data, id, .. }: Event) -> Result<Batch, Fault> {
     fn read<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, Fault> {
         serde_json::from_str(data).map_err(|error| Fault::Nonsense(format!("{error} in {data}")))
     }
-    let mut batch = Batch { cursor: (!id.is_empty()).then_some(id), ..Batch::default() };
+    let mut batch = Batch {
+        cursor: (!id.is_empty()).then_some(id),
+        ..Batch::default()
+    };
     match event.as_str() {
         "cursor" if data == "{}" => {}
         "message" => batch.envelopes.push(read(&data)?),

@@ -61,15 +61,19 @@ impl Server {
         Ok(Self::InProcess(Box::new(host::start(options).await?)))
     }
 
-    /// Starts the built program.
+    /// Starts the built program, with more arguments.
     ///
     /// # Errors
     /// Where it is not built.
-    pub fn built(wakeup: Wakeup) -> Result<Self> {
+    pub fn built(wakeup: Wakeup, more: &[&str]) -> Result<Self> {
         let folder = TempDir::new()?;
         let store = format!("sqlite:{}", folder.path().join("mailbox.db").display());
         let arguments = ["--store", &store, "--wakeup", wakeup.name()];
-        Ok(Self::Built(Process::start(arguments.into_iter().chain(UNLIMITED))?, folder))
+        let arguments = arguments
+            .into_iter()
+            .chain(UNLIMITED)
+            .chain(more.iter().copied());
+        Ok(Self::Built(Process::start(arguments)?, folder))
     }
 
     /// Where it listens.

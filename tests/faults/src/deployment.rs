@@ -27,7 +27,12 @@ impl Deployment {
         let folder = TempDir::new()?;
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        let mut deployment = Self { folder, arguments, process: None, address: watch::Sender::new(nowhere) };
+        let mut deployment = Self {
+            folder,
+            arguments,
+            process: None,
+            address: watch::Sender::new(nowhere),
+        };
         deployment.restart()?;
         Ok(deployment)
     }
@@ -66,9 +71,16 @@ impl Deployment {
     pub fn restart(&mut self) -> Result<()> {
         // A write beyond a limit of the process is then an error that it is told, not a signal that ends it.
         let mut command = Command::new("sh");
-        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(program()?);
-        command.args(["up", "--from"]).arg(manifest()).args(["--listen", "127.0.0.1:0"]);
-        command.arg("--store").arg(format!("sqlite:{}", self.file().display()));
+        command
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+            .arg(program()?);
+        command
+            .args(["up", "--from"])
+            .arg(manifest())
+            .args(["--listen", "127.0.0.1:0"]);
+        command
+            .arg("--store")
+            .arg(format!("sqlite:{}", self.file().display()));
         command.args(UNLIMITED).args(&self.arguments);
         let process = Process::spawn(command)?;
         self.address.send_replace(process.address());

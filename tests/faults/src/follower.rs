@@ -51,13 +51,20 @@ pub struct Follower {
 impl Progress {
     fn add(&self) -> Arc<AtomicU64> {
         let read = Arc::default();
-        self.0.read.lock().expect("nothing panics under the lock").push(Arc::clone(&read));
+        self.0
+            .read
+            .lock()
+            .expect("nothing panics under the lock")
+            .push(Arc::clone(&read));
         read
     }
 
     fn slowest(&self) -> u64 {
         let read = self.0.read.lock().expect("nothing panics under the lock");
-        read.iter().map(|read| read.load(Ordering::Relaxed)).min().unwrap_or(u64::MAX)
+        read.iter()
+            .map(|read| read.load(Ordering::Relaxed))
+            .min()
+            .unwrap_or(u64::MAX)
     }
 
     /// Waits until every follower has read this many messages.
@@ -119,9 +126,17 @@ impl Follower {
                         break;
                     }
                 };
-                ensure!(batch.gaps.is_empty(), "{}: {:?} behind {read:?}", self.transport.name(), batch.gaps);
+                ensure!(
+                    batch.gaps.is_empty(),
+                    "{}: {:?} behind {read:?}",
+                    self.transport.name(),
+                    batch.gaps
+                );
                 cursor = reader.cursor().to_owned();
-                read.extend(batch.envelopes.into_iter().map(|envelope| Read { offset: envelope.offset, id: envelope.id }));
+                read.extend(batch.envelopes.into_iter().map(|envelope| Read {
+                    offset: envelope.offset,
+                    id: envelope.id,
+                }));
                 counted.store(read.len() as u64, Ordering::Relaxed);
                 progress.0.moved.notify_waiters();
                 if read.last().is_some_and(|read| read.id == self.last) {
@@ -153,7 +168,9 @@ fn tolerate(fault: Fault) -> Result<()> {
     match fault {
         Fault::Broken(_) => Ok(()),
         Fault::Refused(answer) if answer.status.as_u16() == 503 => {
-            let seconds = answer.header("retry-after").context("a 503 tells when to try again")?;
+            let seconds = answer
+                .header("retry-after")
+                .context("a 503 tells when to try again")?;
             let _: u32 = seconds.parse()?;
             Ok(())
         }

@@ -2,10 +2,12 @@
 //!
 //! The tests in `tests/` print their figures, one line each, and assert none that a busy machine changes.
 
+mod crowd;
 mod deployment;
 mod follower;
 mod process;
 
+pub use crowd::{hold, hold_all, raise_file_limit};
 pub use deployment::Deployment;
 pub use follower::{Follower, Progress, Read};
 pub use process::Usage;
@@ -24,7 +26,9 @@ pub const HANGS: Duration = Duration::from_secs(60);
 #[must_use]
 pub fn size<N: FromStr>(variable: &str, default: N) -> N {
     match env::var(variable) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")),
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{variable}={text} is no number")),
         Err(_) => default,
     }
 }

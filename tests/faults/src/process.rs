@@ -32,15 +32,28 @@ impl Usage {
         let stat = fs::read_to_string(folder.join("stat"))?;
         // The name of the program stands in parentheses, and may hold anything.
         let (_, fields) = stat.rsplit_once(") ").context("stat has a name")?;
-        let ticks: u32 = fields.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u32>().ok()).sum();
+        let ticks: u32 = fields
+            .split(' ')
+            .skip(11)
+            .take(2)
+            .filter_map(|ticks| ticks.parse::<u32>().ok())
+            .sum();
         let status = fs::read_to_string(folder.join("status"))?;
-        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("status has memory")?;
+        let memory = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .context("status has memory")?;
         let memory: u64 = memory.trim_end_matches("kB").trim().parse()?;
         let sockets = fs::read_dir(folder.join("fd"))?
             .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
             .filter(|target| target.to_string_lossy().starts_with("socket:"))
             .count();
-        Ok(Self { at: Instant::now(), processor: TICK * ticks, memory: memory * 1024, sockets })
+        Ok(Self {
+            at: Instant::now(),
+            processor: TICK * ticks,
+            memory: memory * 1024,
+            sockets,
+        })
     }
 
     /// The share of one core that was used since, in percent.

@@ -22,7 +22,9 @@ fn readers_cut_at_any_moment_miss_nothing() -> Result<()> {
     let seconds: u64 = size("WITTER_SECONDS", 5);
     tokio::runtime::Runtime::new()?.block_on(async {
         for &transport in Transport::ALL {
-            run(transport, Duration::from_secs(seconds)).await.context(transport.name())?;
+            run(transport, Duration::from_secs(seconds))
+                .await
+                .context(transport.name())?;
         }
         Ok(())
     })
@@ -51,8 +53,13 @@ async fn run(transport: Transport, time: Duration) -> Result<()> {
             readers.spawn(async move {
                 // This connection is cut when it has told a place, and nothing else.
                 let place = follower.begin().await?;
-                let first = Cursor::decode(&place)?.get(&CHANNEL.parse()?).context("it names the channel")?;
-                Ok::<_, anyhow::Error>((first.offset, follower.follow(place, Progress::default()).await?))
+                let first = Cursor::decode(&place)?
+                    .get(&CHANNEL.parse()?)
+                    .context("it names the channel")?;
+                Ok::<_, anyhow::Error>((
+                    first.offset,
+                    follower.follow(place, Progress::default()).await?,
+                ))
             });
         }
     }
@@ -61,16 +68,30 @@ async fn run(transport: Transport, time: Duration) -> Result<()> {
     while let Some(read) = readers.join_next().await {
         let (begun, read) = read??;
         for (expected, read) in (begun + 1..).zip(&read) {
-            ensure!(read.offset == expected, "{read:?} where {expected} was to come");
+            ensure!(
+                read.offset == expected,
+                "{read:?} where {expected} was to come"
+            );
         }
-        ensure!(begun + read.len() as u64 == published + 1, "{} read from {begun}", read.len());
+        ensure!(
+            begun + read.len() as u64 == published + 1,
+            "{} read from {begun}",
+            read.len()
+        );
     }
-    println!("{}: {count} readers cut at random for {} s, {published} messages: none missed", transport.name(), time.as_secs());
+    println!(
+        "{}: {count} readers cut at random for {} s, {published} messages: none missed",
+        transport.name(),
+        time.as_secs()
+    );
     Ok(())
 }
 
 async fn publish(deployment: &Deployment, session: &Session, id: &str) -> Result<()> {
-    let answer = deployment.client().publish(session, CHANNEL, id, "0").await?;
+    let answer = deployment
+        .client()
+        .publish(session, CHANNEL, id, "0")
+        .await?;
     ensure!(answer.status == 201, "{answer:?}");
     Ok(())
 }

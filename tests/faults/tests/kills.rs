@@ -55,12 +55,17 @@ async fn run(publishes: u64, kills: u64) -> Result<()> {
             cut: None,
         };
         let (place, progress) = (follower.begin().await?, load.progress.clone());
-        readers.spawn(async move { Ok::<_, anyhow::Error>((transport, follower.follow(place, progress).await?)) });
+        readers.spawn(async move {
+            Ok::<_, anyhow::Error>((transport, follower.follow(place, progress).await?))
+        });
     }
     let begun = Instant::now();
     let mut publishers = JoinSet::new();
     for publisher in 0..PUBLISHERS {
-        let (first, end) = (publishes * publisher / PUBLISHERS, publishes * (publisher + 1) / PUBLISHERS);
+        let (first, end) = (
+            publishes * publisher / PUBLISHERS,
+            publishes * (publisher + 1) / PUBLISHERS,
+        );
         publishers.spawn(publish(Arc::clone(&load), first..end));
     }
     for kill in 1..=kills {
@@ -73,18 +78,39 @@ async fn run(publishes: u64, kills: u64) -> Result<()> {
         offsets.extend(published??);
     }
     let took = begun.elapsed();
-    ensure!(offsets.len() as u64 == publishes, "an id was acknowledged twice");
-    let (id, offset) = load.publish(&deployment.client(), LAST).await?.context("the host is up")?;
-    ensure!(offset == publishes + 1, "{offset} messages are stored, {publishes} were published");
+    ensure!(
+        offsets.len() as u64 == publishes,
+        "an id was acknowledged twice"
+    );
+    let (id, offset) = load
+        .publish(&deployment.client(), LAST)
+        .await?
+        .context("the host is up")?;
+    ensure!(
+        offset == publishes + 1,
+        "{offset} messages are stored, {publishes} were published"
+    );
     offsets.insert(id, offset);
     while let Some(read) = readers.join_next().await {
         let (transport, read) = read??;
         let name = transport.name();
         for (index, read) in (1..).zip(&read) {
-            ensure!(read.offset == index, "{name}: {read:?} is the message number {index}");
-            ensure!(offsets.get(&read.id) == Some(&index), "{name}: {read:?}, acknowledged {:?}", offsets.get(&read.id));
+            ensure!(
+                read.offset == index,
+                "{name}: {read:?} is the message number {index}"
+            );
+            ensure!(
+                offsets.get(&read.id) == Some(&index),
+                "{name}: {read:?}, acknowledged {:?}",
+                offsets.get(&read.id)
+            );
         }
-        ensure!(read.len() == offsets.len(), "{name}: {} of {} were read", read.len(), offsets.len());
+        ensure!(
+            read.len() == offsets.len(),
+            "{name}: {} of {} were read",
+            read.len(),
+            offsets.len()
+        );
     }
     println!(
         "{publishes} publishes by {PUBLISHERS} clients, {kills} times killed, in {:.1} s ({:.0}/s): \
@@ -102,7 +128,10 @@ async fn publish(load: Arc<Load>, numbers: std::ops::Range<u64>) -> Result<Vec<(
     let mut address = load.address.clone();
     let mut client = Client::new(*address.borrow_and_update());
     for number in numbers {
-        let most = load.acknowledged.load(Ordering::Relaxed).saturating_sub(AHEAD);
+        let most = load
+            .acknowledged
+            .load(Ordering::Relaxed)
+            .saturating_sub(AHEAD);
         load.progress.reaches(most).await;
         loop {
             if address.has_changed()? {
@@ -120,11 +149,15 @@ async fn publish(load: Arc<Load>, numbers: std::ops::Range<u64>) -> Result<Vec<(
 impl Load {
     /// One try. None: the host is away, and nothing is known.
     async fn publish(&self, client: &Client, id: &str) -> Result<Option<(String, u64)>> {
-        let Ok(answer) = client.publish(&self.session, CHANNEL, id, "0").await else { return Ok(None) };
+        let Ok(answer) = client.publish(&self.session, CHANNEL, id, "0").await else {
+            return Ok(None);
+        };
         match answer.status.as_u16() {
             200 | 201 => {
                 let receipt: Value = answer.json()?;
-                let offset = receipt["offset"].as_u64().context("a receipt has an offset")?;
+                let offset = receipt["offset"]
+                    .as_u64()
+                    .context("a receipt has an offset")?;
                 self.acknowledged.fetch_add(1, Ordering::Relaxed);
                 self.moved.notify_waiters();
                 Ok(Some((id.to_owned(), offset)))

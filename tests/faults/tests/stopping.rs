@@ -15,9 +15,13 @@ async fn readers_are_told_in_order_and_go_on_with_the_next_host() -> Result<()> 
     let session = client.session("Ann").await?;
     client.publish(&session, "stopping", "before", "0").await?;
     let mut readers = JoinSet::new();
-    for &transport in Transport::ALL.iter().filter(|transport| **transport != Transport::ShortPolling) {
+    for &transport in Transport::ALL
+        .iter()
+        .filter(|transport| **transport != Transport::ShortPolling)
+    {
         for _ in 0..READERS {
-            let mut reader = Reader::open(&client, transport, Query::of(["stopping"]).wait(55)).await?;
+            let mut reader =
+                Reader::open(&client, transport, Query::of(["stopping"]).wait(55)).await?;
             if transport.polls() {
                 reader.next().await?;
             }
@@ -33,7 +37,10 @@ async fn readers_are_told_in_order_and_go_on_with_the_next_host() -> Result<()> 
     let mut waiting = JoinSet::new();
     while let Some(read) = readers.join_next().await {
         let (transport, batch, cursor) = read?;
-        ensure!(batch?.envelopes.len() == 1, "the message was published to all");
+        ensure!(
+            batch?.envelopes.len() == 1,
+            "the message was published to all"
+        );
         let query = Query::of(["stopping"]).after(&cursor).wait(55);
         let mut reader = Reader::open(&client, transport, query).await?;
         waiting.spawn(async move {
@@ -45,10 +52,21 @@ async fn readers_are_told_in_order_and_go_on_with_the_next_host() -> Result<()> 
     let status = deployment.terminate()?;
     ensure!(status.success(), "{status}");
     let mut places = Vec::new();
-    while let Some(ended) = timeout(HANGS, waiting.join_next()).await.context("a reader is not told")? {
+    while let Some(ended) = timeout(HANGS, waiting.join_next())
+        .await
+        .context("a reader is not told")?
+    {
         let (transport, batch, cursor) = ended?;
-        let Batch { envelopes, gaps, end, .. } = batch.with_context(|| transport.name())?;
-        ensure!(envelopes.is_empty() && gaps.is_empty(), "nothing was published");
+        let Batch {
+            envelopes,
+            gaps,
+            end,
+            ..
+        } = batch.with_context(|| transport.name())?;
+        ensure!(
+            envelopes.is_empty() && gaps.is_empty(),
+            "nothing was published"
+        );
         let expected = (!transport.polls()).then_some("reopen");
         ensure!(end.as_deref() == expected, "{}: {end:?}", transport.name());
         places.push((transport, cursor));
@@ -57,11 +75,15 @@ async fn readers_are_told_in_order_and_go_on_with_the_next_host() -> Result<()> 
     let client = deployment.client();
     client.publish(&session, "stopping", "after", "0").await?;
     for (transport, cursor) in places {
-        let mut reader = Reader::open(&client, transport, Query::of(["stopping"]).after(cursor)).await?;
+        let mut reader =
+            Reader::open(&client, transport, Query::of(["stopping"]).after(cursor)).await?;
         let read = reader.messages(1).await?;
         ensure!(read[0].id == "after" && read.len() == 1, "{read:?}");
     }
-    println!("SIGTERM: {} readers were told in order, and went on with the next host", READERS * 2);
+    println!(
+        "SIGTERM: {} readers were told in order, and went on with the next host",
+        READERS * 2
+    );
     Ok(())
 }
 

@@ -10,11 +10,18 @@ use rusqlite::Connection;
 const CHANNEL: &str = "store";
 
 /// Publishes until the store takes no more, brings the store back, and publishes the refused one again.
-async fn check(deployment: &Deployment, body: &str, back: impl FnOnce() -> Result<()>) -> Result<()> {
+async fn check(
+    deployment: &Deployment,
+    body: &str,
+    back: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let client = deployment.client();
     let session = client.session("Ann").await?;
     let query = Query::of([CHANNEL]);
-    let before = Reader::open(&client, Transport::ALL[0], query).await?.cursor().to_owned();
+    let before = Reader::open(&client, Transport::ALL[0], query)
+        .await?
+        .cursor()
+        .to_owned();
     let mut acknowledged = Vec::new();
     let refused = loop {
         let id = format!("{}-{}", session.sender, acknowledged.len());
@@ -32,7 +39,10 @@ async fn check(deployment: &Deployment, body: &str, back: impl FnOnce() -> Resul
     check_away(&client.publish(&session, CHANNEL, &refused, body).await?)?;
     back()?;
     let answer = client.publish(&session, CHANNEL, &refused, body).await?;
-    ensure!([200, 201].contains(&answer.status.as_u16()), "the store is back: {answer:?}");
+    ensure!(
+        [200, 201].contains(&answer.status.as_u16()),
+        "the store is back: {answer:?}"
+    );
     acknowledged.push(refused);
     // What was acknowledged is there, on every transport and after a restart.
     read_all(&client, &before, &acknowledged).await
@@ -40,8 +50,13 @@ async fn check(deployment: &Deployment, body: &str, back: impl FnOnce() -> Resul
 
 fn check_away(answer: &Answer) -> Result<()> {
     ensure!(answer.status == 503, "{answer:?}");
-    ensure!(answer.code().as_deref() == Some("unavailable"), "{answer:?}");
-    let seconds = answer.header("retry-after").context("a 503 tells when to try again")?;
+    ensure!(
+        answer.code().as_deref() == Some("unavailable"),
+        "{answer:?}"
+    );
+    let seconds = answer
+        .header("retry-after")
+        .context("a 503 tells when to try again")?;
     ensure!(seconds.parse::<u32>()? > 0, "{seconds}");
     Ok(())
 }
@@ -86,7 +101,10 @@ async fn a_full_disk_refuses_and_takes_the_same_message_later() -> Result<()> {
     // And nothing of it was left half written.
     deployment.kill()?;
     deployment.restart()?;
-    let answer = deployment.client().publish(&begin_again(&deployment).await?, CHANNEL, "later", "0").await?;
+    let answer = deployment
+        .client()
+        .publish(&begin_again(&deployment).await?, CHANNEL, "later", "0")
+        .await?;
     ensure!(answer.status == 201, "{answer:?}");
     Ok(())
 }
@@ -98,7 +116,9 @@ async fn begin_again(deployment: &Deployment) -> Result<Session> {
 /// The length beyond which a process may write into no file: what it meets then is what a full disk is.
 fn limit_files(process: u32, bytes: &str) -> Result<()> {
     let limit = format!("--fsize={bytes}:");
-    let set = Command::new("prlimit").args([&limit, "--pid", &process.to_string()]).status()?;
+    let set = Command::new("prlimit")
+        .args([&limit, "--pid", &process.to_string()])
+        .status()?;
     ensure!(set.success(), "prlimit(1) did not set {limit}");
     Ok(())
 }

@@ -79,13 +79,19 @@ async fn check(world: &World, transport: Transport, bodies: &[(String, String)])
 }
 
 async fn bodies_come_out_token_for_token(world: &World, transport: Transport) -> Result<()> {
-    let bodies: Vec<_> = BODIES.iter().map(|body| ((*body).to_owned(), (*body).to_owned())).collect();
+    let bodies: Vec<_> = BODIES
+        .iter()
+        .map(|body| ((*body).to_owned(), (*body).to_owned()))
+        .collect();
     check(world, transport, &bodies).await
 }
 
 async fn white_space_between_tokens_goes(world: &World, transport: Transport) -> Result<()> {
     let bodies = [
-        (" \t\r\n[ 1 ,\r\n\t2 , { \"a b\" : \" \\u0020 \" } ]\n", r#"[1,2,{"a b":" \u0020 "}]"#),
+        (
+            " \t\r\n[ 1 ,\r\n\t2 , { \"a b\" : \" \\u0020 \" } ]\n",
+            r#"[1,2,{"a b":" \u0020 "}]"#,
+        ),
         ("  \" a  b \"  ", r#"" a  b ""#),
         ("\r\n1.0\r\n", "1.0"),
     ];
@@ -103,25 +109,53 @@ async fn the_largest_bodies_come_out_whole(world: &World, transport: Transport) 
     let deep = format!("{}{}", "[".repeat(MOST / 2), "]".repeat(MOST / 2));
     let objects = format!("{}0{}", r#"{"a":"#.repeat(10_000), "}".repeat(10_000));
     let number = format!("1{}", "0".repeat(MOST - 1));
-    let bodies = [text("x"), text("\\u2028"), text("😀"), text("</script>"), text("\\n"), deep, objects, number];
+    let bodies = [
+        text("x"),
+        text("\\u2028"),
+        text("😀"),
+        text("</script>"),
+        text("\\n"),
+        deep,
+        objects,
+        number,
+    ];
     let bodies = bodies.map(|body| (body.clone(), body));
-    assert!(bodies.iter().all(|(body, _)| body.len() <= MOST), "the cases keep to the limit");
+    assert!(
+        bodies.iter().all(|(body, _)| body.len() <= MOST),
+        "the cases keep to the limit"
+    );
     check(world, transport, &bodies).await?;
 
     // The limit counts what is kept, not the white space that goes.
     let largest = text("y");
-    check(world, transport, &[(format!("{}{largest}", " ".repeat(1000)), largest.clone())]).await?;
+    check(
+        world,
+        transport,
+        &[(format!("{}{largest}", " ".repeat(1000)), largest.clone())],
+    )
+    .await?;
     let channel = world.channel();
     let larger = format!("\"{}\"", "x".repeat(MOST - 1));
-    let answer = world.client.publish(&world.ann, &channel, &world.id(), &larger).await?;
-    assert_eq!((answer.status.as_u16(), answer.code().as_deref()), (413, Some("too-large")));
+    let answer = world
+        .client
+        .publish(&world.ann, &channel, &world.id(), &larger)
+        .await?;
+    assert_eq!(
+        (answer.status.as_u16(), answer.code().as_deref()),
+        (413, Some("too-large"))
+    );
     Ok(())
 }
 
 async fn names_are_as_hostile_as_bodies(world: &World, transport: Transport) -> Result<()> {
     let channel = world.channel();
     let mut reader = Reader::open(&world.client, transport, Query::of([&channel])).await?;
-    for name in ["</script>\"'\\", "Zo\u{eb} \u{2028}\u{2029}Z", "😀\u{202e}", "data: x"] {
+    for name in [
+        "</script>\"'\\",
+        "Zo\u{eb} \u{2028}\u{2029}Z",
+        "😀\u{202e}",
+        "data: x",
+    ] {
         let session = world.client.session(name).await?;
         assert_eq!(session.name, name);
         // An id too may be any printable ASCII.
@@ -129,7 +163,10 @@ async fn names_are_as_hostile_as_bodies(world: &World, transport: Transport) -> 
         let answer = world.client.publish(&session, &channel, &id, "0").await?;
         ensure!(answer.status == 201, "{answer:?}");
         let envelope = &reader.messages(1).await?[0];
-        assert_eq!((envelope.name.as_str(), envelope.id.as_str()), (name, id.as_str()));
+        assert_eq!(
+            (envelope.name.as_str(), envelope.id.as_str()),
+            (name, id.as_str())
+        );
         assert_eq!(envelope.sender, session.sender);
     }
     Ok(())

@@ -39,18 +39,31 @@ fn main() -> ExitCode {
             let scope = format!("{}/{}", host.name(), wakeup.name());
             for &transport in Transport::ALL {
                 let scope = format!("{scope}/{}", transport.name());
-                let mut corpus = Corpus { trials: &mut trials, scope, setting: &setting, runtime: &runtime };
+                let mut corpus = Corpus {
+                    trials: &mut trials,
+                    scope,
+                    setting: &setting,
+                    runtime: &runtime,
+                };
                 reading::cases(&mut corpus, transport);
                 hostile::cases(&mut corpus, transport);
                 refusing::cases(&mut corpus, transport);
             }
-            let mut corpus = Corpus { trials: &mut trials, scope, setting: &setting, runtime: &runtime };
+            let mut corpus = Corpus {
+                trials: &mut trials,
+                scope,
+                setting: &setting,
+                runtime: &runtime,
+            };
             publishing::cases(&mut corpus);
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     if conclusion.has_failed() {
-        settings.iter().filter_map(|setting| setting.log()).for_each(|log| eprintln!("{log}"));
+        settings
+            .iter()
+            .filter_map(|setting| setting.log())
+            .for_each(|log| eprintln!("{log}"));
     }
     conclusion.exit_code()
 }
@@ -69,7 +82,9 @@ impl Corpus<'_> {
     where
         F: AsyncFn(&World, Transport) -> Result<()> + Send + 'static,
     {
-        self.case(name_of(&case), async move |world: &World| case(world, transport).await);
+        self.case(name_of(&case), async move |world: &World| {
+            case(world, transport).await
+        });
     }
 
     /// Adds a case, named as its function is.
@@ -85,13 +100,16 @@ impl Corpus<'_> {
         F: AsyncFn(&World) -> Result<()> + Send + 'static,
     {
         let (setting, runtime) = (Arc::clone(self.setting), Arc::clone(self.runtime));
-        self.trials.push(Trial::test(format!("{}/{name}", self.scope), move || {
-            let run = async {
-                let world = setting.world().await?;
-                timeout(HANGS, case(world)).await.context("it hangs")?
-            };
-            runtime.block_on(run).map_err(|error: anyhow::Error| format!("{error:#}").into())
-        }));
+        self.trials
+            .push(Trial::test(format!("{}/{name}", self.scope), move || {
+                let run = async {
+                    let world = setting.world().await?;
+                    timeout(HANGS, case(world)).await.context("it hangs")?
+                };
+                runtime
+                    .block_on(run)
+                    .map_err(|error: anyhow::Error| format!("{error:#}").into())
+            }));
     }
 }
 

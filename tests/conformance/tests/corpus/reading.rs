@@ -18,10 +18,19 @@ pub(crate) fn cases(corpus: &mut Corpus<'_>, transport: Transport) {
     corpus.reads(transport, a_batch_holds_at_most_its_limit);
     corpus.reads(transport, every_cursor_is_a_place_to_go_on_from);
     corpus.reads(transport, a_cursor_goes_on_on_any_transport);
-    corpus.reads(transport, a_channel_that_was_not_born_is_read_from_its_first_message);
+    corpus.reads(
+        transport,
+        a_channel_that_was_not_born_is_read_from_its_first_message,
+    );
     corpus.reads(transport, one_reader_follows_many_channels);
-    corpus.reads(transport, a_channel_that_the_cursor_does_not_name_begins_now);
-    corpus.reads(transport, a_channel_no_longer_asked_for_is_dropped_from_the_cursor);
+    corpus.reads(
+        transport,
+        a_channel_that_the_cursor_does_not_name_begins_now,
+    );
+    corpus.reads(
+        transport,
+        a_channel_no_longer_asked_for_is_dropped_from_the_cursor,
+    );
     corpus.reads(transport, all_readers_see_one_order);
     corpus.reads(transport, a_message_sent_twice_is_read_once);
     corpus.reads(transport, a_cursor_of_another_incarnation_reports_a_gap);
@@ -32,7 +41,10 @@ pub(crate) fn cases(corpus: &mut Corpus<'_>, transport: Transport) {
     if transport.polls() {
         corpus.reads(transport, history_is_read_backwards_page_by_page);
         corpus.reads(transport, a_poll_without_a_place_answers_at_once);
-        corpus.reads(transport, a_poll_whose_time_is_over_is_empty_and_keeps_its_place);
+        corpus.reads(
+            transport,
+            a_poll_whose_time_is_over_is_empty_and_keeps_its_place,
+        );
     } else {
         corpus.reads(transport, last_event_id_wins_over_after_and_history);
         corpus.reads(transport, an_idle_stream_beats_by_a_comment_alone);
@@ -41,7 +53,10 @@ pub(crate) fn cases(corpus: &mut Corpus<'_>, transport: Transport) {
 
 /// The numbers that `count` said.
 fn numbers(envelopes: &[Envelope]) -> Result<Vec<u64>> {
-    envelopes.iter().map(|envelope| Ok(envelope.body.get().parse()?)).collect()
+    envelopes
+        .iter()
+        .map(|envelope| Ok(envelope.body.get().parse()?))
+        .collect()
 }
 
 async fn what_is_published_is_read(world: &World, transport: Transport) -> Result<()> {
@@ -49,21 +64,35 @@ async fn what_is_published_is_read(world: &World, transport: Transport) -> Resul
     let mut reader = Reader::open(&world.client, transport, Query::of([&channel])).await?;
     let id = world.id();
     let before = now();
-    let answer = world.client.publish(&world.bob, &channel, &id, r#"{"text":"hello"}"#).await?;
+    let answer = world
+        .client
+        .publish(&world.bob, &channel, &id, r#"{"text":"hello"}"#)
+        .await?;
     let after = now();
-    let [envelope] = &reader.messages(1).await?[..] else { panic!("one message was published") };
+    let [envelope] = &reader.messages(1).await?[..] else {
+        panic!("one message was published")
+    };
     assert_eq!(envelope.channel, channel);
     assert_eq!(envelope.id, id);
     assert_eq!(envelope.sender, world.bob.sender);
     assert_eq!(envelope.name, "Bob");
     assert_eq!(envelope.body.get(), r#"{"text":"hello"}"#);
-    assert_eq!(envelope.offset, answer.json::<crate::world::Receipt>()?.offset);
-    ensure!((before..=after).contains(&envelope.sent_at), "{before} {} {after}", envelope.sent_at);
+    assert_eq!(
+        envelope.offset,
+        answer.json::<crate::world::Receipt>()?.offset
+    );
+    ensure!(
+        (before..=after).contains(&envelope.sent_at),
+        "{before} {} {after}",
+        envelope.sent_at
+    );
     Ok(())
 }
 
 fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("it is later than 1970");
     u64::try_from(since.as_millis()).expect("it is not that late")
 }
 
@@ -83,9 +112,14 @@ async fn history_begins_with_the_newest(world: &World, transport: Transport) -> 
         let query = Query::of([&channel]).history(history);
         let mut reader = Reader::open(&world.client, transport, query).await?;
         let expected: Vec<u64> = (first..5).collect();
-        assert_eq!(numbers(&reader.messages(expected.len()).await?)?, expected, "history={history}");
+        assert_eq!(
+            numbers(&reader.messages(expected.len()).await?)?,
+            expected,
+            "history={history}"
+        );
     }
-    let mut reader = Reader::open(&world.client, transport, Query::of([&channel]).history(0)).await?;
+    let mut reader =
+        Reader::open(&world.client, transport, Query::of([&channel]).history(0)).await?;
     world.count(&channel, 5..6).await?;
     assert_eq!(numbers(&reader.messages(1).await?)?, [5]);
     Ok(())
@@ -133,7 +167,12 @@ async fn a_cursor_goes_on_on_any_transport(world: &World, transport: Transport) 
     for &other in Transport::ALL {
         let query = Query::of([&channel]).after(reader.cursor());
         let mut resumed = Reader::open(&world.client, other, query).await?;
-        assert_eq!(numbers(&resumed.messages(1).await?)?, [1], "{}", other.name());
+        assert_eq!(
+            numbers(&resumed.messages(1).await?)?,
+            [1],
+            "{}",
+            other.name()
+        );
     }
     Ok(())
 }
@@ -160,14 +199,18 @@ async fn one_reader_follows_many_channels(world: &World, transport: Transport) -
     let mut read: HashMap<String, Vec<u64>> = HashMap::new();
     let (half, rest) = (64, 128);
     for envelope in reader.messages(half).await? {
-        read.entry(envelope.channel.clone()).or_default().extend(numbers(&[envelope])?);
+        read.entry(envelope.channel.clone())
+            .or_default()
+            .extend(numbers(&[envelope])?);
     }
     // One cursor holds the place in each of the channels.
     let query = Query::of(&channels).after(reader.cursor());
     let mut resumed = Reader::open(&world.client, transport, query).await?;
     let count: usize = read.values().map(Vec::len).sum();
     for envelope in resumed.messages(rest - count).await? {
-        read.entry(envelope.channel.clone()).or_default().extend(numbers(&[envelope])?);
+        read.entry(envelope.channel.clone())
+            .or_default()
+            .extend(numbers(&[envelope])?);
     }
     for channel in &channels {
         assert_eq!(read[channel], [0, 1], "{channel}");
@@ -175,7 +218,10 @@ async fn one_reader_follows_many_channels(world: &World, transport: Transport) -
     Ok(())
 }
 
-async fn a_channel_that_the_cursor_does_not_name_begins_now(world: &World, transport: Transport) -> Result<()> {
+async fn a_channel_that_the_cursor_does_not_name_begins_now(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
     let (named, added, recalled) = (world.channel(), world.channel(), world.channel());
     let reader = Reader::open(&world.client, transport, Query::of([&named])).await?;
     world.count(&named, 0..1).await?;
@@ -189,7 +235,9 @@ async fn a_channel_that_the_cursor_does_not_name_begins_now(world: &World, trans
     assert_eq!(numbers(&resumed.messages(1).await?)?, [11]);
 
     // `history` counts for the channels that the cursor does not name.
-    let query = Query::of([&named, &recalled]).after(reader.cursor()).history(1);
+    let query = Query::of([&named, &recalled])
+        .after(reader.cursor())
+        .history(1);
     let mut resumed = Reader::open(&world.client, transport, query).await?;
     let mut read = numbers(&resumed.messages(2).await?)?;
     read.sort_unstable();
@@ -225,19 +273,34 @@ async fn all_readers_see_one_order(world: &World, transport: Transport) -> Resul
     let channel = world.channel();
     let open = || Reader::open(&world.client, transport, Query::of([&channel]));
     let mut readers = [open().await?, open().await?];
-    try_join_all((0..WRITERS).map(|writer| world.count(&channel, writer * 100..writer * 100 + EACH))).await?;
+    try_join_all(
+        (0..WRITERS).map(|writer| world.count(&channel, writer * 100..writer * 100 + EACH)),
+    )
+    .await?;
     let mut orders = Vec::new();
     for reader in &mut readers {
         let read = reader.messages((WRITERS * EACH) as usize).await?;
         let first = read[0].offset;
         let offsets: Vec<u64> = read.iter().map(|envelope| envelope.offset).collect();
-        assert_eq!(offsets, Vec::from_iter(first..first + WRITERS * EACH), "offsets are dense");
+        assert_eq!(
+            offsets,
+            Vec::from_iter(first..first + WRITERS * EACH),
+            "offsets are dense"
+        );
         orders.push(numbers(&read)?);
     }
     assert_eq!(orders[0], orders[1]);
     for writer in 0..WRITERS {
-        let said: Vec<u64> = orders[0].iter().copied().filter(|number| number / 100 == writer).collect();
-        assert_eq!(said, Vec::from_iter(writer * 100..writer * 100 + EACH), "a writer's own order");
+        let said: Vec<u64> = orders[0]
+            .iter()
+            .copied()
+            .filter(|number| number / 100 == writer)
+            .collect();
+        assert_eq!(
+            said,
+            Vec::from_iter(writer * 100..writer * 100 + EACH),
+            "a writer's own order"
+        );
     }
     Ok(())
 }
@@ -281,38 +344,86 @@ async fn check_gap(
 }
 
 /// Reads from a place that yields a gap, and on behind the gap to what is published then.
-async fn read_gap(world: &World, transport: Transport, channel: &str, cursor: &str, tail: u64) -> Result<Gap> {
-    let mut reader = Reader::open(&world.client, transport, Query::of([channel]).after(cursor)).await?;
-    let Batch { envelopes: mut read, gaps, .. } = reader.news().await?;
+async fn read_gap(
+    world: &World,
+    transport: Transport,
+    channel: &str,
+    cursor: &str,
+    tail: u64,
+) -> Result<Gap> {
+    let mut reader =
+        Reader::open(&world.client, transport, Query::of([channel]).after(cursor)).await?;
+    let Batch {
+        envelopes: mut read,
+        gaps,
+        ..
+    } = reader.news().await?;
     let [gap] = <[Gap; 1]>::try_from(gaps).expect("one gap is told");
     assert_eq!(gap.channel, channel);
-    ensure!(gap.resumed <= tail, "{gap:?} goes on beyond the tail, {tail}");
+    ensure!(
+        gap.resumed <= tail,
+        "{gap:?} goes on beyond the tail, {tail}"
+    );
     // The place behind a gap is one that works.
-    let mut resumed = Reader::open(&world.client, transport, Query::of([channel]).after(reader.cursor())).await?;
+    let mut resumed = Reader::open(
+        &world.client,
+        transport,
+        Query::of([channel]).after(reader.cursor()),
+    )
+    .await?;
     world.count(channel, 5..6).await?;
     let behind = tail - gap.resumed + 1;
     read.extend(resumed.messages(behind as usize - read.len()).await?);
     let offsets: Vec<u64> = read.iter().map(|envelope| envelope.offset).collect();
     let first = offsets[0];
-    assert_eq!(offsets, Vec::from_iter(first..first + behind), "nothing is missing behind {gap:?}");
+    assert_eq!(
+        offsets,
+        Vec::from_iter(first..first + behind),
+        "nothing is missing behind {gap:?}"
+    );
     assert_eq!(numbers(&read[read.len() - 1..])?, [5]);
     Ok(gap)
 }
 
-async fn a_cursor_of_another_incarnation_reports_a_gap(world: &World, transport: Transport) -> Result<()> {
-    check_gap(world, transport, |at| Position { epoch: at.epoch ^ 1 << 17, ..at }).await
+async fn a_cursor_of_another_incarnation_reports_a_gap(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
+    check_gap(world, transport, |at| Position {
+        epoch: at.epoch ^ 1 << 17,
+        ..at
+    })
+    .await
 }
 
 async fn a_cursor_beyond_the_tail_reports_a_gap(world: &World, transport: Transport) -> Result<()> {
-    check_gap(world, transport, |at| Position { offset: at.offset + 1, ..at }).await?;
-    check_gap(world, transport, |at| Position { offset: u64::MAX, ..at }).await
+    check_gap(world, transport, |at| Position {
+        offset: at.offset + 1,
+        ..at
+    })
+    .await?;
+    check_gap(world, transport, |at| Position {
+        offset: u64::MAX,
+        ..at
+    })
+    .await
 }
 
-async fn a_cursor_with_another_tag_reports_a_gap(world: &World, transport: Transport) -> Result<()> {
-    check_gap(world, transport, |at| Position { tag: at.tag ^ 1, ..at }).await
+async fn a_cursor_with_another_tag_reports_a_gap(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
+    check_gap(world, transport, |at| Position {
+        tag: at.tag ^ 1,
+        ..at
+    })
+    .await
 }
 
-async fn reopening_from_a_trimmed_cursor_reports_a_gap(world: &World, transport: Transport) -> Result<()> {
+async fn reopening_from_a_trimmed_cursor_reports_a_gap(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
     let channel = world.channel();
     world.count(&channel, 0..1).await?;
     let query = Query::of([&channel]).history(1);
@@ -333,7 +444,12 @@ async fn a_long_backlog_is_read_without_holes(world: &World, transport: Transpor
     let last = world.fill(&channel, 900).await?;
     let query = Query::of([&channel]).after(reader.cursor()).limit(1000);
     let mut reader = Reader::open(&world.client, transport, query).await?;
-    let offsets: Vec<u64> = reader.messages(900).await?.iter().map(|envelope| envelope.offset).collect();
+    let offsets: Vec<u64> = reader
+        .messages(900)
+        .await?
+        .iter()
+        .map(|envelope| envelope.offset)
+        .collect();
     assert_eq!(offsets, Vec::from_iter(last - 899..=last));
     Ok(())
 }
@@ -341,7 +457,12 @@ async fn a_long_backlog_is_read_without_holes(world: &World, transport: Transpor
 async fn history_is_read_backwards_page_by_page(world: &World, transport: Transport) -> Result<()> {
     let channel = world.channel();
     world.count(&channel, 0..10).await?;
-    let target = |before: u64| format!("{}&before={before}", Query::of([&channel]).limit(4).target(transport));
+    let target = |before: u64| {
+        format!(
+            "{}&before={before}",
+            Query::of([&channel]).limit(4).target(transport)
+        )
+    };
     let mut before = u64::MAX;
     let mut pages = Vec::new();
     loop {
@@ -354,9 +475,15 @@ async fn history_is_read_backwards_page_by_page(world: &World, transport: Transp
     }
     assert_eq!(pages, [vec![6, 7, 8, 9], vec![2, 3, 4, 5], vec![0, 1]]);
 
-    let unborn = format!("{}&before=5", Query::of([world.channel()]).target(transport));
+    let unborn = format!(
+        "{}&before=5",
+        Query::of([world.channel()]).target(transport)
+    );
     let page: Batch = world.client.get(&unborn).await?.json()?;
-    ensure!(page.envelopes.is_empty() && page.before.is_none(), "{page:?}");
+    ensure!(
+        page.envelopes.is_empty() && page.before.is_none(),
+        "{page:?}"
+    );
     Ok(())
 }
 
@@ -365,37 +492,59 @@ async fn a_poll_without_a_place_answers_at_once(world: &World, transport: Transp
     let held = tokio::time::timeout(std::time::Duration::from_secs(50), async {
         let query = Query::of([world.channel(), world.channel()]).wait(55);
         let batch: Batch = world.client.get(&query.target(transport)).await?.json()?;
-        ensure!(batch.envelopes.is_empty() && batch.cursor.is_some(), "{batch:?}");
+        ensure!(
+            batch.envelopes.is_empty() && batch.cursor.is_some(),
+            "{batch:?}"
+        );
         // Nor is one held that names a place in only one of its channels.
         let query = Query::of([world.channel(), query.channels[0].clone()]).wait(55);
         let query = query.after(batch.cursor.expect("it was just seen"));
         let batch: Batch = world.client.get(&query.target(transport)).await?.json()?;
-        ensure!(batch.envelopes.is_empty() && batch.cursor.is_some(), "{batch:?}");
+        ensure!(
+            batch.envelopes.is_empty() && batch.cursor.is_some(),
+            "{batch:?}"
+        );
         Ok(())
     });
     held.await?
 }
 
-async fn a_poll_whose_time_is_over_is_empty_and_keeps_its_place(world: &World, transport: Transport) -> Result<()> {
+async fn a_poll_whose_time_is_over_is_empty_and_keeps_its_place(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
     let channel = world.channel();
     let mut reader = Reader::open(&world.client, transport, Query::of([&channel]).wait(1)).await?;
     for _ in 0..2 {
         let batch = reader.next().await?;
-        ensure!(batch.envelopes.is_empty() && batch.gaps.is_empty(), "{batch:?}");
+        ensure!(
+            batch.envelopes.is_empty() && batch.gaps.is_empty(),
+            "{batch:?}"
+        );
     }
     let query = Query::of([&channel]).after(reader.cursor()).wait(0);
     let mut asks_once = Reader::open(&world.client, transport, query).await?;
-    ensure!(asks_once.next().await?.envelopes.is_empty(), "nothing was published");
+    ensure!(
+        asks_once.next().await?.envelopes.is_empty(),
+        "nothing was published"
+    );
     world.count(&channel, 0..1).await?;
     assert_eq!(numbers(&reader.messages(1).await?)?, [0]);
     Ok(())
 }
 
-async fn last_event_id_wins_over_after_and_history(world: &World, transport: Transport) -> Result<()> {
+async fn last_event_id_wins_over_after_and_history(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
     let channel = world.channel();
-    let start = Reader::open(&world.client, transport, Query::of([&channel])).await?.cursor().to_owned();
+    let start = Reader::open(&world.client, transport, Query::of([&channel]))
+        .await?
+        .cursor()
+        .to_owned();
     world.count(&channel, 0..3).await?;
-    let mut newest = Reader::open(&world.client, transport, Query::of([&channel]).history(3)).await?;
+    let mut newest =
+        Reader::open(&world.client, transport, Query::of([&channel]).history(3)).await?;
     newest.messages(2).await?;
     let seen = newest.cursor();
     for query in [
@@ -410,7 +559,10 @@ async fn last_event_id_wins_over_after_and_history(world: &World, transport: Tra
     Ok(())
 }
 
-async fn an_idle_stream_beats_by_a_comment_alone(world: &World, transport: Transport) -> Result<()> {
+async fn an_idle_stream_beats_by_a_comment_alone(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
     let target = Query::of([world.channel()]).target(transport);
     let text = world.client.stream_until(&target, "\n:hb\n").await?;
     let (_, behind) = text.split_once("\n\n").expect("the first event ends");

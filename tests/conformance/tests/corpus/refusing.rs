@@ -36,42 +36,79 @@ const CODES: &[(u16, &str)] = &[
 /// An error as it is documented: status, code and headers belong together.
 pub(crate) fn check_error(answer: &Answer, status: u16) -> Result<()> {
     ensure!(answer.status == status, "{status} was expected: {answer:?}");
-    let (_, code) = CODES.iter().find(|(known, _)| *known == status).context("a documented status")?;
-    ensure!(answer.code().as_deref() == Some(*code), "{code} was expected: {answer:?}");
-    ensure!(answer.header("content-type") == Some("application/json"), "{answer:?}");
-    ensure!(answer.header("allow").is_some() == (status == 405), "{answer:?}");
-    ensure!(answer.header("retry-after").is_some() == [429, 503].contains(&status), "{answer:?}");
+    let (_, code) = CODES
+        .iter()
+        .find(|(known, _)| *known == status)
+        .context("a documented status")?;
+    ensure!(
+        answer.code().as_deref() == Some(*code),
+        "{code} was expected: {answer:?}"
+    );
+    ensure!(
+        answer.header("content-type") == Some("application/json"),
+        "{answer:?}"
+    );
+    ensure!(
+        answer.header("allow").is_some() == (status == 405),
+        "{answer:?}"
+    );
+    ensure!(
+        answer.header("retry-after").is_some() == [429, 503].contains(&status),
+        "{answer:?}"
+    );
     check_headers(answer)
 }
 
 /// The headers that every answer has, and those that none may have.
 fn check_headers(answer: &Answer) -> Result<()> {
-    let has = |name: &str, part: &str| answer.header(name).is_some_and(|value| value.contains(part));
+    let has = |name: &str, part: &str| {
+        answer
+            .header(name)
+            .is_some_and(|value| value.contains(part))
+    };
     ensure!(has("cache-control", "no-store"), "{answer:?}");
     ensure!(has("referrer-policy", "no-referrer"), "{answer:?}");
     ensure!(has("x-content-type-options", "nosniff"), "{answer:?}");
-    ensure!(answer.header("access-control-allow-origin") == Some("*"), "{answer:?}");
+    ensure!(
+        answer.header("access-control-allow-origin") == Some("*"),
+        "{answer:?}"
+    );
     ensure!(answer.header("set-cookie").is_none(), "{answer:?}");
-    ensure!(answer.header("access-control-allow-credentials").is_none(), "{answer:?}");
+    ensure!(
+        answer.header("access-control-allow-credentials").is_none(),
+        "{answer:?}"
+    );
     Ok(())
 }
 
 /// The answer to a `GET`; of one whose body does not end, the head.
 async fn get(world: &World, target: &str, token: Option<&str>) -> Result<Answer> {
-    let mut request = world.client.request(Method::GET, target).header("origin", "https://elsewhere.example");
+    let mut request = world
+        .client
+        .request(Method::GET, target)
+        .header("origin", "https://elsewhere.example");
     if let Some(token) = token {
         request = request.header("authorization", token);
     }
     let response = world.client.open(request.body(Full::default())?).await?;
     if response.status() == 200 && response.headers()["content-type"] == "text/event-stream" {
         let (head, _) = response.into_parts();
-        return Ok(Answer { status: head.status, headers: head.headers, body: Default::default() });
+        return Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body: Default::default(),
+        });
     }
     Answer::read(response).await
 }
 
-async fn queries_against_the_grammar_are_refused(world: &World, transport: Transport) -> Result<()> {
-    let many: String = (0..65).map(|number| format!("channel=c{number}&")).collect();
+async fn queries_against_the_grammar_are_refused(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
+    let many: String = (0..65)
+        .map(|number| format!("channel=c{number}&"))
+        .collect();
     let long = format!("channel={}", "x".repeat(65));
     let huge = format!("channel=a&after={}", "A".repeat(10_000));
     let cases = [
@@ -118,13 +155,21 @@ async fn queries_against_the_grammar_are_refused(world: &World, transport: Trans
         &huge,
     ];
     for query in cases {
-        let answer = get(world, &format!("/witter/{}?{query}", transport.name()), None).await?;
+        let answer = get(
+            world,
+            &format!("/witter/{}?{query}", transport.name()),
+            None,
+        )
+        .await?;
         check_error(&answer, 400).with_context(|| query.to_owned())?;
     }
     Ok(())
 }
 
-async fn credentials_that_do_not_hold_are_refused(world: &World, transport: Transport) -> Result<()> {
+async fn credentials_that_do_not_hold_are_refused(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
     let target = Query::of([world.channel()]).wait(0).target(transport);
     let token = &world.ann.token;
     let (rest, signature) = token.rsplit_once('.').context("a token is signed")?;
@@ -142,7 +187,10 @@ async fn credentials_that_do_not_hold_are_refused(world: &World, transport: Tran
     for forged in forged {
         let answer = get(world, &target, Some(&format!("Bearer {forged}"))).await?;
         check_error(&answer, 401).with_context(|| forged.clone())?;
-        ensure!(answer.header("www-authenticate") == Some("Bearer"), "{answer:?}");
+        ensure!(
+            answer.header("www-authenticate") == Some("Bearer"),
+            "{answer:?}"
+        );
         let answer = get(world, &format!("{target}&token={forged}"), None).await?;
         check_error(&answer, 401).with_context(|| forged.clone())?;
     }
@@ -150,7 +198,10 @@ async fn credentials_that_do_not_hold_are_refused(world: &World, transport: Tran
         let answer = get(world, &target, Some(scheme)).await?;
         check_error(&answer, 401).with_context(|| scheme.to_owned())?;
     }
-    for holds in [get(world, &target, Some(&format!("Bearer {token}"))).await?, get(world, &target, None).await?] {
+    for holds in [
+        get(world, &target, Some(&format!("Bearer {token}"))).await?,
+        get(world, &target, None).await?,
+    ] {
         ensure!(holds.status == 200, "{holds:?}");
     }
     Ok(())
@@ -159,7 +210,11 @@ async fn credentials_that_do_not_hold_are_refused(world: &World, transport: Tran
 async fn one_forbidden_channel_refuses_them_all(world: &World, transport: Transport) -> Result<()> {
     let open = world.channel();
     let bearer = format!("Bearer {}", world.ann.token);
-    for channels in [vec!["@system"], vec![&open, "@system"], vec!["@system", &open]] {
+    for channels in [
+        vec!["@system"],
+        vec![&open, "@system"],
+        vec!["@system", &open],
+    ] {
         let target = Query::of(channels).target(transport);
         check_error(&get(world, &target, Some(&bearer)).await?, 403)?;
         // Nobody in particular might have leave with a credential.
@@ -168,32 +223,55 @@ async fn one_forbidden_channel_refuses_them_all(world: &World, transport: Transp
     Ok(())
 }
 
-async fn answers_stay_out_of_caches_and_referrers(world: &World, transport: Transport) -> Result<()> {
+async fn answers_stay_out_of_caches_and_referrers(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
     let answer = get(world, &Query::of([world.channel()]).target(transport), None).await?;
     ensure!(answer.status == 200, "{answer:?}");
     check_headers(&answer)?;
-    let expected = if transport.polls() { "application/json" } else { "text/event-stream" };
-    ensure!(answer.header("content-type") == Some(expected), "{answer:?}");
+    let expected = if transport.polls() {
+        "application/json"
+    } else {
+        "text/event-stream"
+    };
+    ensure!(
+        answer.header("content-type") == Some(expected),
+        "{answer:?}"
+    );
     Ok(())
 }
 
 async fn pages_of_any_origin_may_ask(world: &World, transport: Transport) -> Result<()> {
-    for (route, method) in [(transport.name(), "GET"), ("publish", "POST"), ("session", "POST")] {
+    for (route, method) in [
+        (transport.name(), "GET"),
+        ("publish", "POST"),
+        ("session", "POST"),
+    ] {
         let request = world
             .client
             .request(Method::OPTIONS, &format!("/witter/{route}"))
             .header("origin", "https://elsewhere.example")
             .header("access-control-request-method", method)
-            .header("access-control-request-headers", "authorization,content-type");
+            .header(
+                "access-control-request-headers",
+                "authorization,content-type",
+            );
         let answer = world.client.send(request.body(Full::default())?).await?;
         ensure!(answer.status == 204 && answer.body.is_empty(), "{answer:?}");
         let lists = |name: &str, part: &str| {
             let value = answer.header(name).unwrap_or_default().to_ascii_lowercase();
             value.split(',').any(|item| item.trim() == part)
         };
-        ensure!(lists("access-control-allow-methods", &method.to_ascii_lowercase()), "{answer:?}");
+        ensure!(
+            lists("access-control-allow-methods", &method.to_ascii_lowercase()),
+            "{answer:?}"
+        );
         for header in ["authorization", "content-type", "last-event-id"] {
-            ensure!(lists("access-control-allow-headers", header), "{header}: {answer:?}");
+            ensure!(
+                lists("access-control-allow-headers", header),
+                "{header}: {answer:?}"
+            );
         }
         check_headers(&answer)?;
     }
@@ -211,11 +289,17 @@ async fn other_methods_are_told_which_there_are(world: &World, transport: Transp
             if method == allowed {
                 continue;
             }
-            let request = world.client.request(method.parse()?, target).body(Full::from("{}"))?;
+            let request = world
+                .client
+                .request(method.parse()?, target)
+                .body(Full::from("{}"))?;
             let answer = world.client.send(request).await?;
             check_error(&answer, 405).with_context(|| format!("{method} {target}"))?;
             let allow = answer.header("allow").unwrap_or_default();
-            ensure!(allow.split(", ").any(|method| method == allowed), "{answer:?}");
+            ensure!(
+                allow.split(", ").any(|method| method == allowed),
+                "{answer:?}"
+            );
         }
     }
     Ok(())
@@ -223,7 +307,13 @@ async fn other_methods_are_told_which_there_are(world: &World, transport: Transp
 
 async fn unknown_parameters_are_ignored(world: &World, transport: Transport) -> Result<()> {
     let target = Query::of([world.channel()]).target(transport);
-    for query in ["&newer=1", "&&newer&newer=2&=&", "&after=&token=", "&Channel=a%2Fb", "&callback=x.y"] {
+    for query in [
+        "&newer=1",
+        "&&newer&newer=2&=&",
+        "&after=&token=",
+        "&Channel=a%2Fb",
+        "&callback=x.y",
+    ] {
         let answer = get(world, &format!("{target}{query}"), None).await?;
         ensure!(answer.status == 200, "{query}: {answer:?}");
     }

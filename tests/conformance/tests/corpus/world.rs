@@ -35,15 +35,22 @@ pub(crate) struct Setting {
 
 impl Setting {
     pub(crate) fn new(host: Host, wakeup: Wakeup) -> Self {
-        Self { host, wakeup, world: OnceCell::new() }
+        Self {
+            host,
+            wakeup,
+            world: OnceCell::new(),
+        }
     }
 
     /// What the host has logged, if it is a process of its own.
     pub(crate) fn log(&self) -> Option<String> {
         match &self.world.get()?.server {
-            Server::Built(process, _) => {
-                Some(format!("{}/{} said:\n{}", self.host.name(), self.wakeup.name(), process.log()))
-            }
+            Server::Built(process, _) => Some(format!(
+                "{}/{} said:\n{}",
+                self.host.name(),
+                self.wakeup.name(),
+                process.log()
+            )),
             Server::InProcess(_) => None,
         }
     }
@@ -53,12 +60,18 @@ impl Setting {
             .get_or_try_init(async || {
                 let server = match self.host {
                     Host::InProcess => Server::in_process(self.wakeup).await?,
-                    Host::Built => Server::built(self.wakeup)?,
+                    Host::Built => Server::built(self.wakeup, &[])?,
                 };
                 let client = Client::new(server.address());
                 let ann = client.session("Ann").await?;
                 let bob = client.session("Bob").await?;
-                Ok(World { server, client, ann, bob, drawn: AtomicU64::new(0) })
+                Ok(World {
+                    server,
+                    client,
+                    ann,
+                    bob,
+                    drawn: AtomicU64::new(0),
+                })
             })
             .await
     }
@@ -101,13 +114,20 @@ impl World {
 
     /// Ann says something, which is any JSON; where it is stored.
     pub(crate) async fn say(&self, channel: &str, body: &str) -> Result<u64> {
-        let answer = self.client.publish(&self.ann, channel, &self.id(), body).await?;
+        let answer = self
+            .client
+            .publish(&self.ann, channel, &self.id(), body)
+            .await?;
         ensure!(answer.status == 201, "not stored: {answer:?}");
         Ok(answer.json::<Receipt>()?.offset)
     }
 
     /// Ann says numbers.
-    pub(crate) async fn count(&self, channel: &str, numbers: std::ops::Range<u64>) -> Result<Vec<u64>> {
+    pub(crate) async fn count(
+        &self,
+        channel: &str,
+        numbers: std::ops::Range<u64>,
+    ) -> Result<Vec<u64>> {
         let mut offsets = Vec::new();
         for number in numbers {
             offsets.push(self.say(channel, &number.to_string()).await?);
@@ -125,10 +145,16 @@ impl World {
                 .map(|_| format!(r#"{{"id":"{}","body":0}}"#, self.id()))
                 .collect();
             let body = format!("[{}]", drafts.join(","));
-            let answer = self.client.post(&target, Some(&self.ann.token), body).await?;
+            let answer = self
+                .client
+                .post(&target, Some(&self.ann.token), body)
+                .await?;
             ensure!(answer.status == 201, "not stored: {answer:?}");
             let receipts: Vec<Receipt> = answer.json()?;
-            last = receipts.last().expect("there is a receipt for each draft").offset;
+            last = receipts
+                .last()
+                .expect("there is a receipt for each draft")
+                .offset;
         }
         Ok(last)
     }
