@@ -55,6 +55,11 @@ impl Hub {
         self.rooms.borrow().get(channel).map(Rc::clone)
     }
 
+    /// How many rooms there are.
+    pub(crate) fn rooms(&self) -> usize {
+        self.rooms.borrow().len()
+    }
+
     pub(crate) fn open_room(&self, channel: Channel, room: &Rc<Room>) {
         self.rooms.borrow_mut().insert(channel, Rc::clone(room));
     }

@@ -21,6 +21,15 @@ pub(crate) enum Item {
     Gap(types::Gap, Position),
 }
 
+impl Item {
+    fn size(&self) -> usize {
+        match self {
+            Self::Message(heard) => heard.envelope.len(),
+            Self::Gap(..) => 0,
+        }
+    }
+}
+
 pub(crate) struct Reader {
     places: Vec<Place>,
     /// The place that is asked first: the next one each time, so that a loud channel leaves room.
@@ -75,18 +84,30 @@ impl Reader {
 
     /// What there is, at most `limit` messages, each with the index of its place; without waiting, and
     /// empty only where there is nothing. Every place gets its share.
+    ///
+    /// # Errors
+    /// One place could not be read, and nothing was taken from the others.
     pub(crate) async fn take(&mut self, limit: usize) -> Result<Vec<(usize, Item)>, types::Error> {
         let count = self.places.len();
         let share = (limit / count).max(1);
         let mut items = Vec::new();
+        let mut bytes = 0;
         for index in (self.turn..count).chain(0..self.turn) {
-            let most = share.min(limit - items.len());
-            if most == 0 {
+            let most = share.min(limit.saturating_sub(items.len()));
+            if most == 0 || bytes >= STEP_BYTES {
                 break;
             }
-            self.places[index]
-                .take(most, |item| items.push((index, item)))
-                .await?;
+            let hand = |item: Item| {
+                bytes += item.size();
+                items.push((index, item));
+                bytes < STEP_BYTES
+            };
+            match self.places[index].take(most, hand).await {
+                Ok(()) => {}
+                // What was taken is behind the reader now and has to be handed over; the error comes again.
+                Err(_) if !items.is_empty() => break,
+                Err(error) => return Err(error),
+            }
         }
         self.turn = (self.turn + 1) % count;
         Ok(items)
@@ -148,7 +169,12 @@ impl Place {
         Ok(place)
     }
 
-    async fn take(&mut self, most: usize, mut hand: impl FnMut(Item)) -> Result<(), types::Error> {
+    /// Hands over at most so many messages, until `hand` says that it is enough.
+    async fn take(
+        &mut self,
+        most: usize,
+        mut hand: impl FnMut(Item) -> bool,
+    ) -> Result<(), types::Error> {
         if self.pending.is_empty() {
             match self
                 .seat
@@ -179,15 +205,12 @@ impl Place {
                 }
             }
         }
-        let mut bytes = 0;
         for _ in 0..most {
             let Some(heard) = self.pending.pop_front() else {
                 break;
             };
-            bytes += heard.envelope.len();
             self.at = heard.at;
-            hand(Item::Message(heard));
-            if bytes >= STEP_BYTES {
+            if !hand(Item::Message(heard)) {
                 break;
             }
         }

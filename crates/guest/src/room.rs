@@ -21,6 +21,11 @@ const PAGE: u32 = 256;
 const LOG_MESSAGES: usize = 512;
 /// The same in bytes of envelopes.
 const LOG_BYTES: usize = 1024 * 1024;
+/// What all rooms of an instance share for their logs: with many rooms each keeps less, and who lags reads
+/// the store sooner.
+const LOGS_BYTES: usize = 32 * 1024 * 1024;
+/// A reader takes so many bytes at a time. More would be held for it alone while it is slow.
+const TAKE_BYTES: usize = 64 * 1024;
 /// How long the store is left alone after it failed, in ticks.
 const PAUSE: u64 = TICKS_PER_SECOND;
 
@@ -137,7 +142,8 @@ impl Room {
                     if page.gap.is_some() {
                         state.break_off(page.from);
                     }
-                    state.append(page.messages, page.next);
+                    let room = LOG_BYTES.min(LOGS_BYTES / hub.rooms().max(1));
+                    state.append(page.messages, page.next, room);
                 }
                 Err(Error::Closing) => {
                     let mut state = self.state.borrow_mut();
@@ -154,7 +160,7 @@ impl Room {
 }
 
 impl State {
-    fn append(&mut self, messages: Vec<Rc<Heard>>, next: Position) {
+    fn append(&mut self, messages: Vec<Rc<Heard>>, next: Position, most_bytes: usize) {
         if messages.is_empty() && self.head == next {
             return;
         }
@@ -164,7 +170,7 @@ impl State {
             .sum::<usize>();
         self.log.extend(messages);
         self.head = next;
-        while self.log.len() > LOG_MESSAGES || self.bytes > LOG_BYTES {
+        while self.log.len() > LOG_MESSAGES || self.bytes > most_bytes {
             let Some(oldest) = self.log.pop_front() else {
                 break;
             };
@@ -214,7 +220,13 @@ impl Seat {
         }
         match state.index(at) {
             Some(index) if index < state.log.len() => {
-                Since::Messages(state.log.range(index..).take(most).map(Rc::clone).collect())
+                let mut bytes = 0;
+                let messages = state.log.range(index..).take(most).take_while(|heard| {
+                    let room = bytes < TAKE_BYTES;
+                    bytes += heard.envelope.len();
+                    room
+                });
+                Since::Messages(messages.map(Rc::clone).collect())
             }
             None if at != state.head && self.looked != Some(state.version) => Since::Elsewhere,
             _ => Since::Nothing,

@@ -120,7 +120,7 @@ impl Default for Window {
             id_age_ms: 10 * 60 * 1_000,
             tail_messages: 64,
             tail_bytes: 64 * 1024,
-            page_bytes: 256 * 1024,
+            page_bytes: 64 * 1024,
         }
     }
 }
