@@ -87,8 +87,16 @@ struct Instance {
     paused_until: u64,
     /// How often it gets its turn, in sixteenths.
     speed: u64,
-    /// Each publish call that brought new messages: its turn, its sender, its channel, and from where to where.
-    stored: Vec<(u64, String, usize, u64, u64)>,
+    /// The messages that its calls stored.
+    stored: Vec<Stored>,
+}
+
+struct Stored {
+    /// Of its call.
+    turn: u64,
+    channel: usize,
+    sender: String,
+    offset: u64,
 }
 
 /// Everything at some moment.
@@ -889,16 +897,22 @@ impl Sim {
                 continue;
             }
             let stored = &mut self.instances[owner.instance].stored;
-            for (other, sender, of, low, high) in stored.iter() {
-                if *of == channel && *sender == draft.sender {
-                    ensure!(
-                        *other == turn || (*other < turn) == (*high < offset),
-                        "{owner}: {} stored {low} to {high} in turn {other}, and {offset} in turn {turn}",
-                        draft.sender
-                    );
-                }
+            for other in stored.iter() {
+                let ordered = other.turn == turn || (other.turn < turn) == (other.offset < offset);
+                ensure!(
+                    ordered || other.channel != channel || other.sender != draft.sender,
+                    "{owner}: {} stored {} in turn {}, and {offset} in turn {turn}",
+                    draft.sender,
+                    other.offset,
+                    other.turn
+                );
             }
-            stored.push((turn, draft.sender.clone(), channel, offset, offset));
+            stored.push(Stored {
+                turn,
+                channel,
+                sender: draft.sender.clone(),
+                offset,
+            });
         }
         Ok(())
     }
