@@ -97,11 +97,11 @@ impl Component {
         let place = self.place(&request, client);
         let reader = self.send(
             place,
-            Call {
+            Box::new(Call {
                 request,
                 client,
                 reply,
-            },
+            }),
         );
         let response = answered.await.map_err(|_| Failure::Ended)??;
         Ok(response.map(|body| {
@@ -132,7 +132,7 @@ impl Component {
         }
     }
 
-    fn send(self: &Arc<Self>, place: usize, call: Call) -> instance::Reader {
+    fn send(self: &Arc<Self>, place: usize, call: Box<Call>) -> instance::Reader {
         let mut current = lock(&self.instances[place]);
         let call = match current.as_ref() {
             None => call,

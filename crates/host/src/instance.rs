@@ -54,7 +54,7 @@ pub(crate) struct Allowance {
 /// The queue in front of an instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Queue {
-    calls: mpsc::UnboundedSender<Call>,
+    calls: mpsc::UnboundedSender<Box<Call>>,
     vital: Arc<Vital>,
 }
 
@@ -105,17 +105,17 @@ pub(crate) struct End {
     /// Whose requests had no head yet.
     pub(crate) suspects: Vec<IpAddr>,
     /// Requests that the component has not seen.
-    pub(crate) unseen: Vec<Call>,
+    pub(crate) unseen: Vec<Box<Call>>,
 }
 
 /// An instance that is to be run.
 pub(crate) struct Instance {
-    calls: mpsc::UnboundedReceiver<Call>,
+    calls: mpsc::UnboundedReceiver<Box<Call>>,
     vital: Arc<Vital>,
 }
 
 /// An instance to be run, the queue in front of it, and the first call in that queue.
-pub(crate) fn new(first: Call) -> (Queue, Reader, Instance) {
+pub(crate) fn new(first: Box<Call>) -> (Queue, Reader, Instance) {
     let (sender, calls) = mpsc::unbounded_channel();
     let vital = Arc::new(Vital {
         open: AtomicUsize::new(1),
@@ -135,7 +135,7 @@ pub(crate) fn new(first: Call) -> (Queue, Reader, Instance) {
 
 impl Queue {
     /// Hands a request over; gives it back where the instance has ended.
-    pub(crate) fn send(&self, call: Call) -> Result<Reader, Call> {
+    pub(crate) fn send(&self, call: Box<Call>) -> Result<Reader, Box<Call>> {
         self.vital.open.fetch_add(1, Ordering::Relaxed);
         let reader = Reader(self.vital.clone());
         self.calls
@@ -231,7 +231,7 @@ fn limit_computing(store: &mut Store<State>, ticks: Arc<AtomicU32>, most: Durati
 async fn serve(
     accessor: &Accessor<State>,
     service: &Service,
-    calls: &mut mpsc::UnboundedReceiver<Call>,
+    calls: &mut mpsc::UnboundedReceiver<Box<Call>>,
     vital: &Vital,
     ticks: &AtomicU32,
 ) -> wasmtime::Result<()> {
@@ -271,14 +271,14 @@ async fn serve(
 fn answer<'a>(
     accessor: &'a Accessor<State>,
     service: &'a Service,
-    call: Call,
+    call: Box<Call>,
     vital: &'a Vital,
 ) -> wasmtime::Result<impl Future<Output = wasmtime::Result<()>> + 'a> {
     let Call {
         request,
         client,
         reply,
-    } = call;
+    } = *call;
     let number = {
         let mut waiting = vital.waiting();
         let number = waiting.next;

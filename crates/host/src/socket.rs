@@ -170,28 +170,32 @@ impl Socket {
     ///
     /// `longest` is the longest head of a request that is taken.
     pub(crate) async fn accept(
-        mut stream: TcpStream,
+        stream: TcpStream,
         longest: usize,
     ) -> io::Result<Option<(Self, Activity)>> {
-        let mut begun = [0; PREFACE.len()];
-        let mut length = 0;
-        while length < PREFACE.len() && PREFACE.starts_with(&begun[..length]) {
-            match stream.read(&mut begun[length..]).await? {
-                0 => return Ok(None),
-                read => length += read,
+        let mut begun = Vec::new();
+        while begun.len() < PREFACE.len() && PREFACE.starts_with(&begun) {
+            stream.readable().await?;
+            // All that is there, so that hyper finds a whole head: it would double its buffer for the rest
+            // of one, and keep it for as long as the connection is open.
+            let mut bytes = [0; 4096];
+            match stream.try_read(&mut bytes) {
+                Ok(0) => return Ok(None),
+                Ok(read) => begun.extend_from_slice(&bytes[..read]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
             }
         }
-        let begun = &begun[..length];
-        let protocol = if begun == PREFACE {
+        let protocol = if begun.starts_with(PREFACE) {
             Protocol::Http2
         } else {
             Protocol::Http1
         };
         let activity = Activity::new(longest);
-        activity.read(begun);
+        activity.read(&begun);
         let socket = Self {
             stream,
-            begun: Bytes::copy_from_slice(begun),
+            begun: begun.into(),
             protocol,
             activity: activity.clone(),
         };
@@ -231,6 +235,10 @@ impl Read for Socket {
             let length = this.begun.len().min(cursor.remaining());
             cursor.put_slice(&this.begun[..length]);
             this.begun.advance(length);
+            if this.begun.is_empty() {
+                // Gives the memory back.
+                this.begun = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
         loop {
