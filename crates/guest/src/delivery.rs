@@ -3,7 +3,7 @@
 use crate::http::{Method, Request, Response};
 use crate::hub::{Hub, TICKS_PER_SECOND};
 use crate::messenger;
-use crate::reader::{Item, Reader};
+use crate::reader::{Item, Reader, Stay};
 use crate::types::{self, Caller};
 use protocol::framing::{Batch, BatchFraming, Frame, StreamFraming};
 use protocol::{Cursor, Error, Gap, ReadRequest};
@@ -41,10 +41,11 @@ pub async fn once<F: BatchFraming + Copy + 'static>(
         if asked.before.is_some() {
             return history(&asked, caller, &framing).await;
         }
-        let mut reader = Reader::open(&asked, caller).await?;
+        let held = waiting == Waiting::AsAsked && asked.wait > 0 && asked.resumes();
+        let stay = if held { Stay::Long } else { Stay::Short };
+        let mut reader = Reader::open(&asked, caller, stay).await?;
         let limit = asked.limit as usize;
         let items = reader.take(limit).await?;
-        let held = waiting == Waiting::AsAsked && asked.wait > 0 && asked.resumes();
         if !items.is_empty() || !held {
             return Ok(Response::new(
                 200,
@@ -71,7 +72,7 @@ pub async fn stream<F: StreamFraming + Copy + 'static>(request: Request, framing
                 "before: history is read by polling".to_owned(),
             ));
         }
-        let mut reader = Reader::open(&asked, caller).await?;
+        let mut reader = Reader::open(&asked, caller, Stay::Long).await?;
         let mut pen = Pen {
             framing,
             cursor: reader.cursor(),

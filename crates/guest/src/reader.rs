@@ -30,6 +30,15 @@ impl Item {
     }
 }
 
+/// Whether a reader waits for more.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Stay {
+    /// It takes a seat in the channels' rooms.
+    Long,
+    /// It is answered at once, with what is in the store by now.
+    Short,
+}
+
 pub(crate) struct Reader {
     places: Vec<Place>,
     /// The place that is asked first: the next one each time, so that a loud channel leaves room.
@@ -44,19 +53,33 @@ struct Place {
     at: Position,
     /// Read already, not handed over yet.
     pending: VecDeque<Rc<Heard>>,
-    /// None until the reader has caught up with the channel.
-    seat: Option<Seat>,
+    stay: Stay,
+    standing: Standing,
+}
+
+/// How far a reader has come in a channel.
+enum Standing {
+    /// There may be more in the store.
+    Behind,
+    /// It has caught up, and its seat tells what comes.
+    Seated(Seat),
+    /// It has caught up, and does not stay.
+    Done,
 }
 
 impl Reader {
     /// Opens every channel where the request says. Reads the store only for places that a cursor does
     /// not tell.
-    pub(crate) async fn open(request: &ReadRequest, caller: Caller) -> Result<Self, types::Error> {
+    pub(crate) async fn open(
+        request: &ReadRequest,
+        caller: Caller,
+        stay: Stay,
+    ) -> Result<Self, types::Error> {
         let names: Vec<_> = request.channels.iter().map(ToString::to_string).collect();
         let feeds = messenger::follow(caller, names).await?;
         let mut places = Vec::with_capacity(feeds.len());
         for (channel, feed) in request.channels.iter().zip(feeds) {
-            places.push(Place::open(channel.clone(), feed, request.start(channel)).await?);
+            places.push(Place::open(channel.clone(), feed, request.start(channel), stay).await?);
         }
         Ok(Self {
             places,
@@ -119,9 +142,11 @@ impl Reader {
             let mut news = false;
             for place in &self.places {
                 // Every seat hears of this reader, also behind one that has news.
-                news |= match &place.seat {
-                    Some(seat) => !place.pending.is_empty() || seat.poll_news(place.at, cx.waker()),
-                    None => true,
+                news |= !place.pending.is_empty();
+                news |= match &place.standing {
+                    Standing::Behind => true,
+                    Standing::Seated(seat) => seat.poll_news(place.at, cx.waker()),
+                    Standing::Done => false,
                 };
             }
             if news || hub.now() >= tick {
@@ -138,22 +163,26 @@ impl Reader {
 }
 
 impl Place {
-    async fn open(channel: Channel, feed: Feed, start: Start) -> Result<Self, types::Error> {
+    async fn open(
+        channel: Channel,
+        feed: Feed,
+        start: Start,
+        stay: Stay,
+    ) -> Result<Self, types::Error> {
         let feed = Rc::new(feed);
         let mut place = Self {
             channel,
             feed,
             at: Position::default(),
             pending: VecDeque::new(),
-            seat: None,
+            stay,
+            standing: Standing::Behind,
         };
         if let Start::After(at) = start {
             place.at = at;
-            if Hub::shared()
-                .room(&place.channel)
-                .is_some_and(|room| room.knows(at))
-            {
-                place.seat = Some(Room::enter(&place.channel, &place.feed, at));
+            let room = Hub::shared().room(&place.channel);
+            if stay == Stay::Long && room.is_some_and(|room| room.knows(at)) {
+                place.sit(at);
             }
         } else {
             let most = if let Start::Newest(count) = start {
@@ -176,22 +205,26 @@ impl Place {
         mut hand: impl FnMut(Item) -> bool,
     ) -> Result<(), types::Error> {
         if self.pending.is_empty() {
-            match self
-                .seat
-                .as_ref()
-                .map_or(Since::Elsewhere, |seat| seat.since(self.at, most))
-            {
+            let since = match &self.standing {
+                Standing::Behind => Since::Elsewhere,
+                Standing::Seated(seat) => seat.since(self.at, most),
+                Standing::Done => Since::Nothing,
+            };
+            match since {
                 Since::Nothing => return Ok(()),
                 Since::Closing => return Err(types::Error::Closing),
                 Since::Messages(messages) => self.pending = messages.into(),
                 Since::Elsewhere => {
                     let limit = u32::try_from(most).unwrap_or(u32::MAX);
-                    let version = self.seat.as_ref().map_or(0, Seat::version);
+                    let version = match &self.standing {
+                        Standing::Seated(seat) => seat.version(),
+                        Standing::Behind | Standing::Done => 0,
+                    };
                     let page = receive(&self.feed, Start::After(self.at), limit, 0).await?;
-                    match &mut self.seat {
-                        Some(seat) if !page.more => seat.looked(version),
-                        Some(_) => {}
-                        None => self.catch_up(&page),
+                    match &mut self.standing {
+                        Standing::Seated(seat) if !page.more => seat.looked(version),
+                        Standing::Seated(_) => {}
+                        Standing::Behind | Standing::Done => self.catch_up(&page),
                     }
                     self.at = if page.messages.is_empty() {
                         page.next
@@ -217,10 +250,16 @@ impl Place {
         Ok(())
     }
 
-    /// Takes a seat where the page was the last one.
+    /// After a page that was the last one there is nothing behind its end, by now.
     fn catch_up(&mut self, page: &Page) {
-        if !page.more {
-            self.seat = Some(Room::enter(&self.channel, &self.feed, page.next));
+        match self.stay {
+            _ if page.more => {}
+            Stay::Long => self.sit(page.next),
+            Stay::Short => self.standing = Standing::Done,
         }
+    }
+
+    fn sit(&mut self, at: Position) {
+        self.standing = Standing::Seated(Room::enter(&self.channel, &self.feed, at));
     }
 }
