@@ -1,6 +1,14 @@
 //! A deployment that dies and comes back, and what is watched meanwhile.
 //!
 //! The tests in `tests/` print their figures, one line each, and assert none that a busy machine changes.
+//! They are small enough for every run; what they are to show is shown by their full size:
+//!
+//! | variable            | of what                                   | every run | full    |
+//! |---------------------|-------------------------------------------|-----------|---------|
+//! | `WITTER_PUBLISHES`  | publishes under kills                     | 10,000    | 100,000 |
+//! | `WITTER_KILLS`      | kills of the host meanwhile               | 3         | 10      |
+//! | `WITTER_SECONDS`    | seconds in which readers are cut          | 5         | 60      |
+//! | `WITTER_READERS`    | idle SSE readers, and as many held polls  | 500       | 2,000   |
 
 mod crowd;
 mod deployment;

@@ -110,9 +110,16 @@ async fn handle(request: Request) -> Result<Response, ErrorCode> {
 /// Writes until the reader has left.
 async fn watch(mut writer: StreamWriter<u8>, key: String) {
     let watch = Watch::new(&key);
-    writer.write_all(b"open\n".to_vec()).await;
+    let mut line: &[u8] = b"open\n";
     loop {
-        let line: &[u8] = match watch.wait(0, 200).await {
+        if matches!(
+            writer.write(line.to_vec()).await,
+            (StreamResult::Dropped, _)
+        ) {
+            store::set(&key, "left");
+            return;
+        }
+        line = match watch.wait(0, 200).await {
             Outcome::Changed => b"changed\n",
             // Writes nothing, and learns whether anybody is there.
             Outcome::TimedOut => b"",
@@ -121,13 +128,6 @@ async fn watch(mut writer: StreamWriter<u8>, key: String) {
                 return;
             }
         };
-        if matches!(
-            writer.write(line.to_vec()).await,
-            (StreamResult::Dropped, _)
-        ) {
-            store::set(&key, "left");
-            return;
-        }
     }
 }
 
