@@ -394,14 +394,24 @@ impl<S: Store, E: Env> Inner<S, E> {
         Ok(())
     }
 
-    /// After a segment was missing: the tail has moved on, or the store is at fault.
+    /// After a segment was missing: the tail has moved on, or the store has lost it, by evicting it or by
+    /// being restored in part. Then the window begins behind all segments, so that the loss is told as a gap
+    /// and the channel is not closed to its publishers for good.
     async fn moved_on(&self, name: &str, before: &Snapshot) -> Result<Attempt, StoreError> {
-        match self.tail(name, before.epoch).await? {
-            Some(now) if now.bytes == before.bytes => {
-                Err(StoreError("the store has lost a segment".to_owned()))
-            }
-            _ => Ok(Attempt::Lost),
+        let Some(now) = self.tail(name, before.epoch).await? else {
+            return Ok(Attempt::Lost);
+        };
+        if now.bytes != before.bytes {
+            return Ok(Attempt::Lost);
         }
+        let mut next = now.tail;
+        if next.floor < next.base {
+            (next.floor, next.floor_tag) = (next.base, next.base_tag);
+        }
+        (next.kept, next.newest) = (next.base, 0);
+        let key = crate::birth::tail_key(name, now.epoch);
+        let swapped = self.store.swap(&key, &now.bytes, &next.encode()).await;
+        swapped.map(|_: Swap| Attempt::Lost)
     }
 
     /// Full jitter: from nothing up to a bound that doubles, 256 ms at most.
