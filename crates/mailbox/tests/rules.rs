@@ -1,0 +1,421 @@
+//! The log's rules one by one, on a store that does what it says.
+
+use futures::future::LocalBoxFuture;
+use futures::task::noop_waker;
+use mailbox::{
+    Draft, Env, Gap, Mailbox, Position, PublishError, Receipt, Start, Store, StoreError, Swap,
+    Window,
+};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+#[derive(Clone, Default)]
+struct World {
+    values: Rc<RefCell<BTreeMap<String, Vec<u8>>>>,
+    tasks: Rc<RefCell<Vec<LocalBoxFuture<'static, ()>>>>,
+    now: Rc<Cell<u64>>,
+    drawn: Rc<Cell<u64>>,
+}
+
+impl Store for World {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.values.borrow().get(key).cloned())
+    }
+
+    async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.values
+            .borrow_mut()
+            .insert(key.to_owned(), value.to_vec());
+        Ok(())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.values.borrow_mut().remove(key);
+        Ok(())
+    }
+
+    async fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError> {
+        let mut values = self.values.borrow_mut();
+        let value = values.entry(key.to_owned()).or_insert_with(|| vec![0; 8]);
+        let bytes = value
+            .as_slice()
+            .try_into()
+            .expect("counters have eight bytes");
+        let sum = i64::from_le_bytes(bytes) + delta;
+        *value = sum.to_le_bytes().to_vec();
+        Ok(sum)
+    }
+
+    async fn swap(&self, key: &str, expected: &[u8], value: &[u8]) -> Result<Swap, StoreError> {
+        match self.values.borrow_mut().get_mut(key) {
+            Some(current) if current == expected => {
+                *current = value.to_vec();
+                Ok(Swap::Won)
+            }
+            _ => Ok(Swap::Lost),
+        }
+    }
+}
+
+impl Env for World {
+    fn now(&self) -> u64 {
+        self.now.get()
+    }
+
+    fn random(&self) -> u64 {
+        self.drawn.set(self.drawn.get() + 1);
+        self.drawn.get().wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    async fn sleep(&self, ms: u32) {
+        self.now.set(self.now.get() + u64::from(ms));
+    }
+
+    fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
+        self.tasks.borrow_mut().push(task);
+    }
+}
+
+impl World {
+    fn mailbox(&self, window: Window) -> Mailbox<World, World> {
+        Mailbox::new(self.clone(), self.clone(), window)
+    }
+
+    /// Runs a future, and what it spawns, to its end.
+    fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        let waker = noop_waker();
+        let mut cx = Context::from_waker(&waker);
+        let mut future = pin!(future);
+        loop {
+            if let Poll::Ready(value) = future.as_mut().poll(&mut cx) {
+                return value;
+            }
+            let mut tasks = self.tasks.take();
+            tasks.retain_mut(|task| task.as_mut().poll(&mut cx).is_pending());
+            self.tasks.borrow_mut().extend(tasks);
+        }
+    }
+
+    /// Publishes the bodies one by one, as messages of Ann with the ids 1 to n.
+    fn fill(&self, mailbox: &Mailbox<World, World>, bodies: impl IntoIterator<Item = u64>) {
+        for body in bodies {
+            let results = self.run(mailbox.publish("room", vec![draft(body)]));
+            assert!(results[0].is_ok(), "{results:?}");
+        }
+    }
+}
+
+fn draft(number: u64) -> Draft {
+    Draft {
+        id: number.to_string(),
+        sender: "ann".to_owned(),
+        name: "Ann".to_owned(),
+        body: number.to_string(),
+    }
+}
+
+fn small() -> Window {
+    Window {
+        messages: 10,
+        tail_messages: 4,
+        id_age_ms: 1_000,
+        ..Window::default()
+    }
+}
+
+const BEGINNING: Start = Start::After(Position {
+    epoch: 0,
+    offset: 0,
+    tag: 0,
+});
+
+#[test]
+fn a_cursor_of_an_unborn_channel_means_from_its_first_message() {
+    let world = World::default();
+    let mailbox = world.mailbox(Window::default());
+    let page = world
+        .run(mailbox.read("room", Start::Live, 10))
+        .expect("readable");
+    assert_eq!(page.next, Position::default());
+    assert!(world.values.borrow().is_empty(), "a reader causes no birth");
+    world.fill(&mailbox, 1..=3);
+    let page = world
+        .run(mailbox.read("room", Start::After(page.next), 10))
+        .expect("readable");
+    assert_eq!(page.messages.len(), 3);
+    assert_eq!(page.gap, None);
+}
+
+#[test]
+fn every_place_of_a_long_log_reads_on_without_a_hole() {
+    let world = World::default();
+    let mailbox = world.mailbox(Window {
+        tail_messages: 4,
+        ..Window::default()
+    });
+    world.fill(&mailbox, 1..=100);
+    let all = world
+        .run(mailbox.read("room", BEGINNING, 1_000))
+        .expect("readable");
+    let places: Vec<Position> = all.messages.iter().map(|(at, _)| *at).collect();
+    assert_eq!(places.len(), 100);
+    for (index, at) in places.iter().enumerate() {
+        let rest = world
+            .run(mailbox.read("room", Start::After(*at), 1_000))
+            .expect("readable");
+        assert_eq!((rest.gap, rest.from), (None, *at));
+        assert_eq!(rest.messages, all.messages[index + 1..]);
+    }
+}
+
+#[test]
+fn reopening_from_a_trimmed_cursor_reports_a_gap() {
+    let world = World::default();
+    let mailbox = world.mailbox(small());
+    world.fill(&mailbox, 1..=1);
+    let early = world
+        .run(mailbox.read("room", Start::Live, 1))
+        .expect("readable")
+        .next;
+    world.fill(&mailbox, 2..=60);
+    let page = world
+        .run(mailbox.read("room", Start::After(early), 100))
+        .expect("readable");
+    let gap = page.gap.expect("what lay between has left the window");
+    assert_eq!(gap.after, 1);
+    assert_eq!(page.messages[0].1.offset, gap.resumed + 1);
+    assert!(
+        page.messages.len() >= 10,
+        "the window holds at least its count"
+    );
+}
+
+#[test]
+fn a_place_that_the_log_does_not_know_is_told_as_a_gap() {
+    let world = World::default();
+    let mailbox = world.mailbox(Window::default());
+    world.fill(&mailbox, 1..=5);
+    let head = world
+        .run(mailbox.read("room", Start::Live, 1))
+        .expect("readable")
+        .next;
+    let cases = [
+        (
+            Position {
+                epoch: head.epoch + 1,
+                ..head
+            },
+            Gap {
+                after: 0,
+                resumed: 0,
+            },
+        ),
+        (
+            Position { offset: 9, ..head },
+            Gap {
+                after: 9,
+                resumed: 5,
+            },
+        ),
+        (
+            Position {
+                tag: head.tag ^ 1,
+                ..head
+            },
+            Gap {
+                after: 0,
+                resumed: 5,
+            },
+        ),
+    ];
+    for (at, gap) in cases {
+        let page = world
+            .run(mailbox.read("room", Start::After(at), 100))
+            .expect("readable");
+        assert_eq!(page.gap.map(|gap| gap.resumed), Some(gap.resumed), "{at:?}");
+    }
+}
+
+#[test]
+fn an_id_is_stored_once_also_when_its_message_has_left_the_tail() {
+    let world = World::default();
+    let mailbox = world.mailbox(Window {
+        tail_messages: 4,
+        ..Window::default()
+    });
+    world.fill(&mailbox, 1..=50);
+    // Another instance, which knows nothing yet.
+    let other = world.mailbox(Window {
+        tail_messages: 4,
+        ..Window::default()
+    });
+    let again = world.run(other.publish("room", vec![draft(3)]));
+    assert_eq!(
+        again,
+        [Ok(Receipt {
+            offset: 3,
+            duplicate: true
+        })]
+    );
+    let reused = Draft {
+        body: "other".to_owned(),
+        ..draft(3)
+    };
+    assert_eq!(
+        world.run(other.publish("room", vec![reused])),
+        [Err(PublishError::IdReused)]
+    );
+    let of_another = Draft {
+        sender: "bob".to_owned(),
+        ..draft(3)
+    };
+    let stored = world.run(other.publish("room", vec![of_another]));
+    assert_eq!(
+        stored,
+        [Ok(Receipt {
+            offset: 51,
+            duplicate: false
+        })]
+    );
+}
+
+#[test]
+fn ids_outlive_a_window_of_few_messages_and_go_with_their_time() {
+    let world = World::default();
+    let mailbox = world.mailbox(small());
+    world.fill(&mailbox, 1..=60);
+    let again = world.run(mailbox.publish("room", vec![draft(1)]));
+    assert_eq!(
+        again,
+        [Ok(Receipt {
+            offset: 1,
+            duplicate: true
+        })]
+    );
+    let keys = world.values.borrow().len();
+    for number in 61..=200 {
+        world.now.set(world.now.get() + 500);
+        world.fill(&mailbox, number..=number);
+    }
+    assert!(
+        world.values.borrow().len() < keys,
+        "segments beyond window and age are deleted"
+    );
+}
+
+#[test]
+fn history_pages_backwards_to_the_windows_beginning() {
+    let world = World::default();
+    let mailbox = world.mailbox(Window {
+        tail_messages: 4,
+        ..Window::default()
+    });
+    world.fill(&mailbox, 1..=25);
+    let mut before = None;
+    let mut seen = Vec::new();
+    loop {
+        let page = world
+            .run(mailbox.history("room", before, 7))
+            .expect("readable");
+        seen.splice(0..0, page.messages.iter().map(|message| message.offset));
+        before = page.before;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, (1..=25).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_lost_segment_is_told_as_a_gap_and_does_not_close_the_channel() {
+    let world = World::default();
+    let mailbox = world.mailbox(Window {
+        tail_messages: 4,
+        ..Window::default()
+    });
+    world.fill(&mailbox, 1..=50);
+    world
+        .values
+        .borrow_mut()
+        .retain(|key, _| !key.starts_with("w1/s/"));
+    // An instance that must read what is lost to know the ids.
+    let other = world.mailbox(Window {
+        tail_messages: 4,
+        ..Window::default()
+    });
+    world.fill(&other, 51..=60);
+    let page = world
+        .run(other.read("room", BEGINNING, 100))
+        .expect("readable");
+    let gap = page.gap.expect("what was lost is told");
+    assert_eq!(page.messages[0].1.offset, gap.resumed + 1);
+    assert_eq!(page.messages.last().map(|(at, _)| at.offset), Some(60));
+}
+
+#[test]
+fn an_oversized_draft_fails_alone() {
+    let world = World::default();
+    let mailbox = world.mailbox(Window::default());
+    let large = Draft {
+        body: "x".repeat(mailbox::LARGEST_BODY + 1),
+        ..draft(2)
+    };
+    let results = world.run(mailbox.publish("room", vec![draft(1), large, draft(3)]));
+    let stored = |offset| {
+        Ok(Receipt {
+            offset,
+            duplicate: false,
+        })
+    };
+    assert_eq!(results, [stored(1), Err(PublishError::TooLarge), stored(2)]);
+}
+
+#[test]
+fn all_instances_agree_on_a_secret() {
+    let world = World::default();
+    let first = world
+        .run(world.mailbox(Window::default()).secret("guests"))
+        .expect("drawn");
+    let second = world
+        .run(world.mailbox(Window::default()).secret("guests"))
+        .expect("found");
+    assert_eq!(first, second);
+    let other = world
+        .run(world.mailbox(Window::default()).secret("other"))
+        .expect("drawn");
+    assert_ne!(first, other);
+}
+
+#[test]
+fn a_damaged_value_is_an_error_and_never_a_panic() {
+    let world = World::default();
+    let mailbox = world.mailbox(Window {
+        tail_messages: 4,
+        ..Window::default()
+    });
+    world.fill(&mailbox, 1..=20);
+    let sound = world.values.borrow().clone();
+    for (key, value) in &sound {
+        for at in 0..value.len() {
+            for damaged in [value[..at].to_vec(), {
+                let mut flipped = value.clone();
+                flipped[at] ^= 0x81;
+                flipped
+            }] {
+                world.values.replace(sound.clone());
+                world.values.borrow_mut().insert(key.clone(), damaged);
+                let other = world.mailbox(Window {
+                    tail_messages: 4,
+                    ..Window::default()
+                });
+                // Whatever comes of it.
+                world.run(other.read("room", BEGINNING, 100)).ok();
+                world.run(other.history("room", None, 100)).ok();
+                world.run(other.publish("room", vec![draft(5), draft(21)]));
+            }
+        }
+    }
+}
