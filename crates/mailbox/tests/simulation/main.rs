@@ -22,7 +22,7 @@ use store::Met;
 /// Enough to meet each known mistake dozens of times.
 const SEEDS: u64 = 10_000;
 /// What must happen now and then in so many seeds, or the simulation proves little.
-const MEETS: [&str; 20] = [
+const MEETS: [&str; 21] = [
     "a call is cancelled",
     "a duplicate is told",
     "a failure hides a win",
@@ -43,6 +43,7 @@ const MEETS: [&str; 20] = [
     "calls share a swap",
     "instances stand in one election",
     "the store is rolled back",
+    "the store loses a segment",
 ];
 /// Lines of a failing seed's trace that are printed.
 const TAIL: usize = 60;

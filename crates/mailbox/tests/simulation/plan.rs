@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     /// Most milliseconds between two steps.
     pub(crate) pace: u64,
     pub(crate) rollback: Rollback,
+    /// The store loses a segment, as one that evicts does.
+    pub(crate) evictions: u64,
 }
 
 impl Plan {
@@ -69,6 +71,11 @@ impl Plan {
             tail_bytes: random.pick(&[100, 250, 600, 65_536]),
             page_bytes: random.pick(&[1, 30, 200, 262_144]),
         };
+        let rollback = match random.below(16) {
+            0 | 1 => Rollback::Restart,
+            2 => Rollback::Quiet,
+            _ => Rollback::Never,
+        };
         Self {
             store,
             instances: random.between(1, 4) as usize,
@@ -85,10 +92,10 @@ impl Plan {
             leaps: random.pick(&[0, 0, 3, 12]),
             leap: random.pick(&[20, 400, window.age_ms.saturating_add(window.id_age_ms)]),
             pace: random.pick(&[0, 2, 20]),
-            rollback: match random.below(16) {
-                0 | 1 => Rollback::Restart,
-                2 => Rollback::Quiet,
-                _ => Rollback::Never,
+            rollback,
+            evictions: match rollback {
+                Rollback::Never if !calm => random.pick(&[0, 0, 0, 0, 0, 0, 0, 2]),
+                _ => 0,
             },
             window,
         }

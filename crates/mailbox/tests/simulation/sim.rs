@@ -179,6 +179,7 @@ impl Sim {
         self.rough()
             .and_then(|()| self.calm())
             .and_then(|()| self.leave_nothing())
+            .and_then(|()| self.catch_up(true))
             .map_err(|failure| format!("{:?} {failure}", self.plan.rollback))
     }
 
@@ -418,6 +419,7 @@ impl Sim {
             plan.leaps,
             3 * rollbacks,
             rollbacks,
+            plan.evictions,
             4,
         ];
         let mut dice = self.below(weights.iter().sum());
@@ -455,6 +457,7 @@ impl Sim {
                 self.snapshots.push(snapshot);
             }
             9 => self.roll_back()?,
+            10 => self.evict(),
             _ => {
                 self.world.borrow_mut().skew_clock(instance);
                 let speed = self.world.borrow_mut().random.pick(&[1, 4, 16, 16]);
@@ -767,6 +770,25 @@ impl Sim {
         Ok(())
     }
 
+    fn evict(&mut self) {
+        let mut world = self.world.borrow_mut();
+        let segments: Vec<String> = world
+            .keys()
+            .filter(|key| key.starts_with("w1/s/"))
+            .cloned()
+            .collect();
+        if segments.is_empty() {
+            return;
+        }
+        let key = &segments[world.random.index(segments.len())];
+        world.evict(key);
+        world.meet("the store loses a segment");
+        world.trace(|| format!("the store loses {key}"));
+        if let Some(channel) = world.trails[key].channel {
+            self.channels[channel].log.damaged = true;
+        }
+    }
+
     // Answers.
 
     fn finish(&mut self, id: u64, outcome: Outcome) -> Checked {
@@ -783,6 +805,7 @@ impl Sim {
         let channel_index = owner.channel.unwrap_or(0);
         let now = self.channels[channel_index].open(self.steps, faults);
         let calm = now.faults == opened.faults && now.rollbacks == opened.rollbacks;
+        let damaged = self.channels[channel_index].log.damaged;
         match (purpose, outcome) {
             (Purpose::Publish { drafts, turn }, Outcome::Published(results)) => {
                 self.note(|| format!("{owner} is told {results:?}"));
@@ -844,7 +867,7 @@ impl Sim {
                         self.readers[reader].take(&page, count, follows, &opened);
                     }
                     Err(error) => ensure!(
-                        !calm || now.begin > opened.begin,
+                        !calm || now.begin > opened.begin || damaged,
                         "without faults a read failed: {error}"
                     ),
                 }
@@ -854,7 +877,7 @@ impl Sim {
                     self.channels[channel_index].judge_history(&opened, before, limit, &history)?;
                 }
                 Err(error) => ensure!(
-                    !calm || now.begin > opened.begin,
+                    !calm || now.begin > opened.begin || damaged,
                     "without faults a read of the history failed: {error}"
                 ),
             },
@@ -933,7 +956,7 @@ impl Sim {
                 "a publish hangs though nothing fails"
             );
         }
-        self.catch_up()
+        self.catch_up(false)
     }
 
     /// Lets all that is under way end.
@@ -956,9 +979,13 @@ impl Sim {
         Ok(())
     }
 
-    /// Every reader reads to the end, and has read everything.
-    fn catch_up(&mut self) -> Checked {
+    /// Every reader reads to the end, and has read everything. Behind a loss of the store they come only
+    /// once the window has passed it.
+    fn catch_up(&mut self, passed: bool) -> Checked {
         for index in 0..self.readers.len() {
+            if self.channels[self.readers[index].channel].log.damaged && !passed {
+                continue;
+            }
             loop {
                 let reader = &self.readers[index];
                 let (at, taken, channel) = (reader.at, reader.taken, reader.channel);
@@ -1023,9 +1050,13 @@ impl Sim {
                     "a last publish got {results:?}"
                 );
                 self.look()?;
-                if self.left(channel, rough).is_none() {
+                // Of what the store lost a part of, nobody knows the rest.
+                if !self.channels[channel].log.damaged && self.left(channel, rough).is_none() {
                     break;
                 }
+            }
+            if self.channels[channel].log.damaged {
+                continue;
             }
             if let Some(key) = self.left(channel, rough) {
                 let trail = &self.world.borrow().trails[&key];

@@ -208,6 +208,14 @@ impl World {
         self.data = data;
     }
 
+    /// Loses the value of a key.
+    pub(crate) fn evict(&mut self, key: &str) {
+        self.data.0.remove(key);
+        if let Some(trail) = self.trails.get_mut(key) {
+            trail.exists = false;
+        }
+    }
+
     pub(crate) fn skew_clock(&mut self, instance: usize) {
         let most = self.character.skew;
         self.skews[instance] = self.random.below(2 * most + 1) as i64 - most as i64;

@@ -39,6 +39,8 @@ pub(crate) struct Log {
     /// None: it left the window with the swap that stored it, as of a batch larger than the window, and
     /// nobody ever saw it.
     pub(crate) entries: Vec<Option<Rc<Entry>>>,
+    /// The store has lost a part of it.
+    pub(crate) damaged: bool,
     /// The tags behind which the window began where nobody saw the message.
     unseen_tags: BTreeMap<u64, u32>,
 }
@@ -120,11 +122,35 @@ pub(crate) fn observe(
         ..window.clone()
     };
     let mailbox = Mailbox::new(store.clone(), store, whole);
-    let page: Page = at_once(
-        world,
-        mailbox.read(channel, Start::Newest(u32::MAX), u32::MAX),
-    )?
-    .map_err(|error| format!("{channel} is not whole: {error}"))?;
+    let read = |start| at_once(world, mailbox.read(channel, start, u32::MAX));
+    let page: Page = match read(Start::Newest(u32::MAX))? {
+        Ok(page) => page,
+        // What is new can be read all the same.
+        Err(_) if log.damaged => {
+            let tag = log.at(log.end()).map_or(0, |entry| entry.tag);
+            let end = Position {
+                epoch: log.epoch,
+                offset: log.end(),
+                tag,
+            };
+            let page = read(Start::After(end))?
+                .map_err(|error| format!("{channel} has lost its tail: {error}"))?;
+            for (at, message) in page.messages {
+                merge(world, channel, log, at, message)?;
+            }
+            // A history of no messages tells where the window begins, whatever is lost behind that.
+            while log.begin < log.end() {
+                let below = mailbox.history(channel, Some(log.begin + 2), 0);
+                let history = at_once(world, below)?.map_err(|error| error.to_string())?;
+                if history.before.is_some() {
+                    break;
+                }
+                log.begin += 1;
+            }
+            return Ok(());
+        }
+        Err(error) => return Err(format!("{channel} is not whole: {error}")),
+    };
     ensure!(
         page.gap.is_none() && !page.more,
         "{channel} is not whole: an observer is told of {:?}, more: {}",
@@ -223,7 +249,7 @@ fn begin_later(
             .at(offset)
             .is_some_and(|entry| entry.message.sent_at.saturating_add(window.age_ms) < now);
         ensure!(
-            beyond_count || beyond_age,
+            beyond_count || beyond_age || log.damaged,
             "{channel} {offset} of {} left the window too early",
             log.end()
         );
