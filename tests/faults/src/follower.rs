@@ -128,9 +128,10 @@ impl Follower {
                 };
                 ensure!(
                     batch.gaps.is_empty(),
-                    "{}: {:?} behind {read:?}",
+                    "{}: {:?} behind {:?}",
                     self.transport.name(),
-                    batch.gaps
+                    batch.gaps,
+                    read.last()
                 );
                 cursor = reader.cursor().to_owned();
                 read.extend(batch.envelopes.into_iter().map(|envelope| Read {

@@ -21,11 +21,27 @@ pub use follower::{Follower, Progress, Read};
 pub use process::Usage;
 
 use std::env;
+use std::future::Future;
 use std::str::FromStr;
 use std::time::Duration;
 
+use anyhow::{Context, Result};
+use tokio::time::timeout;
+
 /// Beyond this something hangs.
 pub const HANGS: Duration = Duration::from_secs(60);
+
+/// What takes longer than this does not end: nothing here does, at its full size.
+const ENDLESS: Duration = Duration::from_secs(900);
+
+/// Runs a test to its end, or gives it up.
+///
+/// # Errors
+/// Where it fails, or does not end.
+pub fn run(test: impl Future<Output = Result<()>>) -> Result<()> {
+    let bounded = async { timeout(ENDLESS, test).await.context("it does not end")? };
+    tokio::runtime::Runtime::new()?.block_on(bounded)
+}
 
 /// How large a test is: the variable's value, else the size that every run has time for.
 ///

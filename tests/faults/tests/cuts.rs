@@ -20,7 +20,7 @@ const KEPT: Duration = Duration::from_secs(1);
 #[test]
 fn readers_cut_at_any_moment_miss_nothing() -> Result<()> {
     let seconds: u64 = size("WITTER_SECONDS", 5);
-    tokio::runtime::Runtime::new()?.block_on(async {
+    faults::run(async {
         for &transport in Transport::ALL {
             run(transport, Duration::from_secs(seconds))
                 .await

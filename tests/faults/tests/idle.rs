@@ -24,115 +24,121 @@ async fn queries(client: &Client, transport: Transport, count: usize) -> Result<
     Ok(queries.into_iter().cycle().take(count).collect())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn idle_readers_cost_next_to_nothing() -> Result<()> {
-    let count: usize = size("WITTER_READERS", 500);
-    raise_file_limit()?;
-    let deployment = Deployment::start(&[])?;
-    let (client, host) = (deployment.client(), deployment.process().id());
-    let transports = [Transport::Sse, Transport::LongPolling];
-    // What comes with the first readers comes only once.
-    let mut held = Vec::new();
-    for transport in transports {
-        let first = queries(&client, transport, CHANNELS).await?;
-        held.extend(hold_all(client.address(), transport, &first).await?);
-    }
-    let before = Usage::of(host)?;
-    for transport in transports {
-        let queries = queries(&client, transport, count).await?;
-        held.extend(hold_all(client.address(), transport, &queries).await?);
-    }
-    let begun = Usage::of(host)?;
-    ensure!(
-        begun.sockets >= held.len(),
-        "{} sockets for {} readers",
-        begun.sockets,
-        held.len()
-    );
-    sleep(WINDOW).await;
-    let after = Usage::of(host)?;
-    let connections = (2 * count) as u64;
-    let each = after.memory.saturating_sub(before.memory) / connections;
-    println!(
-        "{count} idle SSE readers and {count} held long polls: {:.2}% of a core for each 1,000, {:.1} KiB a connection, {} MiB in all",
-        after.percent_since(&begun) * 1000.0 / connections as f64,
-        each as f64 / 1024.0,
-        after.memory >> 20,
-    );
-    ensure!(each < MOST_MEMORY, "{each} bytes a connection");
-    drop(held);
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn idle_readers_leave_the_store_alone() -> Result<()> {
-    const COUNT: usize = 200;
-    /// A channel is read again once in this time at most, in each component that follows it.
-    const BACKUP: Duration = Duration::from_secs(15);
-    raise_file_limit()?;
-    let server = Server::in_process(Wakeup::Native).await?;
-    let Server::InProcess(host) = &server else {
-        panic!("it is in this process")
-    };
-    let client = Client::new(server.address());
-    let transports = [Transport::Sse, Transport::LongPolling];
-    let mut held = Vec::new();
-    for transport in transports {
-        let queries = queries(&client, transport, COUNT).await?;
-        held.extend(hold_all(client.address(), transport, &queries).await?);
-    }
-    let before = host.store().reads();
-    sleep(BACKUP).await;
-    let reads = host.store().reads() - before;
-    println!(
-        "{} idle readers of {CHANNELS} channels: {reads} store reads in {} s",
-        held.len(),
-        BACKUP.as_secs()
-    );
-    let most = CHANNELS * transports.len() * 2;
-    ensure!(reads <= most as u64, "{reads} reads, {most} were allowed");
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn readers_that_left_cost_nothing_after() -> Result<()> {
-    const COUNT: usize = 100;
-    /// Longer than the longest pause between two reads by the timer.
-    const PAUSE: Duration = Duration::from_secs(2);
-    let server = Server::in_process(Wakeup::Timer).await?;
-    let Server::InProcess(host) = &server else {
-        panic!("it is in this process")
-    };
-    let client = Client::new(server.address());
-    for transport in [Transport::Sse, Transport::LongPolling] {
-        let queries = queries(&client, transport, COUNT).await?;
-        let held = hold_all(client.address(), transport, &queries).await?;
-        let before = host.store().reads();
-        sleep(PAUSE).await;
+#[test]
+fn idle_readers_cost_next_to_nothing() -> Result<()> {
+    faults::run(async {
+        let count: usize = size("WITTER_READERS", 500);
+        raise_file_limit()?;
+        let deployment = Deployment::start(&[])?;
+        let (client, host) = (deployment.client(), deployment.process().id());
+        let transports = [Transport::Sse, Transport::LongPolling];
+        // What comes with the first readers comes only once.
+        let mut held = Vec::new();
+        for transport in transports {
+            let first = queries(&client, transport, CHANNELS).await?;
+            held.extend(hold_all(client.address(), transport, &first).await?);
+        }
+        let before = Usage::of(host)?;
+        for transport in transports {
+            let queries = queries(&client, transport, count).await?;
+            held.extend(hold_all(client.address(), transport, &queries).await?);
+        }
+        let begun = Usage::of(host)?;
         ensure!(
-            host.store().reads() > before,
-            "readers are served by reading the store"
+            begun.sockets >= held.len(),
+            "{} sockets for {} readers",
+            begun.sockets,
+            held.len()
         );
-        drop(held);
-        let left = Instant::now();
-        // Who is still served goes on reading.
-        let silence = async {
-            loop {
-                let before = host.store().reads();
-                sleep(PAUSE).await;
-                if host.store().reads() == before {
-                    return;
-                }
-            }
-        };
-        timeout(HANGS, silence)
-            .await
-            .with_context(|| format!("{} goes on reading", transport.name()))?;
+        sleep(WINDOW).await;
+        let after = Usage::of(host)?;
+        let connections = (2 * count) as u64;
+        let each = after.memory.saturating_sub(before.memory) / connections;
         println!(
-            "{COUNT} readers by {} left: no read of the store later than {:.1} s after",
-            transport.name(),
-            left.elapsed().saturating_sub(PAUSE).as_secs_f64()
+            "{count} idle SSE readers and {count} held long polls: {:.2}% of a core for each 1,000, {:.1} KiB a connection, {} MiB in all",
+            after.percent_since(&begun) * 1000.0 / connections as f64,
+            each as f64 / 1024.0,
+            after.memory >> 20,
         );
-    }
-    Ok(())
+        ensure!(each < MOST_MEMORY, "{each} bytes a connection");
+        drop(held);
+        Ok(())
+    })
+}
+
+#[test]
+fn idle_readers_leave_the_store_alone() -> Result<()> {
+    faults::run(async {
+        const COUNT: usize = 200;
+        /// A channel is read again once in this time at most, in each component that follows it.
+        const BACKUP: Duration = Duration::from_secs(15);
+        raise_file_limit()?;
+        let server = Server::in_process(Wakeup::Native).await?;
+        let Server::InProcess(host) = &server else {
+            panic!("it is in this process")
+        };
+        let client = Client::new(server.address());
+        let transports = [Transport::Sse, Transport::LongPolling];
+        let mut held = Vec::new();
+        for transport in transports {
+            let queries = queries(&client, transport, COUNT).await?;
+            held.extend(hold_all(client.address(), transport, &queries).await?);
+        }
+        let before = host.store().reads();
+        sleep(BACKUP).await;
+        let reads = host.store().reads() - before;
+        println!(
+            "{} idle readers of {CHANNELS} channels: {reads} store reads in {} s",
+            held.len(),
+            BACKUP.as_secs()
+        );
+        let most = CHANNELS * transports.len() * 2;
+        ensure!(reads <= most as u64, "{reads} reads, {most} were allowed");
+        Ok(())
+    })
+}
+
+#[test]
+fn readers_that_left_cost_nothing_after() -> Result<()> {
+    faults::run(async {
+        const COUNT: usize = 100;
+        /// Longer than the longest pause between two reads by the timer.
+        const PAUSE: Duration = Duration::from_secs(2);
+        let server = Server::in_process(Wakeup::Timer).await?;
+        let Server::InProcess(host) = &server else {
+            panic!("it is in this process")
+        };
+        let client = Client::new(server.address());
+        for transport in [Transport::Sse, Transport::LongPolling] {
+            let queries = queries(&client, transport, COUNT).await?;
+            let held = hold_all(client.address(), transport, &queries).await?;
+            let before = host.store().reads();
+            sleep(PAUSE).await;
+            ensure!(
+                host.store().reads() > before,
+                "readers are served by reading the store"
+            );
+            drop(held);
+            let left = Instant::now();
+            // Who is still served goes on reading.
+            let silence = async {
+                loop {
+                    let before = host.store().reads();
+                    sleep(PAUSE).await;
+                    if host.store().reads() == before {
+                        return;
+                    }
+                }
+            };
+            timeout(HANGS, silence)
+                .await
+                .with_context(|| format!("{} goes on reading", transport.name()))?;
+            println!(
+                "{COUNT} readers by {} left: no read of the store later than {:.1} s after",
+                transport.name(),
+                left.elapsed().saturating_sub(PAUSE).as_secs_f64()
+            );
+        }
+        Ok(())
+    })
 }

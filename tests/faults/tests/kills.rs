@@ -33,7 +33,7 @@ struct Load {
 fn what_was_acknowledged_before_a_kill_is_read_once_and_in_one_order() -> Result<()> {
     let publishes: u64 = size("WITTER_PUBLISHES", 10_000);
     let kills: u64 = size("WITTER_KILLS", 3);
-    tokio::runtime::Runtime::new()?.block_on(run(publishes, kills))
+    faults::run(run(publishes, kills))
 }
 
 async fn run(publishes: u64, kills: u64) -> Result<()> {

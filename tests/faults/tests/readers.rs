@@ -9,51 +9,53 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn readers_whose_connection_ends_or_is_reset_are_noticed() -> Result<()> {
-    const READERS: usize = 50;
-    let deployment = Deployment::start(&[])?;
-    let (client, host) = (deployment.client(), deployment.process().id());
-    let place = Reader::open(&client, Transport::LongPolling, Query::of(["leaving"]))
-        .await?
-        .cursor()
-        .to_owned();
-    for transport in [Transport::Sse, Transport::LongPolling] {
-        for resets in [false, true] {
-            let before = settled(host).await?;
-            let query = Query::of(["leaving"]).after(&place).wait(55);
-            let mut sockets: Vec<TcpStream> = Vec::new();
-            for _ in 0..READERS {
-                sockets.push(hold(client.address(), transport, &query).await?);
-            }
-            ensure!(
-                Usage::of(host)?.sockets >= before + READERS,
-                "each reader has its socket"
-            );
-            for socket in &sockets {
-                // With a time of zero to linger, closing sends RST; else FIN.
-                SockRef::from(socket).set_linger(resets.then_some(Duration::ZERO))?;
-            }
-            drop(sockets);
-            let left = Instant::now();
-            let noticed = async {
-                while Usage::of(host)?.sockets > before {
-                    sleep(Duration::from_millis(20)).await;
+#[test]
+fn readers_whose_connection_ends_or_is_reset_are_noticed() -> Result<()> {
+    faults::run(async {
+        const READERS: usize = 50;
+        let deployment = Deployment::start(&[])?;
+        let (client, host) = (deployment.client(), deployment.process().id());
+        let place = Reader::open(&client, Transport::LongPolling, Query::of(["leaving"]))
+            .await?
+            .cursor()
+            .to_owned();
+        for transport in [Transport::Sse, Transport::LongPolling] {
+            for resets in [false, true] {
+                let before = settled(host).await?;
+                let query = Query::of(["leaving"]).after(&place).wait(55);
+                let mut sockets: Vec<TcpStream> = Vec::new();
+                for _ in 0..READERS {
+                    sockets.push(hold(client.address(), transport, &query).await?);
                 }
-                Ok::<_, anyhow::Error>(left.elapsed())
-            };
-            let noticed = timeout(HANGS, noticed)
-                .await
-                .context("the host keeps their sockets")??;
-            println!(
-                "{READERS} readers by {} left by {}: all noticed in {:.2} s",
-                transport.name(),
-                if resets { "RST" } else { "FIN" },
-                noticed.as_secs_f64()
-            );
+                ensure!(
+                    Usage::of(host)?.sockets >= before + READERS,
+                    "each reader has its socket"
+                );
+                for socket in &sockets {
+                    // With a time of zero to linger, closing sends RST; else FIN.
+                    SockRef::from(socket).set_linger(resets.then_some(Duration::ZERO))?;
+                }
+                drop(sockets);
+                let left = Instant::now();
+                let noticed = async {
+                    while Usage::of(host)?.sockets > before {
+                        sleep(Duration::from_millis(20)).await;
+                    }
+                    Ok::<_, anyhow::Error>(left.elapsed())
+                };
+                let noticed = timeout(HANGS, noticed)
+                    .await
+                    .context("the host keeps their sockets")??;
+                println!(
+                    "{READERS} readers by {} left by {}: all noticed in {:.2} s",
+                    transport.name(),
+                    if resets { "RST" } else { "FIN" },
+                    noticed.as_secs_f64()
+                );
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// How many sockets the host has once those of earlier requests are closed or kept.
@@ -69,69 +71,71 @@ async fn settled(host: u32) -> Result<usize> {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_slow_reader_takes_no_memory_and_gets_its_messages_or_a_gap() -> Result<()> {
-    const READERS: usize = 20;
-    /// All of it for each reader would be 500 MiB.
-    const MESSAGES: usize = 1_300;
-    const BYTES: usize = 20_000;
-    const MOST_MEMORY: u64 = 100 << 20;
-    let deployment = Deployment::start(&[])?;
-    let (client, host) = (deployment.client(), deployment.process().id());
-    let session = client.session("Ann").await?;
-    let body = format!("\"{}\"", "x".repeat(BYTES));
-    // What the channel itself takes, is taken before.
-    for number in 0..100 {
-        let answer = client
-            .publish(&session, "slow", &format!("before-{number}"), &body)
-            .await?;
-        ensure!(answer.status == 201, "{answer:?}");
-    }
-    let mut readers = Vec::new();
-    for _ in 0..READERS {
-        readers.push(Reader::open(&client, Transport::Sse, Query::of(["slow"])).await?);
-    }
-    let before = Usage::of(host)?;
-    let mut last = 0;
-    for number in 0..MESSAGES {
-        let answer = client
-            .publish(&session, "slow", &number.to_string(), &body)
-            .await?;
-        ensure!(answer.status == 201, "{answer:?}");
-        last = 100 + number as u64 + 1;
-    }
-    let grown = Usage::of(host)?.memory.saturating_sub(before.memory);
-    println!(
-        "{READERS} readers that do not read, {} MiB published: the host grew by {} MiB",
-        (MESSAGES * BYTES) >> 20,
-        grown >> 20
-    );
-    ensure!(grown < MOST_MEMORY, "the host grew by {grown} bytes");
-    let mut told = 0;
-    for mut reader in readers {
-        let mut seen = 100;
-        while seen < last {
-            let batch = timeout(HANGS, reader.news())
-                .await
-                .context("nothing more comes")??;
-            for gap in batch.gaps {
-                ensure!(
-                    gap.after == seen && gap.resumed > seen,
-                    "{gap:?} behind {seen}"
-                );
-                seen = gap.resumed;
-                told += 1;
-            }
-            for envelope in batch.envelopes {
-                ensure!(
-                    envelope.offset == seen + 1,
-                    "{} behind {seen}",
-                    envelope.offset
-                );
-                seen = envelope.offset;
+#[test]
+fn a_slow_reader_takes_no_memory_and_gets_its_messages_or_a_gap() -> Result<()> {
+    faults::run(async {
+        const READERS: usize = 20;
+        /// All of it for each reader would be 500 MiB.
+        const MESSAGES: usize = 1_300;
+        const BYTES: usize = 20_000;
+        const MOST_MEMORY: u64 = 100 << 20;
+        let deployment = Deployment::start(&[])?;
+        let (client, host) = (deployment.client(), deployment.process().id());
+        let session = client.session("Ann").await?;
+        let body = format!("\"{}\"", "x".repeat(BYTES));
+        // What the channel itself takes, is taken before.
+        for number in 0..100 {
+            let answer = client
+                .publish(&session, "slow", &format!("before-{number}"), &body)
+                .await?;
+            ensure!(answer.status == 201, "{answer:?}");
+        }
+        let mut readers = Vec::new();
+        for _ in 0..READERS {
+            readers.push(Reader::open(&client, Transport::Sse, Query::of(["slow"])).await?);
+        }
+        let before = Usage::of(host)?;
+        let mut last = 0;
+        for number in 0..MESSAGES {
+            let answer = client
+                .publish(&session, "slow", &number.to_string(), &body)
+                .await?;
+            ensure!(answer.status == 201, "{answer:?}");
+            last = 100 + number as u64 + 1;
+        }
+        let grown = Usage::of(host)?.memory.saturating_sub(before.memory);
+        println!(
+            "{READERS} readers that do not read, {} MiB published: the host grew by {} MiB",
+            (MESSAGES * BYTES) >> 20,
+            grown >> 20
+        );
+        ensure!(grown < MOST_MEMORY, "the host grew by {grown} bytes");
+        let mut told = 0;
+        for mut reader in readers {
+            let mut seen = 100;
+            while seen < last {
+                let batch = timeout(HANGS, reader.news())
+                    .await
+                    .context("nothing more comes")??;
+                for gap in batch.gaps {
+                    ensure!(
+                        gap.after == seen && gap.resumed > seen,
+                        "{gap:?} behind {seen}"
+                    );
+                    seen = gap.resumed;
+                    told += 1;
+                }
+                for envelope in batch.envelopes {
+                    ensure!(
+                        envelope.offset == seen + 1,
+                        "{} behind {seen}",
+                        envelope.offset
+                    );
+                    seen = envelope.offset;
+                }
             }
         }
-    }
-    println!("{READERS} readers that read on: nothing missed but {told} gaps that were told");
-    Ok(())
+        println!("{READERS} readers that read on: nothing missed but {told} gaps that were told");
+        Ok(())
+    })
 }

@@ -81,32 +81,36 @@ async fn begin(deployment: &Deployment) -> Result<Session> {
     Ok(session)
 }
 
-#[tokio::test]
-async fn a_locked_store_refuses_and_takes_the_same_message_later() -> Result<()> {
-    let deployment = Deployment::start(&[])?;
-    begin(&deployment).await?;
-    let other = Connection::open(deployment.file())?;
-    other.execute_batch("BEGIN IMMEDIATE")?;
-    check(&deployment, "0", || Ok(other.execute_batch("ROLLBACK")?)).await
+#[test]
+fn a_locked_store_refuses_and_takes_the_same_message_later() -> Result<()> {
+    faults::run(async {
+        let deployment = Deployment::start(&[])?;
+        begin(&deployment).await?;
+        let other = Connection::open(deployment.file())?;
+        other.execute_batch("BEGIN IMMEDIATE")?;
+        check(&deployment, "0", || Ok(other.execute_batch("ROLLBACK")?)).await
+    })
 }
 
-#[tokio::test]
-async fn a_full_disk_refuses_and_takes_the_same_message_later() -> Result<()> {
-    let mut deployment = Deployment::start(&[])?;
-    begin(&deployment).await?;
-    let id = deployment.process().id();
-    limit_files(id, "400000")?;
-    let body = format!("\"{}\"", "x".repeat(20_000));
-    check(&deployment, &body, || limit_files(id, "unlimited")).await?;
-    // And nothing of it was left half written.
-    deployment.kill()?;
-    deployment.restart()?;
-    let answer = deployment
-        .client()
-        .publish(&begin_again(&deployment).await?, CHANNEL, "later", "0")
-        .await?;
-    ensure!(answer.status == 201, "{answer:?}");
-    Ok(())
+#[test]
+fn a_full_disk_refuses_and_takes_the_same_message_later() -> Result<()> {
+    faults::run(async {
+        let mut deployment = Deployment::start(&[])?;
+        begin(&deployment).await?;
+        let id = deployment.process().id();
+        limit_files(id, "400000")?;
+        let body = format!("\"{}\"", "x".repeat(20_000));
+        check(&deployment, &body, || limit_files(id, "unlimited")).await?;
+        // And nothing of it was left half written.
+        deployment.kill()?;
+        deployment.restart()?;
+        let answer = deployment
+            .client()
+            .publish(&begin_again(&deployment).await?, CHANNEL, "later", "0")
+            .await?;
+        ensure!(answer.status == 201, "{answer:?}");
+        Ok(())
+    })
 }
 
 async fn begin_again(deployment: &Deployment) -> Result<Session> {
