@@ -18,6 +18,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
@@ -95,13 +96,17 @@ impl Sqlite {
     pub(super) fn open(path: PathBuf, durability: Durability) -> Result<Self, StoreError> {
         create_folder(&path, durability).map_err(StoreError::unavailable)?;
         let file = File { path, durability };
-        let connection = file.connect_to_write(OpenFlags::SQLITE_OPEN_CREATE)?;
+        let db = file.connect_to_write(OpenFlags::SQLITE_OPEN_CREATE)?;
+        let opened = Opened {
+            file: file.identity()?,
+            db,
+        };
         let due = Arc::new(AtomicBool::new(true));
         let (queue, jobs) = mpsc::channel(QUEUE);
         let (stop, stopped) = std::sync::mpsc::channel();
         let writer = Writer {
             file: file.clone(),
-            connection: Some(connection),
+            connection: Some(opened),
             due: due.clone(),
             failing: false,
         };
@@ -299,7 +304,43 @@ struct File {
     durability: Durability,
 }
 
+/// A connection, and which file it has open: the path may come to lead to another one, or to none, and
+/// SQLite would go on with the one that nobody finds any more.
+#[derive(Debug)]
+struct Opened {
+    db: Connection,
+    file: Identity,
+}
+
+/// Device and inode.
+type Identity = (u64, u64);
+
 impl File {
+    /// Which file the path leads to.
+    fn identity(&self) -> Result<Identity, StoreError> {
+        // Not by opening it: closing a file gives up all the locks that this process has on it.
+        let metadata = fs::metadata(&self.path).map_err(StoreError::unavailable)?;
+        Ok((metadata.dev(), metadata.ino()))
+    }
+
+    /// The connection, if its file is still where it was; else another one, to the file that is there.
+    ///
+    /// None is created: a file that was taken away under a running host is a fault to tell.
+    fn still(
+        &self,
+        opened: Option<Opened>,
+        connect: impl FnOnce(&Self) -> Result<Connection, StoreError>,
+    ) -> Result<Opened, StoreError> {
+        let file = self.identity()?;
+        match opened {
+            Some(opened) if opened.file == file => Ok(opened),
+            _ => Ok(Opened {
+                db: connect(self)?,
+                file,
+            }),
+        }
+    }
+
     /// A connection for one thread at a time.
     fn connect(&self, create: OpenFlags) -> rusqlite::Result<Connection> {
         // Without the flag for URIs, so that a path is a path whatever it begins with.
@@ -334,7 +375,7 @@ impl File {
 #[derive(Debug)]
 struct Readers {
     file: File,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<Opened>>,
 }
 
 impl Readers {
@@ -344,17 +385,16 @@ impl Readers {
         operation: impl Fn(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         let idle = self.lock().pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => self.file.connect(OpenFlags::empty())?,
-        };
-        connection.busy_timeout(patience)?;
-        let result = operation(&connection);
+        let opened = self
+            .file
+            .still(idle, |file| Ok(file.connect(OpenFlags::empty())?))?;
+        opened.db.busy_timeout(patience)?;
+        let result = operation(&opened.db);
         // One that failed is closed: the next read begins with a fresh one.
         if result.is_ok() {
             let mut idle = self.lock();
             if idle.len() < READERS {
-                idle.push(connection);
+                idle.push(opened);
             }
         }
         Ok(result?)
@@ -372,7 +412,7 @@ impl Readers {
         self.lock().clear();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Connection>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Opened>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -423,7 +463,7 @@ where
 struct Writer {
     file: File,
     /// None after an error that may lie in the connection: the next write opens another.
-    connection: Option<Connection>,
+    connection: Option<Opened>,
     /// Set when there is something to copy.
     due: Arc<AtomicBool>,
     /// Whether the last transaction failed.
@@ -472,12 +512,11 @@ impl Writer {
     }
 
     fn try_once(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            // Never created again: a file that was taken away under a running host is a fault to tell.
-            none => none.insert(self.file.connect_to_write(OpenFlags::empty())?),
-        };
-        let end = transact(connection, jobs);
+        let opened = self.file.still(self.connection.take(), |file| {
+            file.connect_to_write(OpenFlags::empty())
+        })?;
+        let opened = self.connection.insert(opened);
+        let end = transact(&mut opened.db, jobs);
         self.due.store(true, Ordering::Relaxed);
         if end.as_ref().is_err_and(is_broken) {
             self.connection = None;
@@ -489,7 +528,7 @@ impl Writer {
 /// The thread that copies the log into the file.
 struct Checkpoints {
     file: File,
-    connection: Option<Connection>,
+    connection: Option<Opened>,
     due: Arc<AtomicBool>,
 }
 
@@ -516,12 +555,12 @@ impl Checkpoints {
 
     /// Copies what it can without waiting for anybody, or letting anybody wait; says whether that was all.
     fn checkpoint(&mut self) -> Result<bool, StoreError> {
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            none => none.insert(self.file.connect_to_write(OpenFlags::empty())?),
-        };
+        let opened = self.file.still(self.connection.take(), |file| {
+            file.connect_to_write(OpenFlags::empty())
+        })?;
+        let opened = self.connection.insert(opened);
         let (log, copied): (i64, i64) =
-            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+            opened.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
                 Ok((row.get(1)?, row.get(2)?))
             })?;
         Ok(log == copied)
@@ -782,13 +821,10 @@ mod tests {
         );
         runtime().block_on(async {
             set(&store, "key", b"value").await.expect("the store works");
-            store
-                .write(|db| Ok(db.pragma_update(None, "query_only", true)?))
-                .await
-                .expect("the pragma is taken");
             fs::rename(&here, &away).expect("it is there");
             for _ in 0..2 {
                 set(&store, "key", b"other").await.expect_err("it is away");
+                get(&store, "key").await.expect_err("it is away");
             }
             assert!(!here.exists());
             fs::rename(&away, &here).expect("it is there");
