@@ -132,6 +132,8 @@ impl Room {
         !state.closing && (at == state.head || state.index(at).is_some())
     }
 
+    /// Receives until nobody is here. An empty room is noticed when a receive returns, so it outlives its
+    /// last reader by up to `WAIT_MS`: polls come back, and find it.
     async fn listen(self: Rc<Self>) {
         let hub = Hub::shared();
         while !self.state.borrow().seats.is_empty() {
