@@ -15,14 +15,18 @@
 //! 2. Segments are immutable. One is written *before* the swap that drops its messages from the tail, and
 //!    a swap drops only messages that were already in the document it read. Where a segment ends depends
 //!    on its messages alone: all writers that ever write it write the same.
-//! 3. No outcome of a swap is believed. The tail is read again, and the attempt looks for its own
-//!    `(sender, id)` at its own offset, in the tail or, where that has moved on, in a segment.
+//! 3. No outcome of a swap is believed. The tail is read again, and the attempt looks for the last message
+//!    of its batch, by `(sender, id)` and tag, at its offset: in the tail or, where that has moved on, in a
+//!    segment. A tag covers the tag before it, so equal tags tell of equal logs up to there, and of the
+//!    whole batch.
 //! 4. An attempt reads the tail first, then the older ids; and again after each lost swap.
 //! 5. The window begins later only by a verified swap; deletion follows, of segments that the document
 //!    names as doomed, and the document forgets them only after that.
 //! 6. A birth is an election: `increment(pointer, 0)` makes an integer key without overwriting one, a
 //!    candidate writes its empty tail under a random epoch, swaps the pointer from 0 to it and reads it
 //!    again. The pointer decides, and never changes after. Readers cause no birth.
+//! 7. A segment that the store has lost is told as a gap: the next publish that misses it begins the window
+//!    behind all segments. A reader that misses one meanwhile is told that the store is at fault.
 //!
 //! # What it asks of the store
 //! Linearizable reads, and a swap that replaces an existing value only where it equals the expected one.
