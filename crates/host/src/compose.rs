@@ -1,4 +1,8 @@
 //! From the components of an application to what runs: each with its dependencies plugged in.
+//!
+//! A dependency may use what its dependent may, whatever `inherit_configuration` says: of a call out of a
+//! composed component it is not seen which part made it. Spin, which serves the same manifest, refuses what
+//! a dependency was not let inherit.
 
 use std::collections::HashMap;
 use std::fs;

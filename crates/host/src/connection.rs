@@ -96,7 +96,8 @@ pub(crate) async fn serve(
     };
     match socket.protocol() {
         Protocol::Http1 => http1(&server, socket, peer, &activity, &mut stage).await,
-        Protocol::Http2 => http2(&server, socket, peer, &activity, &mut stage).await,
+        // In a box of its own: the other, of which there are thousands, would be as large.
+        Protocol::Http2 => Box::pin(http2(&server, socket, peer, &activity, &mut stage)).await,
     }
 }
 
@@ -146,6 +147,7 @@ async fn http2(
         .keep_alive_interval(SILENCE)
         .keep_alive_timeout(UNCONFIRMED)
         .max_concurrent_streams(STREAMS)
+        .max_send_buf_size(server.limits.head)
         .max_header_list_size(u32::try_from(server.limits.head).unwrap_or(u32::MAX))
         .serve_connection(socket, service);
     // HTTP/2 refuses in frames of its own.
@@ -185,8 +187,12 @@ where
                 let next = match activity.waiting() {
                     Waiting::Head(since) if now >= since + limits.head_timeout => return Some(Refusal::Timeout),
                     Waiting::Request(since) if now >= since + limits.idle_timeout => {
+                        // It was told before, and does not end.
+                        if std::mem::replace(&mut closing, true) {
+                            return None;
+                        }
                         close(Pin::new(connection));
-                        now + limits.idle_timeout
+                        now + limits.head_timeout
                     }
                     Waiting::Head(since) => since + limits.head_timeout,
                     Waiting::Request(since) => (since + limits.idle_timeout).min(now + limits.head_timeout),
@@ -199,8 +205,7 @@ where
                 if changed.is_err() || *stage.borrow() == Stage::Cut {
                     return None;
                 }
-                if !closing {
-                    closing = true;
+                if !std::mem::replace(&mut closing, true) {
                     close(Pin::new(connection));
                 }
             }

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
@@ -44,8 +45,14 @@ pub(crate) struct Component {
     allowance: Allowance,
     hasher: RandomState,
     /// The last one is the quarantine.
-    instances: Vec<Mutex<Option<Queue>>>,
+    instances: Vec<Mutex<Option<Running>>>,
     suspects: Mutex<HashMap<Block, Instant>>,
+}
+
+/// An instance and the task that it runs in.
+struct Running {
+    queue: Queue,
+    task: AbortHandle,
 }
 
 /// Why there is no response.
@@ -113,10 +120,12 @@ impl Component {
         }))
     }
 
-    /// Ends the instances that nothing is open in, once they have noticed.
-    pub(crate) fn close(&self) {
+    /// Ends all instances, whatever is open in them.
+    pub(crate) fn cut(&self) {
         for instance in &self.instances {
-            lock(instance).take();
+            if let Some(running) = lock(instance).take() {
+                running.task.abort();
+            }
         }
     }
 
@@ -125,7 +134,11 @@ impl Component {
         if self.is_suspect(client) {
             return quarantine;
         }
-        let load = |&place: &usize| lock(&self.instances[place]).as_ref().map_or(0, Queue::load);
+        let load = |&place: &usize| {
+            lock(&self.instances[place])
+                .as_ref()
+                .map_or(0, |running| running.queue.load())
+        };
         match request.uri().query().and_then(first_channel) {
             Some(channel) => (self.hasher.hash_one(channel) % quarantine as u64) as usize,
             None => (0..quarantine).min_by_key(load).unwrap_or(0),
@@ -136,39 +149,42 @@ impl Component {
         let mut current = lock(&self.instances[place]);
         let call = match current.as_ref() {
             None => call,
-            Some(queue) => match queue.send(call) {
+            Some(running) => match running.queue.send(call) {
                 Ok(reader) => return reader,
                 Err(call) => call,
             },
         };
         let (queue, reader, instance) = instance::new(call);
-        *current = Some(queue.clone());
-        drop(current);
-        let component = self.clone();
-        tokio::spawn(async move {
+        let (component, own) = (self.clone(), queue.clone());
+        let task = tokio::spawn(async move {
             let end = instance
                 .run(&component.pre, &component.grants, component.allowance)
                 .await;
-            component.ended(place, &queue, end);
+            component.ended(place, &own, end);
+        });
+        *current = Some(Running {
+            queue,
+            task: task.abort_handle(),
         });
         reader
     }
 
+    /// Its place is free for another instance, which the requests go to that this one has not seen.
     fn ended(self: &Arc<Self>, place: usize, queue: &Queue, end: End) {
         let mut current = lock(&self.instances[place]);
         if current
             .as_ref()
-            .is_some_and(|current| current.is_same(queue))
+            .is_some_and(|current| current.queue.is_same(queue))
         {
             current.take();
         }
         drop(current);
-        let Some(trap) = end.trap else { return };
         tracing::error!(
             component = self.grants.id,
             waiting = end.suspects.len(),
             quarantine = place + 1 == self.instances.len(),
-            "an instance ended: {trap:#}"
+            "an instance ended: {:#}",
+            end.trap
         );
         self.suspect(&end.suspects);
         for call in end.unseen {

@@ -18,13 +18,9 @@ use crate::state::State;
 /// time while nothing happens; longer lets one instance hold up everything else on its core.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
-/// How many instances of components fit at once, of all components together: those that serve, one in
-/// quarantine each, and those that are being replaced. Only address space is taken ahead.
-const INSTANCES: u32 = 1000;
-
-/// How many core modules a component is made of at most, and so how many memories and tables it has.
-/// A transport is four: itself, the messenger, the policy, and WASI's adapters.
-const PARTS: u32 = 24;
+/// How many core modules a component is made of at most, and so how many memories and tables it has. A
+/// transport is about ten: itself, the messenger, the policy, and an adapter or two for each.
+const PARTS: u32 = 32;
 
 /// Compiles components and makes them ready to be instantiated.
 pub(crate) struct Workshop {
@@ -33,9 +29,10 @@ pub(crate) struct Workshop {
 }
 
 impl Workshop {
-    /// An engine whose instances may have `memory` bytes each, and whose compiled code is kept in `cache`.
-    pub(crate) fn new(memory: usize, cache: &Path) -> wasmtime::Result<Self> {
-        let engine = match Engine::new(&config(Some(memory), cache)?) {
+    /// An engine for so many `instances` at once, which may have `memory` bytes each, and whose compiled
+    /// code is kept in `cache`.
+    pub(crate) fn new(instances: usize, memory: usize, cache: &Path) -> wasmtime::Result<Self> {
+        let engine = match Engine::new(&config(Some(pool(instances, memory)), cache)?) {
             Ok(engine) => engine,
             // The pool wants terabytes of address space, which a limit (`ulimit -v`) may not leave.
             Err(error) => {
@@ -65,32 +62,39 @@ impl Workshop {
     }
 }
 
-fn config(pool: Option<usize>, cache: &Path) -> wasmtime::Result<Config> {
+fn config(pool: Option<PoolingAllocationConfig>, cache: &Path) -> wasmtime::Result<Config> {
     let mut config = Config::new();
     config.wasm_component_model_async(true);
     config.epoch_interruption(true);
     let mut compiled = CacheConfig::new();
     compiled.with_directory(std::path::absolute(cache)?);
-    config.cache(Some(Cache::new(compiled).with_context(|| {
-        format!("the cache in {} is unusable", cache.display())
-    })?));
-    if let Some(memory) = pool {
-        let mut pool = PoolingAllocationConfig::new();
-        pool.total_component_instances(INSTANCES)
-            .total_core_instances(4 * INSTANCES)
-            .total_memories(2 * INSTANCES)
-            .total_tables(4 * INSTANCES)
-            .total_stacks(4 * INSTANCES)
-            .max_core_instances_per_component(PARTS)
-            .max_memories_per_component(PARTS)
-            .max_tables_per_component(PARTS)
-            .max_component_instance_size(4 << 20)
-            .max_core_instance_size(4 << 20)
-            .table_elements(100_000)
-            .max_memory_size(memory);
+    let unusable = || format!("the cache in {} is unusable", cache.display());
+    config.cache(Some(Cache::new(compiled).with_context(unusable)?));
+    if let Some(pool) = pool {
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     }
     Ok(config)
+}
+
+/// Only address space is taken ahead.
+fn pool(instances: usize, memory: usize) -> PoolingAllocationConfig {
+    let instances = u32::try_from(instances).unwrap_or(u32::MAX);
+    let parts = instances.saturating_mul(8);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(16))
+        .total_memories(parts)
+        .total_tables(parts)
+        // One for each synchronous call under way: an instance has few at once.
+        .total_stacks(parts)
+        .max_core_instances_per_component(PARTS)
+        .max_memories_per_component(PARTS)
+        .max_tables_per_component(PARTS)
+        .max_component_instance_size(4 << 20)
+        .max_core_instance_size(4 << 20)
+        .table_elements(100_000)
+        .max_memory_size(memory);
+    pool
 }
 
 /// Moves the engine's epoch on, for as long as it exists. A thread, because a timer of the runtime stands

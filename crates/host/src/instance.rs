@@ -5,6 +5,7 @@
 //! request's own task has returned. So an instance is never ended because a request is.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -100,11 +101,13 @@ impl Vital {
 
 /// How an instance ended.
 pub(crate) struct End {
-    /// None: it was told to.
-    pub(crate) trap: Option<wasmtime::Error>,
+    /// Why.
+    pub(crate) trap: wasmtime::Error,
     /// Whose requests had no head yet.
     pub(crate) suspects: Vec<IpAddr>,
-    /// Requests that the component has not seen.
+    /// Requests that the component has not seen. None where it could not even be instantiated: another
+    /// attempt would go the same way, and they are dropped, which tells those who wait.
+    #[expect(clippy::vec_box, reason = "they come in boxes and go on in them")]
     pub(crate) unseen: Vec<Box<Call>>,
 }
 
@@ -164,19 +167,23 @@ impl Drop for Mark<'_> {
 }
 
 impl Instance {
-    /// Runs until the component traps, or every [`Queue`] before it is gone.
+    /// Runs until the component traps.
     pub(crate) async fn run(
         mut self,
         pre: &ServicePre<State>,
         grants: &Arc<Grants>,
         allowance: Allowance,
     ) -> End {
-        let trap = self.live(pre, grants, allowance).await.err();
+        let mut instantiated = false;
+        let Err(trap) = self.live(pre, grants, allowance, &mut instantiated).await;
         // What comes from now on goes to another instance.
         self.calls.close();
         let mut unseen = Vec::new();
         while let Ok(call) = self.calls.try_recv() {
             unseen.push(call);
+        }
+        if !instantiated {
+            unseen.clear();
         }
         let suspects = std::mem::take(&mut self.vital.waiting().clients)
             .into_values()
@@ -193,13 +200,15 @@ impl Instance {
         pre: &ServicePre<State>,
         grants: &Arc<Grants>,
         allowance: Allowance,
-    ) -> wasmtime::Result<()> {
+        instantiated: &mut bool,
+    ) -> wasmtime::Result<Infallible> {
         let mut store = Store::new(pre.engine(), State::new(grants.clone(), allowance.memory));
         let _mark = Mark(&self.vital);
         store.limiter(|state| &mut state.memory);
         let ticks = Arc::new(AtomicU32::new(0));
         limit_computing(&mut store, ticks.clone(), allowance.computing);
         let service = pre.instantiate_async(&mut store).await?;
+        *instantiated = true;
         let (calls, vital) = (&mut self.calls, &self.vital);
         let served = store
             .run_concurrent(async |accessor| serve(accessor, &service, calls, vital, &ticks).await);
@@ -227,16 +236,15 @@ fn limit_computing(store: &mut Store<State>, ticks: Arc<AtomicU32>, most: Durati
     });
 }
 
-/// Takes requests in and sends responses out, until the queue is closed and empty.
+/// Takes requests in and sends responses out.
 async fn serve(
     accessor: &Accessor<State>,
     service: &Service,
     calls: &mut mpsc::UnboundedReceiver<Box<Call>>,
     vital: &Vital,
     ticks: &AtomicU32,
-) -> wasmtime::Result<()> {
+) -> wasmtime::Result<Infallible> {
     let mut open = FuturesUnordered::new();
-    let mut closed = false;
     poll_fn(|cx| {
         // Polled at every turn of the event loop, so whoever was computing has returned.
         ticks.store(0, Ordering::Relaxed);
@@ -244,23 +252,16 @@ async fn serve(
             if let Poll::Ready(Some(answered)) = open.poll_next_unpin(cx) {
                 match answered {
                     Ok(()) => continue,
-                    trap => return Poll::Ready(trap),
+                    Err(trap) => return Poll::Ready(Err(trap)),
                 }
-            }
-            if closed {
-                return if open.is_empty() {
-                    Poll::Ready(Ok(()))
-                } else {
-                    Poll::Pending
-                };
             }
             match calls.poll_recv(cx) {
                 Poll::Ready(Some(call)) => match answer(accessor, service, call, vital) {
                     Ok(answer) => open.push(answer),
                     Err(error) => return Poll::Ready(Err(error)),
                 },
-                Poll::Ready(None) => closed = true,
-                Poll::Pending => return Poll::Pending,
+                // None: nothing comes any more, and what is open goes on.
+                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
             }
         }
     })

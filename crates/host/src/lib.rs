@@ -167,7 +167,7 @@ impl Drop for Running {
         self.stage.send_replace(Stage::Cut);
         self.accepting.abort();
         for component in &self.components {
-            component.close();
+            component.cut();
         }
     }
 }
@@ -179,7 +179,10 @@ fn load(
     store: &Store,
     wakeups: &Wakeups,
 ) -> anyhow::Result<HashMap<String, Arc<Component>>> {
-    let workshop = Workshop::new(options.instance_memory, &options.cache_folder())?;
+    // As many as serve at once, one in quarantine for each component, and twice that: an instance that
+    // ended may still hold its place while another begins.
+    let instances = app.triggers.len() * (options.instances() + 1) * 2;
+    let workshop = Workshop::new(instances, options.instance_memory, &options.cache_folder())?;
     let mut composer = Composer::new(app, options.wakeup);
     let allowance = Allowance {
         memory: options.instance_memory,

@@ -31,11 +31,13 @@ impl Output {
     fn print(&self, bytes: &[u8]) {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         for part in bytes.split_inclusive(|&byte| byte == b'\n') {
-            line.extend_from_slice(&part[..part.len().min(LONGEST)]);
-            if line.ends_with(b"\n") || line.len() >= LONGEST {
-                let text = String::from_utf8_lossy(&line);
-                tracing::info!(target: "witter::guest", component = &*self.component, "{}", text.trim_end());
-                line.clear();
+            for part in part.chunks(LONGEST) {
+                line.extend_from_slice(part);
+                if line.ends_with(b"\n") || line.len() >= LONGEST {
+                    let text = String::from_utf8_lossy(&line);
+                    tracing::info!(target: "witter::guest", component = &*self.component, "{}", text.trim_end());
+                    line.clear();
+                }
             }
         }
     }

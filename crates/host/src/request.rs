@@ -111,11 +111,10 @@ fn strip(headers: &mut HeaderMap) {
                 .cloned(),
         )
         .collect();
-    // An upgrade is asked for in two headers, and the component may want to know of it.
-    for name in named.iter().filter(|name| **name != UPGRADE) {
+    for name in named {
         headers.remove(name);
     }
-    for name in [CONNECTION, TE, TRAILER, TRANSFER_ENCODING] {
+    for name in [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
         headers.remove(name);
     }
     headers.remove("keep-alive");

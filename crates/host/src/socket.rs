@@ -192,7 +192,9 @@ impl Socket {
             Protocol::Http1
         };
         let activity = Activity::new(longest);
-        activity.read(&begun);
+        if protocol == Protocol::Http1 {
+            activity.read(&begun);
+        }
         let socket = Self {
             stream,
             begun: begun.into(),
@@ -249,7 +251,10 @@ impl Read for Socket {
             let most = cursor.remaining().min(bytes.len());
             match this.stream.try_read(&mut bytes[..most]) {
                 Ok(read) => {
-                    this.activity.read(&bytes[..read]);
+                    // HTTP/2 mixes what belongs to requests with what does not, and has its own limits.
+                    if this.protocol == Protocol::Http1 {
+                        this.activity.read(&bytes[..read]);
+                    }
                     cursor.put_slice(&bytes[..read]);
                     return Poll::Ready(Ok(()));
                 }

@@ -560,9 +560,11 @@ impl Checkpoints {
         })?;
         let opened = self.connection.insert(opened);
         let (log, copied): (i64, i64) =
-            opened.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
-                Ok((row.get(1)?, row.get(2)?))
-            })?;
+            opened
+                .db
+                .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+                    Ok((row.get(1)?, row.get(2)?))
+                })?;
         Ok(log == copied)
     }
 }

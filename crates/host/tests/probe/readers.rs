@@ -3,6 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{Connection, Host, serve};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpStream;
 
 async fn reader(host: &Host, path: &str) -> Connection {
@@ -63,6 +67,26 @@ async fn a_reader_of_http_1_0_is_served_until_it_leaves() {
     connection.until("changed\n").await;
     drop(connection);
     until_left(&host, "old").await;
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_a_stream_of_http_2_is_noticed() {
+    let host = serve(|_| {}).await;
+    let client = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http::<Empty<Bytes>>();
+    let uri = format!("http://{}/probe/stream?key=two", host.running.address());
+    let mut response = client
+        .get(uri.parse().expect("a URI"))
+        .await
+        .expect("the host answers");
+    let open = response.frame().await.expect("the stream goes on");
+    assert_eq!(
+        open.expect("the stream goes on").into_data().ok(),
+        Some(Bytes::from("open\n"))
+    );
+    drop(response);
+    until_left(&host, "two").await;
 }
 
 #[tokio::test]
