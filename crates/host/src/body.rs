@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use wasmtime_wasi_http::WasiBody;
 
-use crate::instance::Reader;
+use crate::instance::Seat;
 use crate::peers::Slot;
 
 /// The body of a response.
@@ -24,7 +24,7 @@ pub(crate) enum Answer {
 pub(crate) struct Streaming {
     pub(crate) body: WasiBody,
     /// Counts in the instance for as long as this is open.
-    pub(crate) reader: Reader,
+    pub(crate) seat: Seat,
     /// The request's place among those of its address.
     pub(crate) _slot: Slot,
 }
@@ -58,7 +58,7 @@ impl Body for Answer {
                 let frame = ready!(Pin::new(&mut streaming.body).poll_frame(cx));
                 Poll::Ready(match frame {
                     // An instance that ends closes its bodies as if they had ended well.
-                    None if streaming.reader.is_cut() => Some(Err(Broken::Instance)),
+                    None if streaming.seat.is_cut() => Some(Err(Broken::Instance)),
                     frame => frame.map(|frame| frame.map_err(Broken::from)),
                 })
             }
@@ -69,7 +69,7 @@ impl Body for Answer {
         match self {
             Self::Own(body) => body.is_none(),
             Self::Component(streaming) => {
-                streaming.body.is_end_stream() && !streaming.reader.is_cut()
+                streaming.body.is_end_stream() && !streaming.seat.is_cut()
             }
         }
     }

@@ -102,7 +102,7 @@ impl Component {
     ) -> Result<http::Response<Answer>, Failure> {
         let (reply, answered) = oneshot::channel();
         let place = self.place(&request, client);
-        let reader = self.send(
+        let seat = self.send(
             place,
             Box::new(Call {
                 request,
@@ -114,7 +114,7 @@ impl Component {
         Ok(response.map(|body| {
             Answer::Component(Streaming {
                 body,
-                reader,
+                seat,
                 _slot: slot,
             })
         }))
@@ -145,16 +145,16 @@ impl Component {
         }
     }
 
-    fn send(self: &Arc<Self>, place: usize, call: Box<Call>) -> instance::Reader {
+    fn send(self: &Arc<Self>, place: usize, call: Box<Call>) -> instance::Seat {
         let mut current = lock(&self.instances[place]);
         let call = match current.as_ref() {
             None => call,
             Some(running) => match running.queue.send(call) {
-                Ok(reader) => return reader,
+                Ok(seat) => return seat,
                 Err(call) => call,
             },
         };
-        let (queue, reader, instance) = instance::new(call);
+        let (queue, seat, instance) = instance::new(call);
         let (component, own) = (self.clone(), queue.clone());
         let task = tokio::spawn(async move {
             let end = instance
@@ -166,7 +166,7 @@ impl Component {
             queue,
             task: task.abort_handle(),
         });
-        reader
+        seat
     }
 
     /// Its place is free for another instance, which the requests go to that this one has not seen.

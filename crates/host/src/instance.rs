@@ -78,16 +78,16 @@ struct Waiting {
 
 /// One request in an instance, from the queue to the end of its response's body.
 #[derive(Debug)]
-pub(crate) struct Reader(Arc<Vital>);
+pub(crate) struct Seat(Arc<Vital>);
 
-impl Reader {
+impl Seat {
     /// Whether the instance ended while the body was open.
     pub(crate) fn is_cut(&self) -> bool {
         self.0.ended.load(Ordering::Acquire)
     }
 }
 
-impl Drop for Reader {
+impl Drop for Seat {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
@@ -118,7 +118,7 @@ pub(crate) struct Instance {
 }
 
 /// An instance to be run, the queue in front of it, and the first call in that queue.
-pub(crate) fn new(first: Box<Call>) -> (Queue, Reader, Instance) {
+pub(crate) fn new(first: Box<Call>) -> (Queue, Seat, Instance) {
     let (sender, calls) = mpsc::unbounded_channel();
     let vital = Arc::new(Vital {
         open: AtomicUsize::new(1),
@@ -131,19 +131,19 @@ pub(crate) fn new(first: Box<Call>) -> (Queue, Reader, Instance) {
             calls: sender,
             vital: vital.clone(),
         },
-        Reader(vital.clone()),
+        Seat(vital.clone()),
         Instance { calls, vital },
     )
 }
 
 impl Queue {
     /// Hands a request over; gives it back where the instance has ended.
-    pub(crate) fn send(&self, call: Box<Call>) -> Result<Reader, Box<Call>> {
+    pub(crate) fn send(&self, call: Box<Call>) -> Result<Seat, Box<Call>> {
         self.vital.open.fetch_add(1, Ordering::Relaxed);
-        let reader = Reader(self.vital.clone());
+        let seat = Seat(self.vital.clone());
         self.calls
             .send(call)
-            .map(|()| reader)
+            .map(|()| seat)
             .map_err(|error| error.0)
     }
 

@@ -1,9 +1,9 @@
 //! The host: serves an application of components, as its `spin.toml` describes it, over HTTP.
 //!
-//! A request comes in through a [connection](connection), is [checked and routed](server), gets the
-//! [head that components see](request), and is [dispatched](dispatch) to an [instance](instance) of its
-//! component, which [streams](body) the response back. What components import beside WASI is in
-//! [`keyvalue`] (on a [`store`]), [`config`] and [`wakeup`].
+//! A request comes in through a `connection`, is checked and routed by the `server`, gets the head that
+//! components see (`request`), and is `dispatch`ed to an `instance` of its component, which streams the
+//! `body` of the response back. What components import beside WASI is in `keyvalue` (on a [`store`]),
+//! `config` and `wakeup`.
 
 mod answer;
 mod bindings;

@@ -57,12 +57,7 @@ pub(crate) fn rewrite(
         },
     );
     let named = host.as_ref().map_or("localhost", Authority::as_str);
-    let wildcard = found.rest.is_some();
-    let prefix = if wildcard {
-        found.route.strip_suffix("/...").unwrap_or(found.route)
-    } else {
-        found.route
-    };
+    let prefix = found.route.strip_suffix("/...").unwrap_or(found.route);
     for (name, value) in [
         (
             "spin-path-info",
