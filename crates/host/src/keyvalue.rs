@@ -58,11 +58,12 @@ impl Bucket {
     }
 }
 
-/// What a component may know of a store's failure; the cause goes into the log.
+/// What a component may know of a store's failure. The store itself logs when a fault begins and ends, so the
+/// cause of each call's is for whoever asks for it.
 fn told(error: &StoreError) -> String {
     match error {
-        StoreError::Unavailable(cause) => tracing::warn!(%cause, "{error}"),
-        _ => tracing::warn!("{error}"),
+        StoreError::Unavailable(cause) => tracing::debug!(%cause, "{error}"),
+        _ => tracing::debug!("{error}"),
     }
     error.to_string()
 }

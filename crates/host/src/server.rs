@@ -18,7 +18,7 @@ use crate::routes::Routes;
 /// Where Spin answers itself that it is there.
 const HEALTH: &str = "/.well-known/spin/health";
 
-/// Where guests are made: what a `POST` there costs its address is counted.
+/// The route on which guests are made, however its path is spelled: a `POST` there is counted.
 const GUESTS: &str = "/witter/session";
 
 /// What a request may be, and how long it may take to come.
@@ -77,7 +77,7 @@ impl Server {
             .peers
             .request(peer.ip(), client)
             .map_err(Refusal::from)?;
-        if head.method == Method::POST && path == GUESTS {
+        if head.method == Method::POST && found.route == GUESTS {
             self.peers
                 .admit_guest(client, Instant::now())
                 .map_err(Refusal::TooManyGuests)?;

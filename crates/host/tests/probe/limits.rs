@@ -236,6 +236,11 @@ async fn an_address_makes_only_so_many_guests() {
     let refused = host.ask(request).await;
     check(&refused, 429, "rate-limited");
     assert_eq!(refused.header("retry-after"), Some("1800"));
+    // However the path is spelled that leads there.
+    for path in ["/witter/session/", "//witter/session", "/witter/session?x"] {
+        let refused = host.ask(&request.replace("/witter/session", path)).await;
+        check(&refused, 429, "rate-limited");
+    }
     // Asking what is allowed makes none.
     let options = host.ask(&request.replace("POST", "OPTIONS")).await;
     assert_eq!(options.status, 404);
