@@ -5,14 +5,9 @@ use crate::bindings::witter::messaging::policy::{self, Action, Context, Identity
 use crate::clock::{self, World};
 use crate::store::KeyValue;
 use mailbox::{Mailbox, PublishError, ReadError, Window};
-use protocol::Channel;
+use protocol::{Channel, MOST_CHANNELS, MOST_DRAFTS};
 use std::cell::OnceCell;
 use std::rc::Rc;
-
-/// More in one call would hold a group commit for long.
-const MOST_DRAFTS: usize = 100;
-/// More channels want more readers.
-const MOST_CHANNELS: usize = 64;
 
 /// One per instance.
 pub(crate) struct Rules {
@@ -122,10 +117,14 @@ fn checked(channel: &str) -> Result<String, Error> {
     Ok(channel.parse::<Channel>()?.to_string())
 }
 
+/// All of the channels, or the first refusal. A policy that leaves channels unanswered permits none.
 fn permit(identity: &Identity, action: Action, channels: &[String]) -> Result<(), Error> {
-    policy::permit(identity, action, channels)
-        .into_iter()
-        .collect()
+    let answers = policy::permit(identity, action, channels);
+    if answers.len() != channels.len() {
+        let why = "the policy does not answer for each channel";
+        return Err(Error::Unavailable(why.to_owned()));
+    }
+    answers.into_iter().collect()
 }
 
 impl From<protocol::Error> for Error {
