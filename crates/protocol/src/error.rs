@@ -72,23 +72,42 @@ impl Error {
             Self::Unauthorized(_) => vec![("www-authenticate", "Bearer".to_owned())],
             Self::MethodNotAllowed { allow } => vec![("allow", (*allow).to_owned())],
             Self::UpgradeRequired => vec![("upgrade", "websocket".to_owned())],
-            Self::RateLimited { retry_after } => vec![("retry-after", retry_after.to_string())],
-            Self::Unavailable(_) => vec![("retry-after", "1".to_owned())],
-            _ => Vec::new(),
+            _ => match self.retry_after() {
+                Some(seconds) => vec![("retry-after", seconds.to_string())],
+                None => Vec::new(),
+            },
         }
     }
 
-    /// `{"error":code,"detail":text}`.
+    /// When to try again, in seconds from now.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u32> {
+        match self {
+            Self::RateLimited { retry_after } => Some(*retry_after),
+            Self::Unavailable(_) => Some(1),
+            _ => None,
+        }
+    }
+
+    /// `{"error":code,"detail":text}`, and `"retry_after":seconds` where there is one: not every reader sees
+    /// the header.
     #[must_use]
     pub fn to_json(&self) -> String {
         self.members(Object::new()).end()
     }
 
-    /// Adds `"error":code,"detail":text`, the members that an error has wherever it is told.
+    /// Adds the members that an error has wherever it is told.
     pub(crate) fn members(&self, object: Object) -> Object {
-        object
-            .text("error", self.code())
-            .text("detail", &self.to_string())
+        self.explain(object.text("error", self.code()))
+    }
+
+    /// Adds what stands behind the code.
+    pub(crate) fn explain(&self, object: Object) -> Object {
+        let object = object.text("detail", &self.to_string());
+        match self.retry_after() {
+            Some(seconds) => object.number("retry_after", seconds.into()),
+            None => object,
+        }
     }
 
     fn status_and_code(&self) -> (u16, &'static str) {

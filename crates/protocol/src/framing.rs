@@ -1,12 +1,19 @@
 //! How messages become the bytes of a transport.
 //!
-//! A framing of a stream writes [`Frame`]s, one of an answer writes a [`Batch`]. Each has one escaping
+//! A framing of a stream writes [`Frame`]s, one of an answer writes one JSON text. Each has one escaping
 //! function, through which everything goes that is not its own punctuation: bodies are hostile.
 
+mod htmlfile;
 mod json;
+mod jsonp;
+mod ndjson;
+mod script;
 mod sse;
 
+pub use htmlfile::Htmlfile;
 pub use json::Json;
+pub use jsonp::Jsonp;
+pub use ndjson::NdJson;
 pub use sse::Sse;
 
 use crate::Error;
@@ -46,8 +53,8 @@ pub enum Frame<'a> {
     },
     /// The end, told: the end of a body without it is a fault.
     End {
-        /// `reopen`, or an error's code.
-        reason: &'a str,
+        /// Why; none: nothing is wrong, and the reader reopens from its cursor.
+        error: Option<&'a Error>,
     },
 }
 
@@ -75,68 +82,132 @@ pub struct Batch<'a> {
     pub before: Option<u64>,
 }
 
-/// A framing for a response that goes on.
-///
-/// A message's frame is its head and its tail, so that readers of one message share the head's bytes and
-/// differ in the tail: `write` of [`Frame::Envelope`] is the one behind the other.
-pub trait StreamFraming {
+/// What every framing is.
+pub trait Framing {
     /// The header `Content-Type`.
     const CONTENT_TYPE: &'static str;
+
+    /// Its readers see a body only where the status is 200: a refused request is told with that status,
+    /// within the framing. Readers of the others may ask for it, see [`inline_errors`](crate::inline_errors).
+    const INLINE_ERRORS: bool = false;
+
+    /// A refused request as a whole body.
+    fn refusal(&self, error: &Error) -> Vec<u8>;
+}
+
+/// A framing for a response that goes on.
+///
+/// A message's frame has four parts: the reader's own opening, a head that is the same for all readers of
+/// the message, a tail that is the same for those of them that have the same cursor, and the reader's own
+/// closing. Readers of one channel alone so share all that is costly to make.
+pub trait StreamFraming: Framing {
+    /// Ends a stream, in order, once it has written this much: its reader keeps what it has read.
+    const MOST_BYTES: usize = usize::MAX;
+
+    /// Ends a stream, in order, after this many seconds.
+    const LONGEST: u32 = u32::MAX;
 
     /// What comes before the first frame.
     fn prelude(&self) -> Vec<u8>;
 
-    /// Appends the part of a message's frame that is the same for all its readers.
-    fn head(&self, envelope: &str, out: &mut Vec<u8>);
+    /// Appends a message's head.
+    fn head(envelope: &str, out: &mut Vec<u8>);
 
-    /// Appends the rest, which is a reader's own.
-    fn tail(&self, cursor: &str, out: &mut Vec<u8>);
+    /// Appends a message's tail.
+    fn tail(cursor: &str, out: &mut Vec<u8>);
 
-    /// Appends a frame.
-    fn write(&self, frame: &Frame<'_>, out: &mut Vec<u8>);
+    /// Appends what stands between opening and closing of any other frame.
+    fn body(frame: &Frame<'_>, out: &mut Vec<u8>);
 
-    /// A refused request as a body with status 200, for readers that cannot see another status; none: by
-    /// its status.
-    fn error(&self, _error: &Error) -> Option<Vec<u8>> {
-        None
+    /// Appends the opening.
+    fn open(&self, _out: &mut Vec<u8>) {}
+
+    /// Appends the closing.
+    fn close(&self, _out: &mut Vec<u8>) {}
+
+    /// Appends a whole frame.
+    fn write(&self, frame: &Frame<'_>, out: &mut Vec<u8>) {
+        self.open(out);
+        if let Frame::Envelope { envelope, cursor } = frame {
+            Self::head(envelope, out);
+            Self::tail(cursor, out);
+        } else {
+            Self::body(frame, out);
+        }
+        self.close(out);
     }
 }
 
-/// A framing for a response of one batch.
-pub trait BatchFraming {
-    /// The header `Content-Type`.
-    const CONTENT_TYPE: &'static str;
+/// A framing for a response of one JSON text: a batch, a receipt, a session.
+pub trait AnswerFraming: Framing {
+    /// The whole body.
+    fn write(&self, json: String) -> Vec<u8>;
+}
 
-    /// Appends a batch.
-    fn write(&self, batch: &Batch<'_>, out: &mut Vec<u8>);
+/// What comes first on a stream before browsers hand anything over: Internet Explorer's `XDomainRequest`
+/// keeps the first 2 KiB back, WebKit and some proxies and virus scanners the first 1 KiB.
+const PADDING: usize = 2048;
 
-    /// A refused request as a body with status 200, for readers that cannot see another status; none: by
-    /// its status.
-    fn error(&self, _error: &Error) -> Option<Vec<u8>> {
-        None
-    }
+/// What a reader may keep of one stream, for the framings whose readers keep all of it: a page cannot let
+/// go of a part of `responseText`, nor of a document. Smaller: a busy channel's readers reopen all the time;
+/// larger: each page holds so much more, twice over in UTF-16.
+const MOST_KEPT: usize = 1024 * 1024;
+
+/// The longest that such a stream lasts, in seconds. Shorter: idle readers reopen for nothing; longer: what
+/// a page has kept of a quiet channel goes late.
+const LONGEST_KEPT: u32 = 300;
+
+/// A stream that is refused: nothing but its end.
+fn refused(framing: &impl StreamFraming, error: &Error) -> Vec<u8> {
+    let mut out = framing.prelude();
+    framing.write(&Frame::End { error: Some(error) }, &mut out);
+    out
+}
+
+/// Appends text to a line. What would break the line in two, or make a parser drop it, is told as a space:
+/// JSON has CR, LF and NUL at most between tokens, where a space means the same.
+fn one_line(text: &str, out: &mut Vec<u8>) {
+    out.extend(text.bytes().map(|byte| {
+        if matches!(byte, b'\r' | b'\n' | 0) {
+            b' '
+        } else {
+            byte
+        }
+    }));
 }
 
 impl Frame<'_> {
     /// The frame as one JSON object: `{"open":true,"cursor"}`, `{"envelope":{…},"cursor"}`,
     /// `{"gap":{"channel","after","resumed"},"cursor"}`, `{"heartbeat":true}`,
-    /// `{"denied":{"channel","error","detail"}}` or `{"end":reason}`.
+    /// `{"denied":{"channel","error","detail"}}`, `{"end":"reopen"}` or `{"end":code,"detail"}`.
     #[must_use]
     pub fn to_json(&self) -> String {
         match self {
             Self::Open { cursor } => Object::new().raw("open", "true").text("cursor", cursor),
-            Self::Envelope { envelope, cursor } => Object::with_room(envelope.len() + cursor.len())
-                .raw("envelope", envelope)
-                .text("cursor", cursor),
+            Self::Envelope { envelope, cursor } => {
+                return format!("{ENVELOPE}{envelope}{}", behind_envelope(cursor));
+            }
             Self::Gap { gap, cursor } => Object::new()
                 .raw("gap", &gap.to_json())
                 .text("cursor", cursor),
             Self::Heartbeat => Object::new().raw("heartbeat", "true"),
             Self::Denied { channel, error } => Object::new().raw("denied", &denied(channel, error)),
-            Self::End { reason } => Object::new().text("end", reason),
+            Self::End { error: None } => Object::new().text("end", "reopen"),
+            Self::End { error: Some(error) } => {
+                error.explain(Object::new().text("end", error.code()))
+            }
         }
         .end()
     }
+}
+
+/// What stands before the envelope in a message's frame of JSON.
+const ENVELOPE: &str = "{\"envelope\":";
+
+/// What stands behind it: the rest of the object.
+fn behind_envelope(cursor: &str) -> String {
+    let rest = Object::new().text("cursor", cursor).end();
+    rest.replacen('{', ",", 1)
 }
 
 impl Gap<'_> {

@@ -19,7 +19,10 @@
 //! | `wait`     | 0 to 55 seconds                                   | 25     |
 //! | `before`   | an offset; with one channel, no cursor, no `history` | –   |
 //! | `token`    | printable characters                              | none   |
-//! | `callback` | a dotted JavaScript identifier, at most 128 bytes | none   |
+//! | `heartbeat`| 1 to 55 seconds of silence before a stream beats  | 15     |
+//! | `callback` | of [`Jsonp`](framing::Jsonp) and [`Htmlfile`](framing::Htmlfile) | – |
+//! | `origin`   | of [`Htmlfile`](framing::Htmlfile): an [`Origin`] | –      |
+//! | `errors`   | `inline`, see [`inline_errors`]                   | by status |
 //!
 //! # Publishing
 //! `{"id":…,"body":…}` or an array of 1 to 100 such, in JSON (RFC 8259) of UTF-8. An id has 1 to 64
@@ -33,10 +36,12 @@
 
 mod channel;
 mod cursor;
+mod encoding;
 mod envelope;
 mod error;
 pub mod framing;
 mod json;
+mod origin;
 mod publish;
 mod query;
 mod request;
@@ -46,12 +51,14 @@ mod tests;
 
 pub use channel::Channel;
 pub use cursor::{Cursor, Position};
+pub use encoding::accepts_gzip;
 pub use envelope::envelope;
 pub use error::Error;
 pub use framing::Gap;
+pub use origin::{Origin, Origins};
 pub use publish::{Draft, Drafts, PublishQuery, Receipt, Stored};
-pub use request::{ReadRequest, Start};
-pub use session::{Session, parse_session};
+pub use request::{ReadRequest, Start, inline_errors};
+pub use session::{Session, parse_session, session_from_query};
 
 /// The most channels that one reader follows at once. Larger: a cursor no longer fits the longest URI
 /// that servers accept, and one request opens that many rooms.

@@ -123,6 +123,23 @@ impl Drafts {
             .map(Self::Many)
     }
 
+    /// Reads one draft from a query, without its `?`: `id` and `body`, for who cannot send a body.
+    ///
+    /// # Errors
+    /// As [`Drafts::parse`], and 422 where one of the two is missing.
+    pub fn from_query(query: &str) -> Result<Self, Error> {
+        let query = Query::parse(query)?;
+        let needed = |name: &str| {
+            let value = query.one(name)?.map(str::to_owned);
+            value.ok_or_else(|| Error::Unprocessable(format!("{name}: missing")))
+        };
+        let draft = Draft::checked(needed("id")?, needed("body")?)?;
+        if draft.body.len() > LONGEST_BODY {
+            return Err(Error::TooLarge);
+        }
+        Ok(Self::One(draft))
+    }
+
     /// The drafts in their order.
     pub fn iter(&self) -> std::slice::Iter<'_, Draft> {
         match self {

@@ -10,8 +10,10 @@ const WAIT: RangeInclusive<u32> = 0..=55;
 /// Many proxies and some mobile networks give up after 30 seconds of silence.
 const WAIT_DEFAULT: u32 = 25;
 const HISTORY: RangeInclusive<u32> = 0..=1000;
-/// Longer than the names that JSONP libraries draw, and no room for a program.
-const LONGEST_CALLBACK: usize = 128;
+/// Longer: silence for about a minute is cut by most proxies, and then the beat comes too late.
+const HEARTBEAT: RangeInclusive<u32> = 1..=55;
+/// Some proxies and mobile networks cut after 30 seconds of silence: one beat may be late.
+const HEARTBEAT_DEFAULT: u32 = 15;
 
 /// What a reader asks for, on every receiving transport alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +33,8 @@ pub struct ReadRequest {
     pub before: Option<u64>,
     /// The credential, not empty, without control characters.
     pub token: Option<String>,
-    /// A dotted JavaScript identifier of at most 128 bytes.
-    pub callback: Option<String>,
+    /// How long a stream is silent before it beats, in seconds, 1 to 55.
+    pub heartbeat: u32,
 }
 
 /// Where to begin reading a channel.
@@ -67,7 +69,7 @@ impl ReadRequest {
             limit: number(&query, "limit", LIMIT)?.unwrap_or(LIMIT_DEFAULT),
             wait: number(&query, "wait", WAIT)?.unwrap_or(WAIT_DEFAULT),
             token: query.token()?,
-            callback: callback(&query)?,
+            heartbeat: number(&query, "heartbeat", HEARTBEAT)?.unwrap_or(HEARTBEAT_DEFAULT),
             history: history.unwrap_or(0),
             after,
         };
@@ -155,24 +157,17 @@ where
     }
 }
 
-/// Names of ASCII letters, digits, `_` and `$`, not beginning with a digit, with dots between: of what a
-/// script may call (ECMA-262, section 12.7), the part that no escaping rule can turn into something else.
-fn callback(query: &Query<'_>) -> Result<Option<String>, Error> {
-    let Some(text) = query.one("callback")? else {
-        return Ok(None);
-    };
-    let is_name = |name: &str| {
-        !name.starts_with(|first: char| first.is_ascii_digit())
-            && !name.is_empty()
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$')
-    };
-    if text.len() <= LONGEST_CALLBACK && text.split('.').all(is_name) {
-        Ok(Some(text.to_owned()))
-    } else {
-        Err(Error::Invalid(format!(
-            "callback: a dotted identifier of at most {LONGEST_CALLBACK} bytes is expected"
-        )))
+/// Whether a query asks, by `errors=inline`, to be refused with status 200 and the error in the body:
+/// Internet Explorer's `XDomainRequest` shows neither status nor headers, and no body but that of a 200.
+///
+/// # Errors
+/// 400 for another value.
+pub fn inline_errors(query: &str) -> Result<bool, Error> {
+    match Query::parse(query)?.one("errors")? {
+        None => Ok(false),
+        Some("inline") => Ok(true),
+        Some(_) => Err(Error::Invalid(
+            "errors: inline is expected, or nothing".to_owned(),
+        )),
     }
 }

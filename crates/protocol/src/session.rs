@@ -1,3 +1,4 @@
+use crate::query::Query;
 use crate::{Error, json};
 
 /// The longest display name, in characters (Unicode scalar values).
@@ -35,11 +36,24 @@ impl Session {
 /// 400 for what is not JSON; 422 for another shape, and for a name that has not 1 to 64 characters or has
 /// a control character.
 pub fn parse_session(body: &[u8]) -> Result<String, Error> {
-    let unprocessable = |why: &str| Error::Unprocessable(format!("name: {why}"));
     let [name] = json::members(json::value(body)?, ["name"])?;
     let name = name.ok_or_else(|| unprocessable("missing"))?;
     let name: String =
         serde_json::from_str(name.get()).map_err(|_| unprocessable("not a string"))?;
+    display_name(&name)
+}
+
+/// The parameter `name` of a query, without its `?`, for who cannot send a body.
+///
+/// # Errors
+/// 400 for what the grammar does not allow; 422 as [`parse_session`].
+pub fn session_from_query(query: &str) -> Result<String, Error> {
+    let query = Query::parse(query)?;
+    let name = query.one("name")?.ok_or_else(|| unprocessable("missing"))?;
+    display_name(name)
+}
+
+fn display_name(name: &str) -> Result<String, Error> {
     let name = name.trim();
     if name.chars().any(char::is_control) {
         return Err(unprocessable("a control character"));
@@ -48,4 +62,8 @@ pub fn parse_session(body: &[u8]) -> Result<String, Error> {
         1..=LONGEST_NAME => Ok(name.to_owned()),
         _ => Err(unprocessable("1 to 64 characters are expected")),
     }
+}
+
+fn unprocessable(why: &str) -> Error {
+    Error::Unprocessable(format!("name: {why}"))
 }

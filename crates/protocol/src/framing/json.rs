@@ -1,13 +1,20 @@
-use super::{Batch, BatchFraming};
+use super::{AnswerFraming, Framing};
+use crate::Error;
 
-/// A batch as one JSON object, for a reader that parses JSON: nothing is left to escape.
+/// JSON as it is, for a reader that parses JSON: nothing is left to escape.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;
 
-impl BatchFraming for Json {
+impl Framing for Json {
     const CONTENT_TYPE: &'static str = "application/json";
 
-    fn write(&self, batch: &Batch<'_>, out: &mut Vec<u8>) {
-        out.extend_from_slice(batch.to_json().as_bytes());
+    fn refusal(&self, error: &Error) -> Vec<u8> {
+        self.write(error.to_json())
+    }
+}
+
+impl AnswerFraming for Json {
+    fn write(&self, json: String) -> Vec<u8> {
+        json.into_bytes()
     }
 }

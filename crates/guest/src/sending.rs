@@ -1,0 +1,101 @@
+//! What a page sends, by whichever way it can: messages, and the wish for a credential.
+
+use crate::http::{Request, Response};
+use crate::messenger;
+use crate::route::{Verb, route};
+use protocol::framing::AnswerFraming;
+use protocol::{Draft, Drafts, Error, PublishQuery, Session, Stored};
+
+/// Where a request has what it sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In the body of a `POST`.
+    Body,
+    /// In the query of a `GET`, which is all that a script element can send.
+    Query,
+}
+
+impl Source {
+    const fn verb(self) -> Verb {
+        match self {
+            Self::Body => Verb::Post,
+            Self::Query => Verb::Get,
+        }
+    }
+}
+
+/// Stores messages, and tells where. An id makes sending it again harmless, also by `GET`.
+pub async fn publish<F: AnswerFraming>(
+    request: Request,
+    source: Source,
+    framing: impl FnOnce(&str) -> Result<F, Error>,
+) -> Response {
+    route(
+        request,
+        source.verb(),
+        framing,
+        async |request: Request, framing: &F| {
+            let PublishQuery { channel, token } = PublishQuery::parse(request.query())?;
+            let caller = request.caller(token)?;
+            let drafts = match source {
+                Source::Body => Drafts::parse(&request.json().await?)?,
+                Source::Query => Drafts::from_query(request.query())?,
+            };
+            let outgoing = drafts.iter().map(|Draft { id, body }| messenger::Draft {
+                id: id.clone(),
+                body: body.clone(),
+            });
+            let results =
+                messenger::publish(caller, channel.to_string(), outgoing.collect()).await?;
+            let results = results.into_iter().map(|result| {
+                let messenger::Receipt { offset, duplicate } = result?;
+                Ok(Stored { offset, duplicate })
+            });
+            let (status, answer) = drafts.answer(&channel, results)?;
+            Ok(Response::new(
+                status,
+                F::CONTENT_TYPE,
+                framing.write(answer),
+            ))
+        },
+    )
+    .await
+}
+
+/// Gives a guest a credential.
+pub async fn welcome<F: AnswerFraming>(
+    request: Request,
+    source: Source,
+    framing: impl FnOnce(&str) -> Result<F, Error>,
+) -> Response {
+    route(
+        request,
+        source.verb(),
+        framing,
+        async |request: Request, framing: &F| {
+            let caller = request.caller(None)?;
+            let name = match source {
+                Source::Body => protocol::parse_session(&request.json().await?)?,
+                Source::Query => protocol::session_from_query(request.query())?,
+            };
+            let messenger::Session {
+                token,
+                sender,
+                name,
+                expires_at,
+            } = messenger::welcome(caller, name).await?;
+            let session = Session {
+                token,
+                sender,
+                name,
+                expires_at,
+            };
+            Ok(Response::new(
+                201,
+                F::CONTENT_TYPE,
+                framing.write(session.to_json()),
+            ))
+        },
+    )
+    .await
+}
