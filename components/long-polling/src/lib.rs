@@ -5,7 +5,7 @@ use guest::{Request, Response};
 use protocol::framing::Json;
 
 async fn handle(request: Request) -> Response {
-    delivery::once(request, Json, Waiting::AsAsked).await
+    delivery::once(request, Waiting::AsAsked, |_| Ok(Json)).await
 }
 
 guest::serve!(handle);

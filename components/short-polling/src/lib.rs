@@ -5,7 +5,7 @@ use guest::{Request, Response};
 use protocol::framing::Json;
 
 async fn handle(request: Request) -> Response {
-    delivery::once(request, Json, Waiting::Never).await
+    delivery::once(request, Waiting::Never, |_| Ok(Json)).await
 }
 
 guest::serve!(handle);

@@ -4,7 +4,7 @@ use guest::{Request, Response, delivery};
 use protocol::framing::Sse;
 
 async fn handle(request: Request) -> Response {
-    delivery::stream(request, Sse).await
+    delivery::stream(request, |_| Ok(Sse)).await
 }
 
 guest::serve!(handle);

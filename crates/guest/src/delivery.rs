@@ -1,20 +1,18 @@
 //! The two ways in which a reader over plain HTTP gets what it reads: once, or as a stream.
 
-use crate::http::{Method, Request, Response};
+use crate::http::{Request, Response};
 use crate::hub::{Hub, TICKS_PER_SECOND};
 use crate::messenger;
 use crate::reader::{Item, Reader, Stay};
+use crate::route::{Verb, route};
 use crate::types::{self, Caller};
-use protocol::framing::{Batch, BatchFraming, Frame, StreamFraming};
+use protocol::framing::{AnswerFraming, Batch, Frame, StreamFraming};
 use protocol::{Cursor, Error, Gap, ReadRequest};
 use wit_bindgen::{StreamResult, StreamWriter};
 
-const ALLOW: &str = "GET, OPTIONS";
 /// A reader that left is noticed at the next write, so an idle one is written nothing this often (in
 /// ticks): a zero-length write costs nothing on the wire and tells whether anybody reads.
 const PROBE: u64 = TICKS_PER_SECOND * 3 / 2;
-/// A stream that is silent for longer is cut by some proxies after 30 seconds.
-const HEARTBEAT: u64 = TICKS_PER_SECOND * 15;
 /// Between two tries at a store that is away, in ticks.
 const PAUSE: u64 = TICKS_PER_SECOND;
 
@@ -31,88 +29,77 @@ pub enum Waiting {
 ///
 /// A request that names a place in each of its channels and finds nothing behind it is held: the head
 /// of the response goes out, the body follows with the first messages or when the time is over.
-pub async fn once<F: BatchFraming + Copy + 'static>(
+pub async fn once<F: AnswerFraming + Clone + 'static>(
     request: Request,
-    framing: F,
     waiting: Waiting,
+    framing: impl FnOnce(&str) -> Result<F, Error>,
 ) -> Response {
-    let answer = async {
-        let (asked, caller) = get(&request)?;
-        if asked.before.is_some() {
-            return history(&asked, caller, &framing).await;
-        }
-        let held = waiting == Waiting::AsAsked && asked.wait > 0 && asked.resumes();
-        let stay = if held { Stay::Long } else { Stay::Short };
-        let mut reader = Reader::open(&asked, caller, stay).await?;
-        let limit = asked.limit as usize;
-        let items = reader.take(limit).await?;
-        if !items.is_empty() || !held {
-            return Ok(Response::new(
-                200,
-                F::CONTENT_TYPE,
-                batch(&reader, &items, &framing),
-            ));
-        }
-        let (response, body) = Response::stream(F::CONTENT_TYPE);
-        let ticks = u64::from(asked.wait) * TICKS_PER_SECOND;
-        Hub::shared().spawn(hold(reader, body, framing, limit, ticks));
-        Ok(response)
-    };
-    answer
-        .await
-        .unwrap_or_else(|error| refusal(&request, &error, F::CONTENT_TYPE, framing.error(&error)))
+    route(
+        request,
+        Verb::Get,
+        framing,
+        async |request: Request, framing: &F| {
+            let (asked, caller) = read_request(&request)?;
+            let accept_encoding = request.header("accept-encoding");
+            let whole = |json| {
+                Response::new(200, F::CONTENT_TYPE, framing.write(json))
+                    .gzip(accept_encoding.as_deref())
+            };
+            if asked.before.is_some() {
+                return Ok(whole(history(&asked, caller).await?));
+            }
+            let held = waiting == Waiting::AsAsked && asked.wait > 0 && asked.resumes();
+            let stay = if held { Stay::Long } else { Stay::Short };
+            let mut reader = Reader::open(&asked, caller, stay).await?;
+            let limit = asked.limit as usize;
+            let items = reader.take(limit).await?;
+            if !items.is_empty() || !held {
+                return Ok(whole(batch(&reader, &items)));
+            }
+            let (response, body) = Response::stream(F::CONTENT_TYPE);
+            let ticks = u64::from(asked.wait) * TICKS_PER_SECOND;
+            Hub::shared().spawn(hold(reader, body, framing.clone(), limit, ticks));
+            Ok(response)
+        },
+    )
+    .await
 }
 
-/// A stream of frames, until the reader leaves or the host stops.
-pub async fn stream<F: StreamFraming + Copy + 'static>(request: Request, framing: F) -> Response {
-    let answer = async {
-        let (asked, caller) = get(&request)?;
-        if asked.before.is_some() {
-            return Err(Error::Invalid(
-                "before: history is read by polling".to_owned(),
-            ));
-        }
-        let mut reader = Reader::open(&asked, caller, Stay::Long).await?;
-        let mut pen = Pen {
-            framing,
-            cursor: reader.cursor(),
-            out: framing.prelude(),
-        };
-        pen.write(&Frame::Open {
-            cursor: &reader.cursor().encode(),
-        });
-        let limit = asked.limit as usize;
-        let items = reader.take(limit).await?;
-        pen.items(&reader, items);
-        let (response, body) = Response::stream(F::CONTENT_TYPE);
-        Hub::shared().spawn(pour(reader, body, pen, limit));
-        Ok(response)
-    };
-    answer
-        .await
-        .unwrap_or_else(|error| refusal(&request, &error, F::CONTENT_TYPE, framing.error(&error)))
-}
-
-/// What is asked for, where it is asked for by `GET`.
-fn get(request: &Request) -> Result<(ReadRequest, Caller), Error> {
-    match request.method() {
-        Method::Get => read_request(request),
-        _ => Err(Error::MethodNotAllowed { allow: ALLOW }),
-    }
-}
-
-/// A refused request: a preflight is none, and some readers see no status but 200.
-fn refusal(
-    request: &Request,
-    error: &Error,
-    content_type: &str,
-    told: Option<Vec<u8>>,
+/// A stream of frames, until the reader leaves, the host stops, or the framing's cap is reached.
+pub async fn stream<F: StreamFraming + Clone + 'static>(
+    request: Request,
+    framing: impl FnOnce(&str) -> Result<F, Error>,
 ) -> Response {
-    match (request.method(), told) {
-        (Method::Options, _) => Response::preflight(ALLOW),
-        (_, Some(told)) => Response::new(200, content_type, told),
-        (_, None) => Response::error(error),
-    }
+    route(
+        request,
+        Verb::Get,
+        framing,
+        async |request: Request, framing: &F| {
+            let (asked, caller) = read_request(&request)?;
+            if asked.before.is_some() {
+                return Err(Error::Invalid(
+                    "before: history is read by polling".to_owned(),
+                ));
+            }
+            let mut reader = Reader::open(&asked, caller, Stay::Long).await?;
+            let mut pen = Pen {
+                framing: framing.clone(),
+                cursor: reader.cursor(),
+                out: framing.prelude(),
+            };
+            pen.write(&Frame::Open {
+                cursor: &reader.cursor().encode(),
+            });
+            let limit = asked.limit as usize;
+            let items = reader.take(limit).await?;
+            pen.items(&reader, items);
+            let (response, body) = Response::stream(F::CONTENT_TYPE);
+            let heartbeat = u64::from(asked.heartbeat) * TICKS_PER_SECOND;
+            Hub::shared().spawn(pour(reader, body, pen, limit, heartbeat));
+            Ok(response)
+        },
+    )
+    .await
 }
 
 fn read_request(request: &Request) -> Result<(ReadRequest, Caller), Error> {
@@ -122,11 +109,8 @@ fn read_request(request: &Request) -> Result<(ReadRequest, Caller), Error> {
     Ok((asked, caller))
 }
 
-async fn history<F: BatchFraming>(
-    asked: &ReadRequest,
-    caller: Caller,
-    framing: &F,
-) -> Result<Response, Error> {
+/// A page of history.
+async fn history(asked: &ReadRequest, caller: Caller) -> Result<String, Error> {
     let channels = asked.channels.iter().map(ToString::to_string).collect();
     let feeds = messenger::follow(caller, channels).await?;
     let [feed] = &feeds[..] else {
@@ -135,21 +119,17 @@ async fn history<F: BatchFraming>(
         ));
     };
     let page = feed.history(asked.before, asked.limit).await?;
-    let mut body = Vec::new();
-    framing.write(
-        &Batch {
-            envelopes: page.envelopes.iter().map(String::as_str).collect(),
-            gaps: Vec::new(),
-            cursor: None,
-            before: page.before,
-        },
-        &mut body,
-    );
-    Ok(Response::new(200, F::CONTENT_TYPE, body))
+    let batch = Batch {
+        envelopes: page.envelopes.iter().map(String::as_str).collect(),
+        gaps: Vec::new(),
+        cursor: None,
+        before: page.before,
+    };
+    Ok(batch.to_json())
 }
 
 /// Waits for news or for the end of the wait, writes one batch and ends.
-async fn hold<F: BatchFraming>(
+async fn hold<F: AnswerFraming>(
     mut reader: Reader,
     mut body: StreamWriter<u8>,
     framing: F,
@@ -174,7 +154,7 @@ async fn hold<F: BatchFraming>(
         }
     };
     // A reader that left is the normal end.
-    drop(body.write_all(batch(&reader, &items, &framing)).await);
+    drop(body.write_all(framing.write(batch(&reader, &items))).await);
 }
 
 /// Writes what comes, as it comes.
@@ -183,9 +163,18 @@ async fn pour<F: StreamFraming>(
     mut body: StreamWriter<u8>,
     mut pen: Pen<F>,
     limit: usize,
+    heartbeat: u64,
 ) {
     let hub = Hub::shared();
-    loop {
+    let end = hub.now() + u64::from(F::LONGEST) * TICKS_PER_SECOND;
+    let mut written = 0;
+    let mut open = true;
+    while open {
+        written += pen.out.len();
+        if written >= F::MOST_BYTES || hub.now() >= end {
+            pen.write(&Frame::End { error: None });
+            open = false;
+        }
         if !body
             .write_all(std::mem::take(&mut pen.out))
             .await
@@ -193,20 +182,22 @@ async fn pour<F: StreamFraming>(
         {
             return;
         }
-        let silent = hub.now() + HEARTBEAT;
-        while pen.out.is_empty() {
-            let tick = silent.min(hub.now() + PROBE);
+        let silent = hub.now() + heartbeat;
+        while open && pen.out.is_empty() && hub.now() < end {
+            let tick = silent.min(end).min(hub.now() + PROBE);
             if reader.news(&hub, tick).await {
                 match reader.take(limit).await {
                     Ok(items) => pen.items(&reader, items),
                     Err(types::Error::Unavailable(_)) => hub.sleep(PAUSE).await,
                     Err(error) => {
-                        let reason = match error {
-                            types::Error::Closing => "reopen",
-                            other => Error::from(other).code(),
+                        let error = match error {
+                            types::Error::Closing => None,
+                            other => Some(Error::from(other)),
                         };
-                        pen.write(&Frame::End { reason });
-                        drop(body.write_all(pen.out).await);
+                        pen.write(&Frame::End {
+                            error: error.as_ref(),
+                        });
+                        drop(body.write_all(std::mem::take(&mut pen.out)).await);
                         return;
                     }
                 }
@@ -238,24 +229,23 @@ impl<F: StreamFraming> Pen<F> {
                 Item::Message(heard) => {
                     self.cursor.set(channel.clone(), heard.at);
                     if reader.is_single() {
-                        self.out
-                            .extend_from_slice(heard.frame(&self.framing, &self.cursor));
+                        self.framing.open(&mut self.out);
+                        self.out.extend_from_slice(heard.frame::<F>(&self.cursor));
+                        self.framing.close(&mut self.out);
                     } else {
-                        self.framing.head(&heard.envelope, &mut self.out);
-                        self.framing.tail(&self.cursor.encode(), &mut self.out);
+                        self.write(&Frame::Envelope {
+                            envelope: &heard.envelope,
+                            cursor: &self.cursor.encode(),
+                        });
                     }
                 }
                 Item::Gap(gap, at) => {
                     self.cursor.set(channel.clone(), at);
                     let gap = told(reader, place, &gap);
-                    let cursor = self.cursor.encode();
-                    self.framing.write(
-                        &Frame::Gap {
-                            gap,
-                            cursor: &cursor,
-                        },
-                        &mut self.out,
-                    );
+                    self.write(&Frame::Gap {
+                        gap,
+                        cursor: &self.cursor.encode(),
+                    });
                 }
             }
         }
@@ -267,7 +257,7 @@ async fn left(body: &mut StreamWriter<u8>) -> bool {
     body.write(Vec::new()).await.0 == StreamResult::Dropped
 }
 
-fn batch<F: BatchFraming>(reader: &Reader, items: &[(usize, Item)], framing: &F) -> Vec<u8> {
+fn batch(reader: &Reader, items: &[(usize, Item)]) -> String {
     let mut envelopes = Vec::with_capacity(items.len());
     let mut gaps = Vec::new();
     for (place, item) in items {
@@ -276,18 +266,13 @@ fn batch<F: BatchFraming>(reader: &Reader, items: &[(usize, Item)], framing: &F)
             Item::Gap(gap, _) => gaps.push(told(reader, *place, gap)),
         }
     }
-    let cursor = reader.cursor().encode();
-    let mut out = Vec::new();
-    framing.write(
-        &Batch {
-            envelopes,
-            gaps,
-            cursor: Some(&cursor),
-            before: None,
-        },
-        &mut out,
-    );
-    out
+    let batch = Batch {
+        envelopes,
+        gaps,
+        cursor: Some(&reader.cursor().encode()),
+        before: None,
+    };
+    batch.to_json()
 }
 
 fn told<'a>(reader: &'a Reader, place: usize, gap: &types::Gap) -> Gap<'a> {

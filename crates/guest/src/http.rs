@@ -1,7 +1,10 @@
 //! Requests in and responses out, over `wasi:http` 0.3.
 
 use crate::types::Caller;
-use protocol::Error;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use protocol::{Error, Origins};
+use std::io::Write as _;
 pub use wasip3::exports::http::handler::Guest as Exports;
 use wasip3::http::types as wasi;
 pub use wasip3::http::types::Method;
@@ -11,6 +14,9 @@ use wit_bindgen::{StreamReader, StreamResult, StreamWriter};
 /// The longest request body that is read. Smaller: an array of full messages does not fit;
 /// larger: one request holds that much of the instance's memory.
 const LONGEST_BODY: usize = 1024 * 1024;
+
+/// What does not fill one packet is not made smaller: it would arrive no sooner.
+const SMALLEST_GZIP: usize = 1400;
 
 /// A request whose body is still to come.
 pub struct Request {
@@ -75,14 +81,14 @@ impl Request {
     }
 
     /// Reads the whole body, of a type that JSON may come in: `application/json`, or `text/plain`, which
-    /// a page may send across origins without a preflight.
+    /// a page may send across origins without a preflight, or none, since `XDomainRequest` tells none.
     ///
     /// # Errors
     /// 415 for another type, 413 over 1 MiB, 400 where the body breaks off.
     pub async fn json(self) -> Result<Vec<u8>, Error> {
         let media_type = self.header("content-type").unwrap_or_default();
         let essence = media_type.split(';').next().unwrap_or_default().trim();
-        if !["application/json", "text/plain"]
+        if !["", "application/json", "text/plain"]
             .iter()
             .any(|t| essence.eq_ignore_ascii_case(t))
         {
@@ -159,16 +165,9 @@ impl Response {
         (response, writer)
     }
 
-    /// JSON of this crate's own making.
-    #[must_use]
-    pub fn json(status: u16, body: String) -> Self {
-        Self::new(status, "application/json", body)
-    }
-
-    /// What an `OPTIONS` request gets: the methods, and leave for pages of any origin (Fetch standard,
-    /// "CORS protocol"). Credentials are bearer tokens, so there is nothing to ride on.
-    #[must_use]
-    pub fn preflight(allow: &'static str) -> Self {
+    /// What an `OPTIONS` request gets: the methods, and what a page of another origin may send (Fetch
+    /// standard, "CORS protocol").
+    pub(crate) fn preflight(allow: &'static str) -> Self {
         Self::empty(204)
             .with("allow", allow)
             .with("access-control-allow-methods", allow)
@@ -184,15 +183,64 @@ impl Response {
     #[must_use]
     pub fn error(error: &Error) -> Self {
         error.headers().into_iter().fold(
-            Self::json(error.status(), error.to_json()),
+            Self::new(error.status(), "application/json", error.to_json()),
             |response, (name, value)| response.with(name, value),
         )
+    }
+
+    pub(crate) fn with_status(self, status: u16) -> Self {
+        Self { status, ..self }
     }
 
     /// Adds a header.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Compresses a whole body (RFC 1952) where the client takes that and it helps. A stream stays as it is:
+    /// its frames are small, shared by many readers, and sent at once.
+    pub(crate) fn gzip(mut self, accept_encoding: Option<&str>) -> Self {
+        let Body::Whole(body) = &self.body else {
+            return self;
+        };
+        if body.len() < SMALLEST_GZIP {
+            return self;
+        }
+        self.headers.push(("vary", "accept-encoding".to_owned()));
+        if !accept_encoding.is_some_and(protocol::accepts_gzip) {
+            return self;
+        }
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        // Nothing fails that writes into memory.
+        if let Ok(compressed) = encoder.write_all(body).and_then(|()| encoder.finish()) {
+            self.headers.retain(|(name, _)| *name != "content-length");
+            self.headers.extend([
+                ("content-encoding", "gzip".to_owned()),
+                ("content-length", compressed.len().to_string()),
+            ]);
+            self.body = Body::Whole(compressed);
+        }
+        self
+    }
+
+    /// Lets pages of other origins see the response (Fetch standard, "CORS protocol").
+    ///
+    /// A page that is not allowed gets an answer that its browser keeps from it: a request of the server's own
+    /// pages cannot be told from one of others where a proxy changes the host's name.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn shared(mut self, origins: &Origins, origin: Option<&str>) -> Self {
+        if *origins != Origins::Any {
+            self.headers.push(("vary", "origin".to_owned()));
+        }
+        if let Some(allowed) = origins.allow(origin) {
+            self.headers.extend([
+                ("access-control-allow-origin", allowed),
+                ("access-control-expose-headers", "retry-after".to_owned()),
+            ]);
+        }
         self
     }
 
@@ -203,8 +251,6 @@ impl Response {
         let mut headers = vec![
             ("referrer-policy", "no-referrer".to_owned()),
             ("x-content-type-options", "nosniff".to_owned()),
-            ("access-control-allow-origin", "*".to_owned()),
-            ("access-control-expose-headers", "retry-after".to_owned()),
         ];
         if !self
             .headers

@@ -1,20 +1,26 @@
 //! What the components share: HTTP in and out, the messenger, and the two deliveries.
 //!
 //! A component is `guest::serve!` around one function from a [`Request`] to a [`Response`]; a transport's
-//! function is one call, [`delivery::once`] or [`delivery::stream`], with its framing.
+//! function is one call, [`delivery::once`] or [`delivery::stream`], with its framing; what sends is one
+//! call of [`sending`].
 //!
 //! All readers of an instance live in one task, the [`hub`]: they share one waiting `receive` for each
 //! channel and one encoding of each envelope, and a reader costs a small future and one write a message.
 
 mod bindings;
+mod config;
 pub mod delivery;
 mod http;
 mod hub;
 mod page;
 mod reader;
 mod room;
+mod route;
+pub mod sending;
+pub mod site;
 
 pub use bindings::witter::messaging::{messenger, types};
+pub use config::variable;
 pub use http::{Exports, Method, Request, Response};
 
 /// Exports `wasi:http/handler`, answered by `async fn(Request) -> Response`.
@@ -32,7 +38,14 @@ macro_rules! serve {
             impl $crate::Exports for Component {
                 async fn handle(request: Request) -> Result<Response, ErrorCode> {
                     let request = $crate::Request::new(request);
-                    Ok(super::$handle(request).await.into_wasi())
+                    let origin = request.header("origin");
+                    let response: $crate::Response = match $crate::origins() {
+                        Ok(origins) => super::$handle(request)
+                            .await
+                            .shared(&origins, origin.as_deref()),
+                        Err(error) => error.into(),
+                    };
+                    Ok(response.into_wasi())
                 }
             }
 
@@ -41,6 +54,8 @@ macro_rules! serve {
     };
 }
 
+#[doc(hidden)]
+pub use config::origins;
 #[doc(hidden)]
 pub use wasip3;
 

@@ -53,6 +53,8 @@ struct Place {
     at: Position,
     /// Read already, not handed over yet.
     pending: VecDeque<Rc<Heard>>,
+    /// It took its whole share the last time, and may have more.
+    more: bool,
     stay: Stay,
     standing: Standing,
 }
@@ -106,30 +108,44 @@ impl Reader {
     }
 
     /// What there is, at most `limit` messages, each with the index of its place; without waiting, and
-    /// empty only where there is nothing. Every place gets its share.
+    /// empty only where there is nothing.
+    ///
+    /// Every place gets its share first, however loud another is; what is left goes to those with more.
     ///
     /// # Errors
     /// One place could not be read, and nothing was taken from the others.
     pub(crate) async fn take(&mut self, limit: usize) -> Result<Vec<(usize, Item)>, types::Error> {
         let count = self.places.len();
-        let share = (limit / count).max(1);
         let mut items = Vec::new();
         let mut bytes = 0;
-        for index in (self.turn..count).chain(0..self.turn) {
-            let most = share.min(limit.saturating_sub(items.len()));
-            if most == 0 || bytes >= STEP_BYTES {
-                break;
-            }
-            let hand = |item: Item| {
-                bytes += item.size();
-                items.push((index, item));
-                bytes < STEP_BYTES
-            };
-            match self.places[index].take(most, hand).await {
-                Ok(()) => {}
-                // What was taken is behind the reader now and has to be handed over; the error comes again.
-                Err(_) if !items.is_empty() => break,
-                Err(error) => return Err(error),
+        let mut sharers = count;
+        self.places.iter_mut().for_each(|place| place.more = true);
+        while sharers > 0 && items.len() < limit && bytes < STEP_BYTES {
+            let share = ((limit - items.len()) / sharers).max(1);
+            sharers = 0;
+            for index in (self.turn..count).chain(0..self.turn) {
+                let most = share.min(limit.saturating_sub(items.len()));
+                if most == 0 || bytes >= STEP_BYTES {
+                    break;
+                }
+                let place = &mut self.places[index];
+                if !std::mem::take(&mut place.more) {
+                    continue;
+                }
+                let before = items.len();
+                let hand = |item: Item| {
+                    bytes += item.size();
+                    items.push((index, item));
+                    bytes < STEP_BYTES
+                };
+                match place.take(most, hand).await {
+                    Ok(()) => {}
+                    // What was taken is behind the reader now and has to be handed over; the error comes again.
+                    Err(_) if !items.is_empty() => break,
+                    Err(error) => return Err(error),
+                }
+                place.more = items.len() - before >= most;
+                sharers += usize::from(place.more);
             }
         }
         self.turn = (self.turn + 1) % count;
@@ -175,6 +191,7 @@ impl Place {
             feed,
             at: Position::default(),
             pending: VecDeque::new(),
+            more: false,
             stay,
             standing: Standing::Behind,
         };

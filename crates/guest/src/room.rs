@@ -45,13 +45,13 @@ impl Heard {
         }
     }
 
-    /// The whole frame for readers of this channel alone, who all have the same cursor here. Made once: an
-    /// instance speaks one framing.
-    pub(crate) fn frame(&self, framing: &impl StreamFraming, cursor: &Cursor) -> &[u8] {
+    /// What the frames of all readers of this channel alone have in common: they have the same cursor here.
+    /// Made once: an instance speaks one framing.
+    pub(crate) fn frame<F: StreamFraming>(&self, cursor: &Cursor) -> &[u8] {
         self.frame.get_or_init(|| {
             let mut frame = Vec::new();
-            framing.head(&self.envelope, &mut frame);
-            framing.tail(&cursor.encode(), &mut frame);
+            F::head(&self.envelope, &mut frame);
+            F::tail(&cursor.encode(), &mut frame);
             frame
         })
     }

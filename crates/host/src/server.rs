@@ -18,8 +18,11 @@ use crate::routes::Routes;
 /// Where Spin answers itself that it is there.
 const HEALTH: &str = "/.well-known/spin/health";
 
-/// The route on which guests are made, however its path is spelled: a `POST` there is counted.
-const GUESTS: &str = "/witter/session";
+/// The routes on which guests are made, however the path is spelled, and by which method: counted.
+const GUESTS: [(&str, Method); 2] = [
+    ("/witter/session", Method::POST),
+    ("/witter/jsonp-session", Method::GET),
+];
 
 /// What a request may be, and how long it may take to come.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +80,10 @@ impl Server {
             .peers
             .request(peer.ip(), client)
             .map_err(Refusal::from)?;
-        if head.method == Method::POST && found.route == GUESTS {
+        if GUESTS
+            .iter()
+            .any(|(route, method)| found.route == *route && head.method == *method)
+        {
             self.peers
                 .admit_guest(client, Instant::now())
                 .map_err(Refusal::TooManyGuests)?;
