@@ -1,32 +1,35 @@
 //! One plain page on which people talk: three files, no framework, no build step.
 
-mod site;
+use guest::site::{self, File};
+use guest::{Request, Response};
 
-use guest::{Method, Request, Response};
-use protocol::Error;
-use site::File;
+const FILES: [File; 3] = [
+    File {
+        path: "/",
+        content_type: "text/html; charset=utf-8",
+        // Nothing but our own script, and requests to where it came from.
+        needs: "script-src 'self'; connect-src 'self'",
+        body: include_str!("../page/index.html"),
+    },
+    File {
+        path: "/chat.css",
+        content_type: "text/css; charset=utf-8",
+        needs: "",
+        body: include_str!("../page/chat.css"),
+    },
+    File {
+        path: "/chat.js",
+        content_type: "text/javascript; charset=utf-8",
+        needs: "",
+        body: include_str!("../page/chat.js"),
+    },
+];
 
 async fn handle(request: Request) -> Response {
-    match (site::file(request.path()), request.method()) {
-        (None, _) => Error::NotFound.into(),
-        // A server leaves the body of the answer to HEAD out by itself.
-        (Some(file), Method::Get | Method::Head) => answer(file, request.header("if-none-match")),
-        (Some(_), _) => Error::MethodNotAllowed { allow: "GET, HEAD" }.into(),
-    }
-}
-
-fn answer(file: &File, if_none_match: Option<String>) -> Response {
-    let etag = file.etag();
-    let response = match if_none_match {
-        Some(known) if site::matches(&known, &etag) => Response::empty(304),
-        _ => Response::new(200, file.content_type, file.body),
-    };
-    response
-        .with("etag", etag)
-        // Kept, and asked for each time: after an update nobody gets the page of one version with the
-        // script of another.
-        .with("cache-control", "no-cache")
-        .with("content-security-policy", site::CONTENT_SECURITY_POLICY)
+    site::answer(&FILES, &request)
 }
 
 guest::serve!(handle);
+
+#[cfg(test)]
+mod tests;
