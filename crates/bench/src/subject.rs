@@ -13,10 +13,17 @@ use futures::future::LocalBoxFuture;
 use crate::drafts::Drafts;
 use crate::run::Inbox;
 use crate::server::{Cores, Server};
-use crate::subjects::{long_polling, short_polling, sse};
+use crate::subjects::{htmlfile, jsonp_polling, long_polling, short_polling, sse, xhr_streaming};
 
 /// Every row of the table.
-pub(crate) const ALL: &[Subject] = &[short_polling::SUBJECT, long_polling::SUBJECT, sse::SUBJECT];
+pub(crate) const ALL: &[Subject] = &[
+    short_polling::SUBJECT,
+    long_polling::SUBJECT,
+    jsonp_polling::SUBJECT,
+    htmlfile::SUBJECT,
+    xhr_streaming::SUBJECT,
+    sse::SUBJECT,
+];
 
 /// The channel that everybody reads.
 pub(crate) const CHANNEL: &str = "bench";

@@ -5,6 +5,24 @@ use memchr::memmem;
 
 use crate::http::Connection;
 use crate::run::Inbox;
+use crate::subject::Target;
+use crate::witter;
+
+/// Asks again and again.
+pub(crate) async fn again(
+    transport: &str,
+    query: &str,
+    target: Target,
+    inbox: Inbox,
+) -> Result<()> {
+    let mut connection = Connection::open(target.address).await?;
+    let mut body = Vec::new();
+    loop {
+        let query = format!("{query}{}&limit=1000", inbox.after());
+        let request = witter::get(transport, &query, &target);
+        poll(&mut connection, &request, &mut body, &inbox).await?;
+    }
+}
 
 /// Asks once, and takes what comes.
 pub(crate) async fn poll(

@@ -1,9 +1,8 @@
 //! A stream of server-sent events.
 
-use anyhow::{Result, bail, ensure};
-use memchr::memchr;
+use anyhow::{Result, bail};
 
-use crate::http::Connection;
+use super::lines;
 use crate::run::Inbox;
 use crate::subject::{Subject, Target};
 use crate::witter;
@@ -16,76 +15,16 @@ pub(crate) const SUBJECT: Subject = Subject {
 };
 
 async fn read(target: Target, inbox: Inbox) -> Result<()> {
-    let mut connection = Connection::open(target.address).await?;
-    let status = connection
-        .request(&witter::get("sse", &inbox.after(), &target))
-        .await?;
-    ensure!(status == 200, "status {status}");
-    let mut lines = Lines::default();
-    while let Some(piece) = connection.piece().await? {
-        lines.feed(piece, |line| {
-            if let Some(envelope) = line.strip_prefix(b"data: ") {
-                inbox.receive(envelope);
-            } else if let Some(cursor) = line.strip_prefix(b"id: ") {
-                inbox.set_cursor(cursor);
-            } else if line == b"event: gap" {
-                inbox.gap();
-            }
-        });
-    }
+    let request = witter::get("sse", &inbox.after(), &target);
+    let take = |line: &[u8]| {
+        if let Some(envelope) = line.strip_prefix(b"data: ") {
+            inbox.receive(envelope);
+        } else if let Some(cursor) = line.strip_prefix(b"id: ") {
+            inbox.set_cursor(cursor);
+        } else if line == b"event: gap" {
+            inbox.gap();
+        }
+    };
+    lines::each(&target, &request, take).await?;
     bail!("the stream ended")
-}
-
-/// Cuts a stream into lines.
-#[derive(Default)]
-struct Lines {
-    /// What has no end yet.
-    begun: Vec<u8>,
-}
-
-impl Lines {
-    fn feed(&mut self, mut piece: &[u8], mut take: impl FnMut(&[u8])) {
-        while let Some(length) = memchr(b'\n', piece) {
-            let (line, rest) = (&piece[..length], &piece[length + 1..]);
-            if self.begun.is_empty() {
-                take(line);
-            } else {
-                self.begun.extend_from_slice(line);
-                take(&self.begun);
-                self.begun.clear();
-            }
-            piece = rest;
-        }
-        self.begun.extend_from_slice(piece);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_whole_wherever_the_stream_is_cut() {
-        let stream = b"event: cursor\ndata: {}\nid: A\n\ndata: 1\nid: B\n\n:hb\n";
-        let expected = [
-            "event: cursor",
-            "data: {}",
-            "id: A",
-            "",
-            "data: 1",
-            "id: B",
-            "",
-            ":hb",
-        ];
-        for at in 0..=stream.len() {
-            let mut lines = Lines::default();
-            let mut found = Vec::new();
-            for piece in [&stream[..at], &stream[at..]] {
-                lines.feed(piece, |line| {
-                    found.push(String::from_utf8_lossy(line).into_owned())
-                });
-            }
-            assert_eq!(found, expected, "cut at {at}");
-        }
-    }
 }
