@@ -197,15 +197,19 @@ impl Answer {
         serde_json::from_str(text).with_context(|| format!("{}: {text}", self.status))
     }
 
-    /// The code of an error, as in `{"error":"invalid-request"}`; none where the body is none.
+    /// The code of an error, as in `{"error":"invalid-request","detail":"…"}` or in the same as the end of a
+    /// stream; none where the body is none.
     #[must_use]
     pub fn code(&self) -> Option<String> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Told {
+            #[serde(alias = "end")]
             error: String,
             #[serde(rename = "detail")]
             _detail: String,
+            #[serde(rename = "retry_after")]
+            _retry_after: Option<u32>,
         }
         self.json::<Told>().ok().map(|told| told.error)
     }

@@ -1,14 +1,15 @@
 //! A reader of any transport, resumable by its cursor.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use eventsource_stream::{Event, EventStream, Eventsource};
 use futures::StreamExt;
-use http::Method;
+use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::{BodyDataStream, Full};
 use hyper::body::Incoming;
+use parsers::{Htmlfile, Lines, Parser, Sse, Window, jsonp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -16,6 +17,8 @@ use crate::{Answer, Client, Transport};
 
 /// How often a reader by short polling asks.
 const PERIOD: Duration = Duration::from_millis(20);
+/// The page's function that is called.
+const CALLBACK: &str = "received";
 
 /// What a reader asks for.
 #[derive(Clone, Debug, Default)]
@@ -86,7 +89,8 @@ pub struct Batch {
 /// Why nothing more is read.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// The host answered with an error.
+    /// The host answered with an error. Its status is 200 where the transport shows no other, and its body
+    /// the error's JSON, out of the framing.
     #[error("refused: {0:?}")]
     Refused(Box<Answer>),
     /// The connection broke, or a stream ended without saying so.
@@ -108,19 +112,130 @@ pub struct Reader {
 enum Delivery {
     /// Asks again and again; holds what the first answer brought.
     Polls(Option<Batch>),
-    /// Boxed: a parser is larger than all the rest.
-    Stream(Box<EventStream<BodyDataStream<Incoming>>>),
+    /// Boxed: a stream is larger than all the rest.
+    Stream(Box<Stream>),
+}
+
+/// How the bytes of a response are read.
+enum Framing {
+    /// One answer is one JSON text.
+    Answer(fn(&[u8]) -> Result<String, parsers::Error>),
+    /// A stream of frames.
+    Stream(fn() -> Box<dyn Parser>),
+}
+
+/// A body that goes on.
+struct Stream {
+    body: BodyDataStream<Incoming>,
+    parser: Box<dyn Parser>,
+    frames: VecDeque<String>,
 }
 
 impl Transport {
-    /// Whether each request has one answer, a batch.
-    #[must_use]
-    pub const fn polls(self) -> bool {
+    fn framing(self) -> Framing {
         match self {
-            Self::LongPolling | Self::ShortPolling => true,
-            Self::Sse => false,
+            Self::LongPolling | Self::ShortPolling => {
+                Framing::Answer(|body| Ok(str::from_utf8(body)?.to_owned()))
+            }
+            Self::JsonpPolling => Framing::Answer(|body| jsonp(body, CALLBACK)),
+            Self::Sse => Framing::Stream(|| Box::new(Sse::default())),
+            Self::XhrStreaming => Framing::Stream(|| Box::new(Lines::default())),
+            Self::Htmlfile => {
+                Framing::Stream(|| Box::new(Htmlfile::new(Window::Calls(CALLBACK.to_owned()))))
+            }
         }
     }
+
+    /// Whether each request has one answer, a batch.
+    #[must_use]
+    pub fn polls(self) -> bool {
+        matches!(self.framing(), Framing::Answer(_))
+    }
+
+    /// The media type of its answers.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::LongPolling | Self::ShortPolling => "application/json",
+            Self::JsonpPolling => "text/javascript; charset=utf-8",
+            Self::Sse => "text/event-stream",
+            Self::XhrStreaming => "application/x-ndjson",
+            Self::Htmlfile => "text/html; charset=utf-8",
+        }
+    }
+
+    /// Whether it calls a function of the page, and so refuses with status 200: its readers see no other.
+    #[must_use]
+    pub const fn calls(self) -> bool {
+        match self {
+            Self::LongPolling | Self::ShortPolling | Self::Sse | Self::XhrStreaming => false,
+            Self::JsonpPolling | Self::Htmlfile => true,
+        }
+    }
+
+    /// What a response says first, which is all that a poll or an error says: its JSON text, out of its
+    /// framing.
+    ///
+    /// # Errors
+    /// Where the body breaks off, or is against the framing.
+    pub async fn first(self, response: Response<Incoming>) -> Result<Answer, Fault> {
+        if response.status() != StatusCode::OK {
+            return Answer::read(response).await.map_err(broken);
+        }
+        match self.framing() {
+            Framing::Answer(text) => {
+                let answer = Answer::read(response).await.map_err(broken)?;
+                let body = text(&answer.body)?.into();
+                Ok(Answer { body, ..answer })
+            }
+            Framing::Stream(parser) => {
+                let (headers, mut stream) = Stream::of(response, parser());
+                let body = stream.frame().await?.into();
+                let status = StatusCode::OK;
+                Ok(Answer {
+                    status,
+                    headers,
+                    body,
+                })
+            }
+        }
+    }
+}
+
+impl Stream {
+    fn of(response: Response<Incoming>, parser: Box<dyn Parser>) -> (HeaderMap, Self) {
+        let (head, body) = response.into_parts();
+        let stream = Self {
+            body: BodyDataStream::new(body),
+            parser,
+            frames: VecDeque::new(),
+        };
+        (head.headers, stream)
+    }
+
+    /// The JSON text of the next frame.
+    async fn frame(&mut self) -> Result<String, Fault> {
+        loop {
+            if let Some(frame) = self.frames.pop_front() {
+                return Ok(frame);
+            }
+            match self.body.next().await {
+                Some(Ok(bytes)) => self.frames.extend(self.parser.feed(&bytes)?),
+                Some(Err(error)) => return Err(Fault::Broken(error.to_string())),
+                None => return Err(Fault::Broken("the body ended without an end".to_owned())),
+            }
+        }
+    }
+}
+
+impl From<parsers::Error> for Fault {
+    fn from(error: parsers::Error) -> Self {
+        Self::Nonsense(error.to_string())
+    }
+}
+
+fn broken(error: anyhow::Error) -> Fault {
+    Fault::Broken(format!("{error:#}"))
 }
 
 impl Query {
@@ -194,9 +309,11 @@ impl Query {
         let texts = [("after", &self.after), ("token", &self.token)]
             .into_iter()
             .filter_map(|(name, value)| Some((name, value.clone()?)));
+        let callback = transport.calls().then(|| ("callback", CALLBACK.to_owned()));
         let query: Vec<String> = channels
             .chain(numbers)
             .chain(texts)
+            .chain(callback)
             .map(|(name, value)| format!("{name}={}", encoded(&value)))
             .collect();
         format!("/witter/{}?{}", transport.name(), query.join("&"))
@@ -246,10 +363,9 @@ impl Reader {
         query: Query,
         seen: Option<&str>,
     ) -> Result<Self, Fault> {
-        let delivery = if transport.polls() {
-            Delivery::Polls(None)
-        } else {
-            stream(client, transport, &query, seen).await?
+        let delivery = match transport.framing() {
+            Framing::Answer(_) => Delivery::Polls(None),
+            Framing::Stream(parser) => stream(client, transport, &query, seen, parser()).await?,
         };
         let mut reader = Self {
             client: client.clone(),
@@ -290,10 +406,10 @@ impl Reader {
                 Some(batch) => batch,
                 None => poll(&self.client, self.transport, &self.query).await?,
             },
-            Delivery::Stream(events) => match events.next().await {
-                Some(Ok(event)) => batch(event)?,
-                Some(Err(error)) => return Err(Fault::Broken(error.to_string())),
-                None => return Err(Fault::Broken("the body ended without an end".to_owned())),
+            Delivery::Stream(stream) => loop {
+                if let Some(batch) = batch(&stream.frame().await?)? {
+                    break batch;
+                }
             },
         };
         match &batch.cursor {
@@ -347,11 +463,9 @@ impl fmt::Debug for Reader {
 }
 
 async fn poll(client: &Client, transport: Transport, query: &Query) -> Result<Batch, Fault> {
-    let answer = client
-        .get(&query.target(transport))
-        .await
-        .map_err(|error| Fault::Broken(format!("{error:#}")))?;
-    if answer.status != http::StatusCode::OK {
+    let response = open(client, transport, query, None).await?;
+    let answer = transport.first(response).await?;
+    if answer.code().is_some() {
         return Err(Fault::Refused(Box::new(answer)));
     }
     answer
@@ -364,51 +478,83 @@ async fn stream(
     transport: Transport,
     query: &Query,
     seen: Option<&str>,
+    parser: Box<dyn Parser>,
 ) -> Result<Delivery, Fault> {
-    let broken = |error: anyhow::Error| Fault::Broken(format!("{error:#}"));
-    let mut request = client
-        .request(Method::GET, &query.target(transport))
-        .header("accept", "text/event-stream");
+    let response = open(client, transport, query, seen).await?;
+    if response.status() != StatusCode::OK {
+        let answer = Answer::read(response).await.map_err(broken)?;
+        return Err(Fault::Refused(Box::new(answer)));
+    }
+    let (headers, mut stream) = Stream::of(response, parser);
+    let first = stream.frame().await?;
+    let answer = Answer {
+        status: StatusCode::OK,
+        headers,
+        body: first.clone().into(),
+    };
+    if answer.code().is_some() {
+        return Err(Fault::Refused(Box::new(answer)));
+    }
+    stream.frames.push_front(first);
+    Ok(Delivery::Stream(Box::new(stream)))
+}
+
+async fn open(
+    client: &Client,
+    transport: Transport,
+    query: &Query,
+    seen: Option<&str>,
+) -> Result<Response<Incoming>, Fault> {
+    let mut request = client.request(Method::GET, &query.target(transport));
     if let Some(seen) = seen {
         request = request.header("last-event-id", seen);
     }
     let request = request
         .body(Full::<Bytes>::default())
         .map_err(|error| Fault::Nonsense(error.to_string()))?;
-    let response = client.open(request).await.map_err(broken)?;
-    if response.status() != http::StatusCode::OK {
-        let answer = Answer::read(response).await.map_err(broken)?;
-        return Err(Fault::Refused(Box::new(answer)));
-    }
-    Ok(Delivery::Stream(Box::new(
-        BodyDataStream::new(response.into_body()).eventsource(),
-    )))
+    client.open(request).await.map_err(broken)
 }
 
-/// One event of a stream as a batch.
-fn batch(
-    Event {
-        event, data, id, ..
-    }: Event,
-) -> Result<Batch, Fault> {
-    #[derive(Deserialize)]
+/// A frame as a batch; none for one that says nothing.
+fn batch(frame: &str) -> Result<Option<Batch>, Fault> {
+    #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct End {
-        end: String,
+    struct Frame {
+        open: Option<bool>,
+        envelope: Option<Envelope>,
+        gap: Option<Gap>,
+        heartbeat: Option<bool>,
+        end: Option<String>,
+        #[serde(rename = "detail")]
+        _detail: Option<String>,
+        #[serde(rename = "retry_after")]
+        _retry_after: Option<u32>,
+        cursor: Option<String>,
     }
-    fn read<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, Fault> {
-        serde_json::from_str(data).map_err(|error| Fault::Nonsense(format!("{error} in {data}")))
+    let told: Frame = serde_json::from_str(frame)
+        .map_err(|error| Fault::Nonsense(format!("{error} in {frame}")))?;
+    let members = (
+        told.open,
+        told.envelope,
+        told.gap,
+        told.heartbeat,
+        told.end,
+        told.cursor,
+    );
+    let mut batch = Batch::default();
+    match members {
+        (Some(true), None, None, None, None, cursor @ Some(_)) => batch.cursor = cursor,
+        (None, Some(envelope), None, None, None, cursor @ Some(_)) => {
+            batch.envelopes.push(envelope);
+            batch.cursor = cursor;
+        }
+        (None, None, Some(gap), None, None, cursor @ Some(_)) => {
+            batch.gaps.push(gap);
+            batch.cursor = cursor;
+        }
+        (None, None, None, Some(true), None, None) => return Ok(None),
+        (None, None, None, None, end @ Some(_), None) => batch.end = end,
+        _ => return Err(Fault::Nonsense(frame.to_owned())),
     }
-    let mut batch = Batch {
-        cursor: (!id.is_empty()).then_some(id),
-        ..Batch::default()
-    };
-    match event.as_str() {
-        "cursor" if data == "{}" => {}
-        "message" => batch.envelopes.push(read(&data)?),
-        "gap" => batch.gaps.push(read(&data)?),
-        "end" => batch.end = Some(read::<End>(&data)?.end),
-        _ => return Err(Fault::Nonsense(format!("event {event} with {data}"))),
-    }
-    Ok(batch)
+    Ok(Some(batch))
 }
