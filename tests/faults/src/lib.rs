@@ -7,17 +7,22 @@
 //! |---------------------|-------------------------------------------|-----------|---------|
 //! | `WITTER_PUBLISHES`  | publishes under kills                     | 10,000    | 100,000 |
 //! | `WITTER_KILLS`      | kills of the host meanwhile               | 3         | 10      |
+//! | `WITTER_CHANGES`    | changes of a reader's transport, or a few more | 2,000 | 10,000  |
 //! | `WITTER_SECONDS`    | seconds in which readers are cut          | 5         | 60      |
 //! | `WITTER_READERS`    | idle SSE readers, and as many held polls  | 500       | 2,000   |
 
 mod crowd;
 mod deployment;
 mod follower;
+mod load;
+mod nginx;
 mod process;
 
 pub use crowd::{hold, hold_all, raise_file_limit};
 pub use deployment::Deployment;
-pub use follower::{Follower, Progress, Read};
+pub use follower::{Follower, Progress, Read, Way};
+pub use load::{Load, Offsets, check_read};
+pub use nginx::Nginx;
 pub use process::Usage;
 
 use std::env;

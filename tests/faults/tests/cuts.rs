@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use conformance::{Session, Transport};
-use faults::{Deployment, Follower, Progress, size};
+use faults::{Deployment, Follower, Progress, Way, size};
 use protocol::Cursor;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
@@ -43,8 +43,8 @@ async fn run(transport: Transport, time: Duration) -> Result<()> {
         published += 1;
         // They come one by one while messages are published.
         if readers.len() < READERS {
-            let follower = Follower {
-                transport,
+            let mut follower = Follower {
+                way: Way::One(transport),
                 channel: CHANNEL.to_owned(),
                 last: LAST.to_owned(),
                 address: deployment.address(),

@@ -19,7 +19,10 @@ fn readers_whose_connection_ends_or_is_reset_are_noticed() -> Result<()> {
             .await?
             .cursor()
             .to_owned();
-        for transport in [Transport::Sse, Transport::LongPolling] {
+        for &transport in Transport::ALL
+            .iter()
+            .filter(|transport| **transport != Transport::ShortPolling)
+        {
             for resets in [false, true] {
                 let before = settled(host).await?;
                 let query = Query::of(["leaving"]).after(&place).wait(55);

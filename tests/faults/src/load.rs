@@ -1,0 +1,133 @@
+//! Writers that try again until they are told where their messages are.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use conformance::{Client, Session};
+use serde::Deserialize;
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+
+use crate::{Deployment, Progress, Read};
+
+/// Between two tries at a host that is away.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What the writers of a channel share.
+#[derive(Debug)]
+pub struct Load {
+    channel: String,
+    address: watch::Receiver<SocketAddr>,
+    session: Session,
+    progress: Progress,
+    acknowledged: AtomicU64,
+    moved: Notify,
+}
+
+/// Where each acknowledged message is, by its id.
+pub type Offsets = HashMap<String, u64>;
+
+impl Load {
+    /// Writers of a channel, all of one guest, who are ahead of certain readers.
+    ///
+    /// # Errors
+    /// Where the host takes no guest.
+    pub async fn begin(deployment: &Deployment, channel: &str, progress: Progress) -> Result<Self> {
+        Ok(Self {
+            channel: channel.to_owned(),
+            address: deployment.address(),
+            session: deployment.client().session("Ann").await?,
+            progress,
+            acknowledged: AtomicU64::new(0),
+            moved: Notify::new(),
+        })
+    }
+
+    /// Publishes one message after the other, each until it is acknowledged. Before each, it waits while more
+    /// than `ahead` acknowledged messages are not read by the slowest reader.
+    ///
+    /// # Errors
+    /// Where the host refuses for another reason than to be away.
+    pub async fn publish(
+        &self,
+        ids: impl IntoIterator<Item = String>,
+        mut ahead: impl FnMut() -> u64,
+    ) -> Result<Offsets> {
+        let mut offsets = Offsets::new();
+        let mut address = self.address.clone();
+        let mut client = Client::new(*address.borrow_and_update());
+        for id in ids {
+            let most = self.acknowledged.load(Ordering::Relaxed);
+            self.progress.reaches(most.saturating_sub(ahead())).await;
+            let offset = loop {
+                if address.has_changed()? {
+                    client = Client::new(*address.borrow_and_update());
+                }
+                match self.publish_once(&client, &id).await? {
+                    Some(offset) => break offset,
+                    None => sleep(PAUSE).await,
+                }
+            };
+            self.acknowledged.fetch_add(1, Ordering::Relaxed);
+            self.moved.notify_waiters();
+            let before = offsets.insert(id, offset);
+            ensure!(before.is_none(), "an id was published twice");
+        }
+        Ok(offsets)
+    }
+
+    /// One try. None: the host is away, and nothing is known.
+    async fn publish_once(&self, client: &Client, id: &str) -> Result<Option<u64>> {
+        #[derive(Deserialize)]
+        struct Receipt {
+            offset: u64,
+        }
+        let Ok(answer) = client.publish(&self.session, &self.channel, id, "0").await else {
+            return Ok(None);
+        };
+        match answer.status.as_u16() {
+            200 | 201 => Ok(Some(answer.json::<Receipt>()?.offset)),
+            503 => Ok(None),
+            _ => bail!("{answer:?}"),
+        }
+    }
+
+    /// Waits until so many messages are acknowledged.
+    pub async fn reaches(&self, count: u64) {
+        loop {
+            let moved = self.moved.notified();
+            if self.acknowledged.load(Ordering::Relaxed) >= count {
+                return;
+            }
+            moved.await;
+        }
+    }
+}
+
+/// Whether a channel's reader met all that was acknowledged, each message once and where its writer was told.
+///
+/// # Errors
+/// Where it did not.
+pub fn check_read(read: &[Read], offsets: &Offsets) -> Result<()> {
+    for (index, read) in (1..).zip(read) {
+        ensure!(
+            read.offset == index,
+            "{read:?} is the message number {index}"
+        );
+        ensure!(
+            offsets.get(&read.id) == Some(&index),
+            "{read:?}, acknowledged {:?}",
+            offsets.get(&read.id)
+        );
+    }
+    ensure!(
+        read.len() == offsets.len(),
+        "{} of {} were read",
+        read.len(),
+        offsets.len()
+    );
+    Ok(())
+}
