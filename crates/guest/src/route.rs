@@ -39,18 +39,17 @@ pub(crate) async fn route<F: Framing>(
     if matches!(method, Method::Options) {
         return Response::preflight(verb.allow());
     }
-    let (framing, inline) = match framing(request.query()).and_then(|framing| {
-        let inline = F::INLINE_ERRORS || protocol::inline_errors(request.query())?;
-        Ok((framing, inline))
-    }) {
-        Ok(made) => made,
+    let framing = match framing(request.query()) {
+        Ok(framing) => framing,
         Err(error) => return Response::error(&error),
     };
+    let asked = protocol::inline_errors(request.query());
+    let inline = F::INLINE_ERRORS || asked == Ok(true);
     let allow = verb.allow();
-    let result = if verb.is(&method) {
-        answer(request, &framing).await
-    } else {
-        Err(Error::MethodNotAllowed { allow })
+    let result = match asked {
+        Err(error) => Err(error),
+        Ok(_) if !verb.is(&method) => Err(Error::MethodNotAllowed { allow }),
+        Ok(_) => answer(request, &framing).await,
     };
     match result {
         Ok(response) if inline => response.with_status(200),
