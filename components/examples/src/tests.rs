@@ -59,3 +59,16 @@ fn a_page_is_one_file_besides_its_style() {
         }
     }
 }
+
+#[test]
+fn a_script_ends_where_it_should() {
+    for file in &FILES[2..] {
+        // Even in a comment it would end the script.
+        assert_eq!(file.body.matches("</script").count(), 1, "{}", file.path);
+        assert!(
+            file.body.ends_with("</script>\n</body>\n</html>\n"),
+            "{}",
+            file.path
+        );
+    }
+}
