@@ -39,6 +39,24 @@ impl Process {
         Self::spawn(command)
     }
 
+    /// Starts the shipped app as a deployment with these variables, and a store in memory.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn deployed(variables: &[(&str, &str)]) -> Result<Self> {
+        let mut command = Command::new(program()?);
+        command.args(["up", "--from"]).arg(manifest()).args([
+            "--listen",
+            "127.0.0.1:0",
+            "--store",
+            "memory",
+        ]);
+        for (name, value) in variables {
+            command.env(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value);
+        }
+        Self::spawn(command)
+    }
+
     /// Starts a host by a command that ends up as one, and returns when it listens.
     ///
     /// # Errors

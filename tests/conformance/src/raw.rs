@@ -8,6 +8,12 @@ use tokio::net::TcpStream;
 
 /// More headers than any answer here has.
 const MOST_HEADERS: usize = 64;
+/// The media types of what may not end; where it does, it tells its length.
+const STREAMS: [&str; 3] = [
+    "application/x-ndjson",
+    "text/event-stream",
+    "text/html; charset=utf-8",
+];
 
 /// What came back for bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +64,9 @@ pub async fn read_answer(socket: &mut TcpStream) -> Result<Option<RawAnswer>> {
         return Ok(None);
     };
     let mut rest = bytes.split_off(length);
-    if answer.header("content-type") == Some("text/event-stream") {
+    let is_stream = STREAMS.contains(&answer.header("content-type").unwrap_or_default());
+    if [204, 304].contains(&answer.status) || is_stream && answer.header("content-length").is_none()
+    {
         return Ok(Some(answer));
     }
     if answer.header("transfer-encoding") == Some("chunked") {
@@ -86,9 +94,15 @@ pub async fn read_answer(socket: &mut TcpStream) -> Result<Option<RawAnswer>> {
             }
         }
     }
-    let length = answer.header("content-length").unwrap_or("0").parse()?;
-    while rest.len() < length {
-        more(socket, &mut rest).await?;
+    match answer.header("content-length") {
+        Some(length) => {
+            let length = length.parse()?;
+            while rest.len() < length {
+                more(socket, &mut rest).await?;
+            }
+        }
+        // It ends with the connection (RFC 9112, section 6.3).
+        None => while socket.read_buf(&mut rest).await? > 0 {},
     }
     answer.body = rest;
     Ok(Some(answer))

@@ -152,6 +152,26 @@ impl Transport {
         matches!(self.framing(), Framing::Answer(_))
     }
 
+    /// What finds the frames of its stream; none where it polls.
+    #[must_use]
+    pub fn parser(self) -> Option<Box<dyn Parser>> {
+        match self.framing() {
+            Framing::Answer(_) => None,
+            Framing::Stream(parser) => Some(parser()),
+        }
+    }
+
+    /// The JSON texts in a body that has ended, or in its beginning.
+    ///
+    /// # Errors
+    /// Where the body is against the framing.
+    pub fn texts(self, body: &[u8]) -> Result<Vec<String>, Fault> {
+        Ok(match self.framing() {
+            Framing::Answer(text) => vec![text(body)?],
+            Framing::Stream(parser) => parser().feed(body)?,
+        })
+    }
+
     /// The media type of its answers.
     #[must_use]
     pub const fn content_type(self) -> &'static str {
@@ -164,13 +184,24 @@ impl Transport {
         }
     }
 
-    /// Whether it calls a function of the page, and so refuses with status 200: its readers see no other.
+    /// The page's function that it calls, if it does. Such a transport refuses with status 200: its readers see
+    /// no other.
     #[must_use]
-    pub const fn calls(self) -> bool {
+    pub const fn callback(self) -> Option<&'static str> {
         match self {
-            Self::LongPolling | Self::ShortPolling | Self::Sse | Self::XhrStreaming => false,
-            Self::JsonpPolling | Self::Htmlfile => true,
+            Self::LongPolling | Self::ShortPolling | Self::Sse | Self::XhrStreaming => None,
+            Self::JsonpPolling | Self::Htmlfile => Some(CALLBACK),
         }
+    }
+
+    /// The path and query of a request by it, with the callback that it needs.
+    #[must_use]
+    pub fn target(self, query: &str) -> String {
+        let callback = match self.callback() {
+            Some(callback) => format!("&callback={callback}"),
+            None => String::new(),
+        };
+        format!("/witter/{}?{query}{callback}", self.name())
     }
 
     /// What a response says first, which is all that a poll or an error says: its JSON text, out of its
@@ -309,14 +340,12 @@ impl Query {
         let texts = [("after", &self.after), ("token", &self.token)]
             .into_iter()
             .filter_map(|(name, value)| Some((name, value.clone()?)));
-        let callback = transport.calls().then(|| ("callback", CALLBACK.to_owned()));
         let query: Vec<String> = channels
             .chain(numbers)
             .chain(texts)
-            .chain(callback)
             .map(|(name, value)| format!("{name}={}", encoded(&value)))
             .collect();
-        format!("/witter/{}?{}", transport.name(), query.join("&"))
+        transport.target(&query.join("&"))
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn cases(corpus: &mut Corpus<'_>, transport: Transport) {
 }
 
 /// JSON without white space between its tokens: each comes out as it went in.
-const BODIES: &[&str] = &[
+pub(crate) const BODIES: &[&str] = &[
     // Empty and small.
     r#""""#,
     "{}",

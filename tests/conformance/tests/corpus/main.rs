@@ -4,11 +4,15 @@
 //! A trial's name is host, wakeup, transport and case, so that any part of it is run alone:
 //! `cargo test -p conformance --test corpus -- built/timer/sse`.
 
+mod calling;
+mod carrying;
 mod hostile;
 mod publishing;
 mod reading;
 mod refusing;
+mod sharing;
 mod world;
+mod xdomain;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -48,6 +52,9 @@ fn main() -> ExitCode {
                 reading::cases(&mut corpus, transport);
                 hostile::cases(&mut corpus, transport);
                 refusing::cases(&mut corpus, transport);
+                sharing::cases(&mut corpus, transport);
+                carrying::cases(&mut corpus, transport);
+                xdomain::cases(&mut corpus, transport);
             }
             let mut corpus = Corpus {
                 trials: &mut trials,
@@ -56,6 +63,9 @@ fn main() -> ExitCode {
                 runtime: &runtime,
             };
             publishing::cases(&mut corpus);
+            calling::cases(&mut corpus);
+            sharing::cases_of_sending(&mut corpus);
+            xdomain::cases_of_sending(&mut corpus);
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -1,11 +1,15 @@
 //! What every reader may rely on, whatever its transport.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use conformance::{Batch, Envelope, Gap, Query, Reader, Transport};
 use futures::future::try_join_all;
+use futures::{StreamExt, try_join};
+use http::Method;
+use http_body_util::{BodyDataStream, Full};
 use protocol::{Channel, Cursor, Position};
 
 use crate::Corpus;
@@ -38,6 +42,11 @@ pub(crate) fn cases(corpus: &mut Corpus<'_>, transport: Transport) {
     corpus.reads(transport, a_cursor_with_another_tag_reports_a_gap);
     corpus.reads(transport, reopening_from_a_trimmed_cursor_reports_a_gap);
     corpus.reads(transport, a_long_backlog_is_read_without_holes);
+    corpus.reads(
+        transport,
+        a_backlog_of_one_channel_leaves_room_for_the_others,
+    );
+    corpus.reads(transport, a_loud_channel_does_not_hold_up_the_others);
     if transport.polls() {
         corpus.reads(transport, history_is_read_backwards_page_by_page);
         corpus.reads(transport, a_poll_without_a_place_answers_at_once);
@@ -45,8 +54,12 @@ pub(crate) fn cases(corpus: &mut Corpus<'_>, transport: Transport) {
             transport,
             a_poll_whose_time_is_over_is_empty_and_keeps_its_place,
         );
+        corpus.reads(transport, a_loud_channel_alone_fills_a_batch);
     } else {
         corpus.reads(transport, last_event_id_wins_over_after_and_history);
+        corpus.reads(transport, an_idle_stream_beats_as_often_as_asked);
+    }
+    if transport == Transport::Sse {
         corpus.reads(transport, an_idle_stream_beats_by_a_comment_alone);
     }
 }
@@ -466,7 +479,7 @@ async fn history_is_read_backwards_page_by_page(world: &World, transport: Transp
     let mut before = u64::MAX;
     let mut pages = Vec::new();
     loop {
-        let page: Batch = world.client.get(&target(before)).await?.json()?;
+        let page: Batch = world.first(transport, &target(before)).await?.json()?;
         ensure!(page.gaps.is_empty() && page.cursor.is_none(), "{page:?}");
         pages.push(numbers(&page.envelopes)?);
         let Some(next) = page.before else { break };
@@ -479,7 +492,7 @@ async fn history_is_read_backwards_page_by_page(world: &World, transport: Transp
         "{}&before=5",
         Query::of([world.channel()]).target(transport)
     );
-    let page: Batch = world.client.get(&unborn).await?.json()?;
+    let page: Batch = world.first(transport, &unborn).await?.json()?;
     ensure!(
         page.envelopes.is_empty() && page.before.is_none(),
         "{page:?}"
@@ -491,7 +504,10 @@ async fn a_poll_without_a_place_answers_at_once(world: &World, transport: Transp
     // Held, it would outlast the time after which a case hangs.
     let held = tokio::time::timeout(std::time::Duration::from_secs(50), async {
         let query = Query::of([world.channel(), world.channel()]).wait(55);
-        let batch: Batch = world.client.get(&query.target(transport)).await?.json()?;
+        let batch: Batch = world
+            .first(transport, &query.target(transport))
+            .await?
+            .json()?;
         ensure!(
             batch.envelopes.is_empty() && batch.cursor.is_some(),
             "{batch:?}"
@@ -499,7 +515,10 @@ async fn a_poll_without_a_place_answers_at_once(world: &World, transport: Transp
         // Nor is one held that names a place in only one of its channels.
         let query = Query::of([world.channel(), query.channels[0].clone()]).wait(55);
         let query = query.after(batch.cursor.expect("it was just seen"));
-        let batch: Batch = world.client.get(&query.target(transport)).await?.json()?;
+        let batch: Batch = world
+            .first(transport, &query.target(transport))
+            .await?
+            .json()?;
         ensure!(
             batch.envelopes.is_empty() && batch.cursor.is_some(),
             "{batch:?}"
@@ -559,13 +578,149 @@ async fn last_event_id_wins_over_after_and_history(
     Ok(())
 }
 
+/// How often something is in a text.
+fn count(text: &str, part: &str) -> usize {
+    text.matches(part).count()
+}
+
+async fn an_idle_stream_beats_as_often_as_asked(world: &World, transport: Transport) -> Result<()> {
+    // As often as by default, they would outlast the time after which a case hangs.
+    const BEATS: usize = 7;
+    let target = Query::of([world.channel()]).target(transport) + "&heartbeat=1";
+    let request = world.client.request(Method::GET, &target);
+    let response = world.client.open(request.body(Full::default())?).await?;
+    let mut body = BodyDataStream::new(response.into_body());
+    let mut parser = transport.parser().expect("this is a stream");
+    let (mut text, mut frames) = (String::new(), Vec::new());
+    let beat = match transport {
+        Transport::Sse => ":hb\n",
+        _ => "{\"heartbeat\":true}",
+    };
+    while count(&text, beat) < BEATS {
+        let bytes = body.next().await.context("it ended")??;
+        text += str::from_utf8(&bytes)?;
+        frames.extend(parser.feed(&bytes)?);
+    }
+    let beats = frames.split_off(1);
+    ensure!(frames[0].starts_with(r#"{"open":true,"#), "{frames:?}");
+    // A comment is no event to anybody.
+    let told = if transport == Transport::Sse {
+        0
+    } else {
+        BEATS
+    };
+    assert_eq!(beats, vec![beat; told]);
+    Ok(())
+}
+
 async fn an_idle_stream_beats_by_a_comment_alone(
     world: &World,
     transport: Transport,
 ) -> Result<()> {
-    let target = Query::of([world.channel()]).target(transport);
+    let target = Query::of([world.channel()]).target(transport) + "&heartbeat=1";
     let text = world.client.stream_until(&target, "\n:hb\n").await?;
     let (_, behind) = text.split_once("\n\n").expect("the first event ends");
     assert_eq!(behind, ":hb\n", "the comment has no empty line behind it");
+    Ok(())
+}
+
+/// The channels of a reader that follows as many as it may; the first one is the loud one.
+fn crowd(world: &World) -> Vec<String> {
+    (0..64).map(|_| world.channel()).collect()
+}
+
+/// The place before all that a case publishes.
+async fn place(world: &World, channels: &[String]) -> Result<String> {
+    let reader = Reader::open(&world.client, Transport::ShortPolling, Query::of(channels)).await?;
+    Ok(reader.cursor().to_owned())
+}
+
+async fn a_backlog_of_one_channel_leaves_room_for_the_others(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
+    const LIMIT: u32 = 100;
+    let channels = crowd(world);
+    let (loud, quiet) = (&channels[0], &channels[1..]);
+    let place = place(world, &channels).await?;
+    // One less than the window, of which nothing then is trimmed.
+    world
+        .fill(loud, mailbox::Window::default().messages as usize - 1)
+        .await?;
+    try_join_all(quiet.iter().map(|channel| world.count(channel, 7..8))).await?;
+
+    let query = Query::of(&channels).after(place).limit(LIMIT);
+    let mut reader = Reader::open(&world.client, transport, query).await?;
+    let first = reader.messages(LIMIT as usize).await?;
+    let heard: HashSet<&str> = first
+        .iter()
+        .map(|envelope| envelope.channel.as_str())
+        .collect();
+    assert_eq!(
+        heard.len(),
+        channels.len(),
+        "one of each is among the first"
+    );
+    ensure!(
+        !transport.polls() || first.len() == LIMIT as usize,
+        "what the quiet ones leave is the loud one's: {}",
+        first.len()
+    );
+    Ok(())
+}
+
+async fn a_loud_channel_does_not_hold_up_the_others(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
+    let channels = crowd(world);
+    let (loud, quiet) = (&channels[0], &channels[1..]);
+    let place = place(world, &channels).await?;
+    let query = Query::of(&channels).after(place).limit(100);
+    let mut reader = Reader::open(&world.client, transport, query).await?;
+    let all_heard = AtomicBool::new(false);
+    // Held up, they would not be heard before it ends, and it would not end.
+    let speaks = async {
+        while !all_heard.load(Ordering::Relaxed) {
+            world.fill(loud, 40).await?;
+        }
+        anyhow::Ok(())
+    };
+    let whispers = try_join_all(quiet.iter().map(|channel| world.count(channel, 7..8)));
+    let hears = async {
+        let mut heard = HashSet::new();
+        while heard.len() < quiet.len() {
+            for envelope in reader.messages(1).await? {
+                ensure!(
+                    envelope.channel == *loud || heard.insert(envelope.channel.clone()),
+                    "{envelope:?} comes twice"
+                );
+            }
+        }
+        all_heard.store(true, Ordering::Relaxed);
+        Ok(())
+    };
+    try_join!(speaks, whispers, hears)?;
+    Ok(())
+}
+
+async fn a_loud_channel_alone_fills_a_batch(world: &World, transport: Transport) -> Result<()> {
+    const LIMIT: usize = 100;
+    let channels = crowd(world);
+    let place = place(world, &channels).await?;
+    world.fill(&channels[0], 3 * LIMIT).await?;
+    let query = Query::of(&channels).after(place).limit(LIMIT as u32);
+    let mut reader = Reader::open(&world.client, transport, query).await?;
+    for _ in 0..3 {
+        let batch = reader.news().await?;
+        assert_eq!(batch.envelopes.len(), LIMIT);
+        ensure!(
+            batch
+                .envelopes
+                .iter()
+                .all(|envelope| envelope.channel == channels[0]),
+            "nobody else spoke"
+        );
+    }
     Ok(())
 }

@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, ensure};
-use conformance::{Client, Server, Session, Wakeup};
+use conformance::{Answer, Client, Server, Session, Transport, Wakeup};
+use http::Method;
+use http_body_util::Full;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
@@ -110,6 +112,13 @@ impl World {
     /// An id of this case's own.
     pub(crate) fn id(&self) -> String {
         format!("id-{}", self.draw())
+    }
+
+    /// What a `GET` by a transport is answered first, with its JSON out of the framing.
+    pub(crate) async fn first(&self, transport: Transport, target: &str) -> Result<Answer> {
+        let request = self.client.request(Method::GET, target);
+        let response = self.client.open(request.body(Full::default())?).await?;
+        Ok(transport.first(response).await?)
     }
 
     /// Ann says something, which is any JSON; where it is stored.

@@ -1,0 +1,148 @@
+//! Deployments that share with some pages only.
+
+use anyhow::{Context, Result, ensure};
+use conformance::{Answer, Client, Process, Query, Transport};
+use http::Method;
+use http_body_util::Full;
+
+const LISTED: [&str; 2] = ["https://chat.example", "http://127.0.0.1:3000"];
+/// The routes that receive nothing.
+const SENDING: [&str; 4] = ["publish", "session", "jsonp-publish", "jsonp-session"];
+
+/// What is answered to a page of this origin; of a stream, the beginning.
+async fn ask(
+    client: &Client,
+    method: Method,
+    target: &str,
+    origin: Option<&str>,
+) -> Result<Answer> {
+    let mut request = client.request(method, target);
+    if let Some(origin) = origin {
+        request = request.header("origin", origin);
+    }
+    let response = client.open(request.body(Full::default())?).await?;
+    let (head, _) = response.into_parts();
+    Ok(Answer {
+        status: head.status,
+        headers: head.headers,
+        body: Default::default(),
+    })
+}
+
+/// A page sees the answer if it is listed, and no cache takes one page's answer for another's.
+fn check(answer: &Answer, origin: Option<&str>) -> Result<()> {
+    let listed = origin.filter(|origin| LISTED.contains(origin));
+    ensure!(
+        answer.header("access-control-allow-origin") == listed,
+        "{answer:?}"
+    );
+    ensure!(
+        answer.header("access-control-allow-credentials").is_none(),
+        "{answer:?}"
+    );
+    ensure!(answer.header("set-cookie").is_none(), "{answer:?}");
+    let varies = answer.headers.get_all("vary").iter();
+    ensure!(
+        varies
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|name| name.trim().eq_ignore_ascii_case("origin")),
+        "{answer:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_page_that_is_not_listed_sees_nothing_on_any_route() -> Result<()> {
+    let host = Process::deployed(&[("origins", &LISTED.join(" , "))])?;
+    let client = Client::new(host.address());
+    let reading = Transport::ALL.iter().flat_map(|&transport| {
+        [
+            Query::of(["a"]).target(transport),
+            Query::of(["a"]).token("nonsense").target(transport),
+            transport.target(""),
+        ]
+    });
+    let sending = SENDING
+        .iter()
+        .map(|route| format!("/witter/{route}?channel=a&callback=f"));
+    for target in reading.chain(sending) {
+        for origin in [
+            None,
+            Some(LISTED[0]),
+            Some(LISTED[1]),
+            Some("https://elsewhere.example"),
+            Some("http://chat.example"),
+            Some("https://chat.example:8443"),
+            Some("https://chat.example.elsewhere.example"),
+            Some("https://CHAT.example"),
+            Some("null"),
+            Some("*"),
+            Some(""),
+        ] {
+            for method in [Method::GET, Method::POST, Method::OPTIONS] {
+                let case = || format!("{method} {target} {origin:?}");
+                let answer = ask(&client, method.clone(), &target, origin).await?;
+                check(&answer, origin).with_context(case)?;
+                ensure!(
+                    method != Method::OPTIONS || answer.status == 204,
+                    "{}: {answer:?}",
+                    case()
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_list_with_something_else_in_it_shares_with_nobody() -> Result<()> {
+    for origins in [
+        "https://chat.example/",
+        "chat.example",
+        "*, https://chat.example",
+        ",",
+    ] {
+        let host = Process::deployed(&[("origins", origins)])?;
+        let client = Client::new(host.address());
+        for &transport in Transport::ALL {
+            let target = Query::of(["a"]).target(transport);
+            let answer = ask(&client, Method::GET, &target, Some(LISTED[0])).await?;
+            ensure!(answer.status == 503, "{origins}: {answer:?}");
+            ensure!(
+                answer.header("access-control-allow-origin").is_none(),
+                "{origins}: {answer:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_documents_domain_is_the_deployments_word() -> Result<()> {
+    const DOMAIN: &str = "document.domain=";
+    let target = Query::of(["a"]).target(Transport::Htmlfile);
+    for (domain, script) in [
+        ("", None),
+        ("chat.example", Some("document.domain='chat.example'")),
+    ] {
+        let host = Process::deployed(&[("document_domain", domain)])?;
+        let client = Client::new(host.address());
+        let text = client.stream_until(&target, "</script>\n").await?;
+        assert_eq!(text.contains(DOMAIN), script.is_some());
+        ensure!(text.contains(script.unwrap_or_default()), "{text}");
+        let answer = ask(&client, Method::GET, &target, None).await?;
+        let cluster = script.map(|_| "?0");
+        assert_eq!(answer.header("origin-agent-cluster"), cluster);
+    }
+    for domain in ["chat.example'", "</script>", "chat example"] {
+        let host = Process::deployed(&[("document_domain", domain)])?;
+        let answer = Client::new(host.address()).get(&target).await?;
+        assert_eq!(
+            (answer.status.as_u16(), answer.code().as_deref()),
+            (503, Some("unavailable")),
+            "{domain}"
+        );
+    }
+    Ok(())
+}
