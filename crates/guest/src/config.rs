@@ -16,10 +16,21 @@ pub fn variable(name: &str) -> Result<Option<String>, Error> {
     }
 }
 
+/// A variable that names origins; none where it is empty or not defined.
+///
+/// # Errors
+/// 503 where the host cannot tell, and for what are no origins.
+pub fn origins(name: &str) -> Result<Option<Origins>, Error> {
+    let list = variable(name)?.map(|list| list.parse());
+    list.transpose().map_err(|error| {
+        Error::Unavailable(format!("this server is set up wrong: {name}: {error}"))
+    })
+}
+
 /// The variable `origins`: whose pages may use this server; any, where it is not set. Read once in the life of
 /// an instance; an error is not kept, for it may pass.
 #[doc(hidden)]
-pub fn origins() -> Result<Rc<Origins>, Error> {
+pub fn sharing() -> Result<Rc<Origins>, Error> {
     thread_local! {
         static ORIGINS: OnceCell<Rc<Origins>> = const { OnceCell::new() };
     }
@@ -27,12 +38,7 @@ pub fn origins() -> Result<Rc<Origins>, Error> {
         if let Some(origins) = cell.get() {
             return Ok(Rc::clone(origins));
         }
-        let origins = match variable("origins")? {
-            None => Origins::Any,
-            Some(list) => list.parse().map_err(|error| {
-                Error::Unavailable(format!("this server is set up wrong: origins: {error}"))
-            })?,
-        };
+        let origins = origins("origins")?.unwrap_or(Origins::Any);
         Ok(Rc::clone(cell.get_or_init(|| Rc::new(origins))))
     })
 }

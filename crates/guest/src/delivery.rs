@@ -4,6 +4,7 @@ use crate::http::{Request, Response};
 use crate::hub::{Hub, TICKS_PER_SECOND};
 use crate::messenger;
 use crate::reader::{Item, Reader, Stay};
+use crate::room::Heard;
 use crate::route::{Verb, route};
 use crate::types::{self, Caller};
 use protocol::framing::{AnswerFraming, Batch, Frame, StreamFraming};
@@ -12,9 +13,9 @@ use wit_bindgen::{StreamResult, StreamWriter};
 
 /// A reader that left is noticed at the next write, so an idle one is written nothing this often (in
 /// ticks): a zero-length write costs nothing on the wire and tells whether anybody reads.
-const PROBE: u64 = TICKS_PER_SECOND * 3 / 2;
+pub(crate) const PROBE: u64 = TICKS_PER_SECOND * 3 / 2;
 /// Between two tries at a store that is away, in ticks.
-const PAUSE: u64 = TICKS_PER_SECOND;
+pub(crate) const PAUSE: u64 = TICKS_PER_SECOND;
 
 /// Whether a request may be held until there is something to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +103,7 @@ pub async fn stream<F: StreamFraming + Clone + 'static>(
     .await
 }
 
-fn read_request(request: &Request) -> Result<(ReadRequest, Caller), Error> {
+pub(crate) fn read_request(request: &Request) -> Result<(ReadRequest, Caller), Error> {
     let last_event_id = request.header("last-event-id");
     let mut asked = ReadRequest::parse(request.query(), last_event_id.as_deref())?;
     let caller = request.caller(asked.token.take())?;
@@ -210,7 +211,7 @@ async fn pour<F: StreamFraming>(
     }
 }
 
-/// Writes frames, each with the reader's cursor behind it.
+/// Writes frames into a body.
 struct Pen<F> {
     framing: F,
     cursor: Cursor,
@@ -223,37 +224,67 @@ impl<F: StreamFraming> Pen<F> {
     }
 
     fn items(&mut self, reader: &Reader, items: Vec<(usize, Item)>) {
-        for (place, item) in items {
-            let channel = reader.channel(place);
-            match item {
-                Item::Message(heard) => {
-                    self.cursor.set(channel.clone(), heard.at);
-                    if reader.is_single() {
-                        self.framing.open(&mut self.out);
-                        self.out.extend_from_slice(heard.frame::<F>(&self.cursor));
-                        self.framing.close(&mut self.out);
-                    } else {
-                        self.write(&Frame::Envelope {
-                            envelope: &heard.envelope,
-                            cursor: &self.cursor.encode(),
-                        });
-                    }
-                }
-                Item::Gap(gap, at) => {
-                    self.cursor.set(channel.clone(), at);
-                    let gap = told(reader, place, &gap);
-                    self.write(&Frame::Gap {
-                        gap,
-                        cursor: &self.cursor.encode(),
-                    });
-                }
+        let Self {
+            framing,
+            cursor,
+            out,
+        } = self;
+        tell(reader, cursor, items, |told| match told {
+            Told::Message(heard, cursor) if reader.is_single() => {
+                framing.open(out);
+                out.extend_from_slice(heard.frame::<F>(cursor));
+                framing.close(out);
+            }
+            Told::Message(heard, cursor) => {
+                let frame = Frame::Envelope {
+                    envelope: &heard.envelope,
+                    cursor: &cursor.encode(),
+                };
+                framing.write(&frame, out);
+            }
+            Told::Gap(gap, cursor) => {
+                let frame = Frame::Gap {
+                    gap,
+                    cursor: &cursor.encode(),
+                };
+                framing.write(&frame, out);
+            }
+        });
+    }
+}
+
+/// What a reader is told next, with its whole cursor behind it.
+pub(crate) enum Told<'a> {
+    /// A message.
+    Message(&'a Heard, &'a Cursor),
+    /// That some are missing.
+    Gap(Gap<'a>, &'a Cursor),
+}
+
+/// Tells what was read, one after the other, and moves the cursor on.
+pub(crate) fn tell(
+    reader: &Reader,
+    cursor: &mut Cursor,
+    items: Vec<(usize, Item)>,
+    mut each: impl FnMut(Told<'_>),
+) {
+    for (place, item) in items {
+        let channel = reader.channel(place);
+        match item {
+            Item::Message(heard) => {
+                cursor.set(channel.clone(), heard.at);
+                each(Told::Message(&heard, cursor));
+            }
+            Item::Gap(gap, at) => {
+                cursor.set(channel.clone(), at);
+                each(Told::Gap(told(reader, place, &gap), cursor));
             }
         }
     }
 }
 
 /// Whether nobody reads the body any more.
-async fn left(body: &mut StreamWriter<u8>) -> bool {
+pub(crate) async fn left(body: &mut StreamWriter<u8>) -> bool {
     body.write(Vec::new()).await.0 == StreamResult::Dropped
 }
 

@@ -9,11 +9,16 @@ pub use wasip3::exports::http::handler::Guest as Exports;
 use wasip3::http::types as wasi;
 pub use wasip3::http::types::Method;
 use wasip3::{wit_future, wit_stream};
-use wit_bindgen::{StreamReader, StreamResult, StreamWriter};
+use wit_bindgen::{FutureReader, StreamReader, StreamResult, StreamWriter};
 
 /// The longest request body that is read. Smaller: an array of full messages does not fit;
 /// larger: one request holds that much of the instance's memory.
 const LONGEST_BODY: usize = 1024 * 1024;
+
+/// What an idle connection holds to be read into. Smaller: more reads for one message.
+const FIRST_READ: usize = 512;
+/// What one that sends much does.
+const LARGEST_READ: usize = 64 * 1024;
 
 /// What does not fill one packet is not made smaller: it would arrive no sooner.
 const SMALLEST_GZIP: usize = 1400;
@@ -57,6 +62,27 @@ impl Request {
     pub fn header(&self, name: &str) -> Option<String> {
         let value = self.inner.get_headers().get(name).into_iter().next()?;
         String::from_utf8(value).ok()
+    }
+
+    /// Every value of a header.
+    pub(crate) fn headers(&self, name: &str) -> Vec<Vec<u8>> {
+        self.inner.get_headers().get(name)
+    }
+
+    /// The host, and its port unless it is the scheme's own, that the client believes to talk to.
+    pub(crate) fn authority(&self) -> Option<String> {
+        self.inner.get_authority()
+    }
+
+    /// The body, as it comes.
+    pub(crate) fn bytes(self) -> Bytes {
+        let (_, result) = wit_future::new(|| Ok(()));
+        let (stream, trailers) = wasi::Request::consume_body(self.inner, result);
+        Bytes {
+            stream,
+            _trailers: trailers,
+            room: FIRST_READ,
+        }
     }
 
     /// Who asks: the credential of the `Authorization` header (RFC 6750, section 2.1), else the one in
@@ -118,6 +144,31 @@ impl Request {
     }
 }
 
+/// A request's body, as it comes.
+pub(crate) struct Bytes {
+    stream: StreamReader<u8>,
+    _trailers: FutureReader<Result<Option<wasi::Trailers>, wasi::ErrorCode>>,
+    /// How much is read at a time.
+    room: usize,
+}
+
+impl Bytes {
+    /// What comes next; none at the end, in order or not.
+    pub(crate) async fn read(&mut self) -> Option<Vec<u8>> {
+        let (status, bytes) = self.stream.read(Vec::with_capacity(self.room)).await;
+        // Whoever sends much at a time goes on doing so; who waits holds little.
+        self.room = if bytes.len() == self.room {
+            LARGEST_READ
+        } else {
+            FIRST_READ
+        };
+        match status {
+            StreamResult::Complete(_) => Some(bytes),
+            StreamResult::Dropped | StreamResult::Cancelled => None,
+        }
+    }
+}
+
 /// A response; its body is whole, or a stream still to be written.
 pub struct Response {
     status: u16,
@@ -156,11 +207,15 @@ impl Response {
 
     /// A response whose body is written later, piece by piece; each piece is sent at once.
     pub(crate) fn stream(content_type: &str) -> (Self, StreamWriter<u8>) {
+        let (response, writer) = Self::bytes();
+        (response.with("content-type", content_type), writer)
+    }
+
+    /// As [`Self::stream`], of no type.
+    pub(crate) fn bytes() -> (Self, StreamWriter<u8>) {
         let (writer, reader) = wit_stream::new();
-        let mut response = Self::empty(200)
-            .with("content-type", content_type)
-            // nginx and those who follow it: do not buffer.
-            .with("x-accel-buffering", "no");
+        // nginx and those who follow it: do not buffer.
+        let mut response = Self::empty(200).with("x-accel-buffering", "no");
         response.body = Body::Stream(reader);
         (response, writer)
     }

@@ -10,6 +10,7 @@
 mod bindings;
 mod config;
 pub mod delivery;
+mod duplex;
 mod http;
 mod hub;
 mod page;
@@ -18,10 +19,17 @@ mod room;
 mod route;
 pub mod sending;
 pub mod site;
+pub mod socket;
 
 pub use bindings::witter::messaging::{messenger, types};
-pub use config::variable;
+pub use config::{origins, variable};
+pub use duplex::duplex;
 pub use http::{Exports, Method, Request, Response};
+
+/// Goes on after the response was given, for as long as the future takes.
+pub fn spawn(future: impl Future<Output = ()> + 'static) {
+    hub::Hub::shared().spawn(future);
+}
 
 /// Exports `wasi:http/handler`, answered by `async fn(Request) -> Response`.
 ///
@@ -39,7 +47,7 @@ macro_rules! serve {
                 async fn handle(request: Request) -> Result<Response, ErrorCode> {
                     let request = $crate::Request::new(request);
                     let origin = request.header("origin");
-                    let response: $crate::Response = match $crate::origins() {
+                    let response: $crate::Response = match $crate::sharing() {
                         Ok(origins) => super::$handle(request)
                             .await
                             .shared(&origins, origin.as_deref()),
@@ -55,7 +63,7 @@ macro_rules! serve {
 }
 
 #[doc(hidden)]
-pub use config::origins;
+pub use config::sharing;
 #[doc(hidden)]
 pub use wasip3;
 

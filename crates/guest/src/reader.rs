@@ -90,6 +90,34 @@ impl Reader {
         })
     }
 
+    /// Follows one more channel, and stays.
+    pub(crate) async fn add(
+        &mut self,
+        channel: Channel,
+        feed: Feed,
+        start: Start,
+    ) -> Result<(), types::Error> {
+        let place = Place::open(channel, feed, start, Stay::Long).await?;
+        self.places.push(place);
+        Ok(())
+    }
+
+    /// Follows a channel no longer.
+    pub(crate) fn remove(&mut self, channel: &Channel) {
+        self.places.retain(|place| place.channel != *channel);
+        self.turn = 0;
+    }
+
+    /// Whether a channel is among those that it follows.
+    pub(crate) fn follows(&self, channel: &Channel) -> bool {
+        self.places.iter().any(|place| place.channel == *channel)
+    }
+
+    /// How many channels it follows.
+    pub(crate) fn channels(&self) -> usize {
+        self.places.len()
+    }
+
     /// Where the reader stands.
     pub(crate) fn cursor(&self) -> Cursor {
         self.places
@@ -148,7 +176,7 @@ impl Reader {
                 sharers += usize::from(place.more);
             }
         }
-        self.turn = (self.turn + 1) % count;
+        self.turn = (self.turn + 1) % count.max(1);
         Ok(items)
     }
 

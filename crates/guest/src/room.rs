@@ -5,13 +5,14 @@ use crate::hub::{Hub, TICKS_PER_SECOND};
 use crate::messenger::Feed;
 use crate::page::receive;
 use crate::types::Error;
-use protocol::framing::StreamFraming;
+use protocol::framing::{Frame, StreamFraming};
 use protocol::{Channel, Cursor, Position, Start};
 use slab::Slab;
 use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
+use websocket::Prepared;
 
 /// The backup of lost wakeups: at most one read of the store in this time, in milliseconds.
 const WAIT_MS: u32 = 15_000;
@@ -34,6 +35,7 @@ pub(crate) struct Heard {
     pub(crate) at: Position,
     pub(crate) envelope: String,
     frame: OnceCell<Vec<u8>>,
+    prepared: OnceCell<Box<Prepared>>,
 }
 
 impl Heard {
@@ -42,6 +44,7 @@ impl Heard {
             at,
             envelope,
             frame: OnceCell::new(),
+            prepared: OnceCell::new(),
         }
     }
 
@@ -54,6 +57,12 @@ impl Heard {
             F::tail(&cursor.encode(), &mut frame);
             frame
         })
+    }
+
+    /// What the text messages of all WebSockets have in common: all but the cursor. Compressed once for all.
+    pub(crate) fn prepared(&self) -> &Prepared {
+        self.prepared
+            .get_or_init(|| Box::new(Prepared::new(Frame::before(&self.envelope))))
     }
 }
 

@@ -36,7 +36,7 @@ pub enum Error {
     #[error("{0}")]
     Unprocessable(String),
     /// 426 `upgrade-required`: a WebSocket where nobody upgraded the connection.
-    #[error("this is a websocket, and nobody upgraded the connection")]
+    #[error("this is a websocket of version 13, and nobody upgraded the connection")]
     UpgradeRequired,
     /// 429 `rate-limited`.
     #[error("too often; again in {retry_after} s")]
@@ -63,15 +63,25 @@ impl Error {
         self.status_and_code().1
     }
 
+    /// The code with which a WebSocket is closed for this (RFC 6455, section 7.4; 1013: the IANA registry).
+    #[must_use]
+    pub fn close_code(&self) -> u16 {
+        match self {
+            Self::TooLarge => 1009,
+            Self::RateLimited { .. } | Self::Unavailable(_) => 1013,
+            _ => 1008,
+        }
+    }
+
     /// The headers that the status asks for, names in lower case.
     ///
-    /// `upgrade` is one that a `wasi:http` guest may not set: there the host has to.
+    /// `Upgrade`, which 426 asks for too, is one that a `wasi:http` guest may not set: the host does.
     #[must_use]
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::Unauthorized(_) => vec![("www-authenticate", "Bearer".to_owned())],
             Self::MethodNotAllowed { allow } => vec![("allow", (*allow).to_owned())],
-            Self::UpgradeRequired => vec![("upgrade", "websocket".to_owned())],
+            Self::UpgradeRequired => vec![("sec-websocket-version", "13".to_owned())],
             _ => match self.retry_after() {
                 Some(seconds) => vec![("retry-after", seconds.to_string())],
                 None => Vec::new(),
@@ -104,6 +114,11 @@ impl Error {
     /// Adds what stands behind the code.
     pub(crate) fn explain(&self, object: Object) -> Object {
         let object = object.text("detail", &self.to_string());
+        let object = match self {
+            // Which transport to take instead, without waiting.
+            Self::UpgradeRequired => object.text("next", "sse"),
+            _ => object,
+        };
         match self.retry_after() {
             Some(seconds) => object.number("retry_after", seconds.into()),
             None => object,

@@ -176,7 +176,23 @@ fn one_line(text: &str, out: &mut Vec<u8>) {
     }));
 }
 
+/// What stands before the envelope in a message's frame of JSON.
+const ENVELOPE: &str = "{\"envelope\":";
+
 impl Frame<'_> {
+    /// A message's frame of JSON up to its cursor: the same for all its readers.
+    #[must_use]
+    pub fn before(envelope: &str) -> String {
+        format!("{ENVELOPE}{envelope}")
+    }
+
+    /// The rest of it, which is a reader's own.
+    #[must_use]
+    pub fn behind(cursor: &str) -> String {
+        let rest = Object::new().text("cursor", cursor).end();
+        rest.replacen('{', ",", 1)
+    }
+
     /// The frame as one JSON object: `{"open":true,"cursor"}`, `{"envelope":{…},"cursor"}`,
     /// `{"gap":{"channel","after","resumed"},"cursor"}`, `{"heartbeat":true}`,
     /// `{"denied":{"channel","error","detail"}}`, `{"end":"reopen"}` or `{"end":code,"detail"}`.
@@ -185,7 +201,7 @@ impl Frame<'_> {
         match self {
             Self::Open { cursor } => Object::new().raw("open", "true").text("cursor", cursor),
             Self::Envelope { envelope, cursor } => {
-                return format!("{ENVELOPE}{envelope}{}", behind_envelope(cursor));
+                return format!("{ENVELOPE}{envelope}{}", Self::behind(cursor));
             }
             Self::Gap { gap, cursor } => Object::new()
                 .raw("gap", &gap.to_json())
@@ -199,15 +215,6 @@ impl Frame<'_> {
         }
         .end()
     }
-}
-
-/// What stands before the envelope in a message's frame of JSON.
-const ENVELOPE: &str = "{\"envelope\":";
-
-/// What stands behind it: the rest of the object.
-fn behind_envelope(cursor: &str) -> String {
-    let rest = Object::new().text("cursor", cursor).end();
-    rest.replacen('{', ",", 1)
 }
 
 impl Gap<'_> {

@@ -36,6 +36,7 @@
 
 mod channel;
 mod cursor;
+mod duplex;
 mod encoding;
 mod envelope;
 mod error;
@@ -51,6 +52,7 @@ mod tests;
 
 pub use channel::Channel;
 pub use cursor::{Cursor, Position};
+pub use duplex::{Ask, Reference, Reply, Verb};
 pub use encoding::accepts_gzip;
 pub use envelope::envelope;
 pub use error::Error;

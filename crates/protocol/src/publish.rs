@@ -70,7 +70,7 @@ impl Draft {
         Ok(Self { id, body })
     }
 
-    fn from_value(value: &RawValue) -> Result<Self, Error> {
+    pub(crate) fn from_value(value: &RawValue) -> Result<Self, Error> {
         let [id, body] = json::members(value, ["id", "body"])?;
         let id = id.ok_or_else(|| Error::Unprocessable("id: missing".to_owned()))?;
         let body = body.ok_or_else(|| Error::Unprocessable("body: missing".to_owned()))?;

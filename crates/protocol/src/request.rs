@@ -9,7 +9,7 @@ const LIMIT_DEFAULT: u32 = 100;
 const WAIT: RangeInclusive<u32> = 0..=55;
 /// Many proxies and some mobile networks give up after 30 seconds of silence.
 const WAIT_DEFAULT: u32 = 25;
-const HISTORY: RangeInclusive<u32> = 0..=1000;
+pub(crate) const HISTORY: RangeInclusive<u32> = 0..=1000;
 /// Longer: silence for about a minute is cut by most proxies, and then the beat comes too late.
 const HEARTBEAT: RangeInclusive<u32> = 1..=55;
 /// Some proxies and mobile networks cut after 30 seconds of silence: one beat may be late.
@@ -46,6 +46,17 @@ pub enum Start {
     Newest(u32),
     /// All after this place.
     After(Position),
+}
+
+impl Start {
+    /// After a place that a cursor names; else with so much history.
+    pub(crate) fn at(after: Option<Position>, history: u32) -> Self {
+        match after {
+            Some(position) => Self::After(position),
+            None if history > 0 => Self::Newest(history),
+            None => Self::Live,
+        }
+    }
 }
 
 impl ReadRequest {
@@ -91,11 +102,8 @@ impl ReadRequest {
     /// Where to begin reading one of the channels.
     #[must_use]
     pub fn start(&self, channel: &Channel) -> Start {
-        match self.after.as_ref().and_then(|cursor| cursor.get(channel)) {
-            Some(position) => Start::After(position),
-            None if self.history > 0 => Start::Newest(self.history),
-            None => Start::Live,
-        }
+        let after = self.after.as_ref().and_then(|cursor| cursor.get(channel));
+        Start::at(after, self.history)
     }
 
     /// Whether the cursor names every channel: only then may an answer be waited for, since a place that

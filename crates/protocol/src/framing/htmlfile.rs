@@ -1,6 +1,5 @@
 use super::{
-    ENVELOPE, Frame, Framing, LONGEST_KEPT, MOST_KEPT, PADDING, StreamFraming, behind_envelope,
-    refused, script,
+    ENVELOPE, Frame, Framing, LONGEST_KEPT, MOST_KEPT, PADDING, StreamFraming, refused, script,
 };
 use crate::query::Query;
 use crate::{Error, Origin};
@@ -96,7 +95,7 @@ impl StreamFraming for Htmlfile {
     }
 
     fn tail(cursor: &str, out: &mut Vec<u8>) {
-        script::literal(&behind_envelope(cursor), out);
+        script::literal(&Frame::behind(cursor), out);
     }
 
     fn body(frame: &Frame<'_>, out: &mut Vec<u8>) {

@@ -1,6 +1,5 @@
 use super::{
-    ENVELOPE, Frame, Framing, LONGEST_KEPT, MOST_KEPT, PADDING, StreamFraming, behind_envelope,
-    one_line, refused,
+    ENVELOPE, Frame, Framing, LONGEST_KEPT, MOST_KEPT, PADDING, StreamFraming, one_line, refused,
 };
 use crate::Error;
 
@@ -33,7 +32,7 @@ impl StreamFraming for NdJson {
     }
 
     fn tail(cursor: &str, out: &mut Vec<u8>) {
-        one_line(&behind_envelope(cursor), out);
+        one_line(&Frame::behind(cursor), out);
     }
 
     fn body(frame: &Frame<'_>, out: &mut Vec<u8>) {

@@ -1,0 +1,462 @@
+//! The third delivery: both ways on one connection.
+
+use crate::delivery::{PAUSE, Told, read_request, tell};
+use crate::http::{Request, Response};
+use crate::hub::{Hub, TICKS_PER_SECOND};
+use crate::messenger::{self, Feed};
+use crate::reader::{Reader, Stay};
+use crate::socket::{Handshake, Socket};
+use crate::types::{self, Caller};
+use futures::future::{self, LocalBoxFuture};
+use protocol::framing::Frame;
+use protocol::{
+    Ask, Channel, Cursor, Draft, Error, MOST_CHANNELS, MOST_DRAFTS, Origins, Receipt, Reference,
+    Reply, Start, Verb,
+};
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::task::Poll;
+use websocket::{CloseCode, Event, Limits};
+
+/// The subprotocol (RFC 6455, section 1.9).
+const PROTOCOL: &str = "witter.v1";
+
+/// As much as a request's body may have; and more than one step of reading makes, so that a frame of it is
+/// always taken.
+const LIMITS: Limits = Limits {
+    frame: 1024 * 1024,
+    message: 1024 * 1024,
+    pending: 4 * 1024 * 1024,
+};
+
+/// What a client may have asked that is not answered. Beyond it the client is not heard, and waits.
+const MOST_ASKED: usize = 256;
+
+/// A WebSocket: frames to the reader, and what it asks: to publish, to follow a channel, to leave one.
+///
+/// Browsers let any page open one anywhere and say whose page it is: only the server's own pages are let in,
+/// and those of the origins that are named (RFC 6455, section 10.2).
+pub async fn duplex(request: Request, origins: Option<Origins>) -> Response {
+    let handshake = match Handshake::read(&request, &[PROTOCOL], LIMITS) {
+        Ok(handshake) => handshake,
+        Err(response) => return response,
+    };
+    if !is_welcome(&request, origins.as_ref()) {
+        return Error::Forbidden("pages of this origin are not let in".to_owned()).into();
+    }
+    let opened = async {
+        let (asked, caller) = read_request(&request)?;
+        if asked.before.is_some() {
+            return Err(Error::Invalid(
+                "before: history is read by polling".to_owned(),
+            ));
+        }
+        let reader = Reader::open(&asked, caller.clone(), Stay::Long).await?;
+        Ok((asked, caller, reader))
+    };
+    let hub = Hub::shared();
+    match (protocol::inline_errors(request.query()), opened.await) {
+        (Ok(_), Ok((asked, caller, reader))) => {
+            let (response, socket) = handshake.accept(request);
+            let conversation = Conversation {
+                socket,
+                cursor: reader.cursor(),
+                reader,
+                caller,
+                asked: VecDeque::new(),
+                limit: asked.limit as usize,
+                heartbeat: u64::from(asked.heartbeat) * TICKS_PER_SECOND,
+            };
+            hub.spawn(conversation.run());
+            response
+        }
+        // A page sees no status of a WebSocket that does not open.
+        (Ok(true), Err(error)) => {
+            let (response, mut socket) = handshake.accept(request);
+            hub.spawn(async move {
+                let end = Frame::End {
+                    error: Some(&error),
+                };
+                // It is the first thing said: there is room.
+                let _ = socket.connection().send_text(&end.to_json());
+                socket.close(code(error.close_code()), error.code()).await;
+            });
+            response
+        }
+        (Ok(false), Err(error)) | (Err(error), _) => error.into(),
+    }
+}
+
+/// Whether a page of this origin may open a WebSocket. Who is no browser tells no origin.
+fn is_welcome(request: &Request, origins: Option<&Origins>) -> bool {
+    let Some(origin) = request.header("origin") else {
+        return true;
+    };
+    let host = request.authority().unwrap_or_default();
+    let own = ["http", "https"].iter().any(|scheme| {
+        let port = if *scheme == "http" { ":80" } else { ":443" };
+        origin
+            .strip_prefix(scheme)
+            .and_then(|rest| rest.strip_prefix("://"))
+            .is_some_and(|named| {
+                named.eq_ignore_ascii_case(host.strip_suffix(port).unwrap_or(&host))
+            })
+    });
+    own || origins.is_some_and(|origins| origins.allow(Some(&origin)).is_some())
+}
+
+fn code(code: u16) -> CloseCode {
+    CloseCode::new(code).unwrap_or(CloseCode::POLICY)
+}
+
+/// One client's connection.
+struct Conversation {
+    socket: Socket,
+    reader: Reader,
+    cursor: Cursor,
+    caller: Caller,
+    /// In the order in which it was asked, which is the order in which it is done.
+    asked: VecDeque<(Reference, Verb)>,
+    limit: usize,
+    /// In ticks.
+    heartbeat: u64,
+}
+
+/// What the messenger said.
+enum Done {
+    Published {
+        channel: Channel,
+        drafts: Vec<(Reference, Draft)>,
+        results: Result<Vec<Result<messenger::Receipt, types::Error>>, types::Error>,
+    },
+    Followed {
+        reference: Reference,
+        channel: Channel,
+        start: Start,
+        feed: Result<Feed, types::Error>,
+    },
+}
+
+/// What a conversation waits for.
+enum Next {
+    Received(Option<Event>),
+    Done(Done),
+    /// There is something to read.
+    News,
+    /// The time has come that was waited for.
+    Tick,
+}
+
+/// Why a conversation ends.
+enum End {
+    /// The client is gone, or has said goodbye.
+    Over,
+    /// It is to be told.
+    Told(Option<Error>),
+    /// It did what it may not.
+    Closed(CloseCode, &'static str),
+}
+
+impl Conversation {
+    async fn run(mut self) {
+        let end = match self.converse().await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        match end {
+            End::Over => {}
+            End::Closed(code, reason) => self.socket.close(code, reason).await,
+            End::Told(error) => {
+                self.tell(&Frame::End {
+                    error: error.as_ref(),
+                });
+                match error {
+                    Some(error) => {
+                        self.socket
+                            .close(code(error.close_code()), error.code())
+                            .await
+                    }
+                    None => self.socket.close(CloseCode::GOING_AWAY, "reopen").await,
+                }
+            }
+        }
+    }
+
+    async fn converse(&mut self) -> Result<std::convert::Infallible, End> {
+        let hub = Hub::shared();
+        let mut working: Option<LocalBoxFuture<'static, Done>> = None;
+        let mut beat = hub.now() + self.heartbeat;
+        let mut paused = 0;
+        // Beats since anything came.
+        let mut unheard = 0;
+        self.tell(&Frame::Open {
+            cursor: &self.cursor.encode(),
+        });
+        loop {
+            if working.is_none() {
+                working = self.work()?;
+            }
+            if !self.socket.flush().await {
+                return Err(End::Over);
+            }
+            match self.next(&hub, &mut working, beat, paused).await {
+                Next::Received(None) => return Err(End::Over),
+                Next::Received(Some(event)) => {
+                    unheard = 0;
+                    self.hear(event)?;
+                }
+                Next::Done(done) => {
+                    working = None;
+                    self.answer(done).await?;
+                }
+                Next::News => match self.reader.take(self.limit).await {
+                    Ok(items) => self.items(items),
+                    Err(types::Error::Closing) => return Err(End::Told(None)),
+                    Err(types::Error::Unavailable(_)) => paused = hub.now() + PAUSE,
+                    Err(error) => return Err(End::Told(Some(error.into()))),
+                },
+                Next::Tick if hub.now() < beat => {}
+                Next::Tick => {
+                    beat = hub.now() + self.heartbeat;
+                    unheard += 1;
+                    // It answered neither of the last two pings.
+                    if unheard > 2 {
+                        return Err(End::Over);
+                    }
+                    // A page sees no pings: a frame tells it that the connection lives.
+                    self.tell(&Frame::Heartbeat);
+                    // It fails only where the connection is closed, which is seen at the next turn.
+                    let _ = self.socket.connection().send_ping(b"");
+                }
+            }
+        }
+    }
+
+    async fn next(
+        &mut self,
+        hub: &Hub,
+        working: &mut Option<LocalBoxFuture<'static, Done>>,
+        beat: u64,
+        paused: u64,
+    ) -> Next {
+        let Self {
+            socket,
+            reader,
+            asked,
+            ..
+        } = self;
+        let now = hub.now();
+        let mut news = pin!(async {
+            if now < paused {
+                hub.sleep(paused - now).await;
+                false
+            } else {
+                reader.news(hub, beat).await
+            }
+        });
+        future::poll_fn(|cx| {
+            if let Some(work) = working
+                && let Poll::Ready(done) = work.as_mut().poll(cx)
+            {
+                return Poll::Ready(Next::Done(done));
+            }
+            if asked.len() < MOST_ASKED
+                && let Poll::Ready(received) = socket.poll_receive(cx)
+            {
+                return Poll::Ready(Next::Received(received));
+            }
+            news.as_mut()
+                .poll(cx)
+                .map(|news| if news { Next::News } else { Next::Tick })
+        })
+        .await
+    }
+
+    /// Takes what the client sent.
+    fn hear(&mut self, event: Event) -> Result<(), End> {
+        match event {
+            Event::Text(text) => match Ask::parse(&text) {
+                Ok(Ask { reference, verb }) => self.asked.push_back((reference, verb)),
+                Err((reference, error)) => self.reply(&reference, &Reply::Failed(&error)),
+            },
+            Event::Binary(_) => {
+                return Err(End::Closed(CloseCode::UNSUPPORTED, "text is expected"));
+            }
+            Event::Ping(_) | Event::Pong(_) => {}
+            // The answer is in the output, which `close` writes.
+            Event::Close { .. } | Event::Failed(_) => {
+                return Err(End::Closed(CloseCode::NORMAL, ""));
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins with what was asked first; drafts for one channel that were asked one after the other go together.
+    fn work(&mut self) -> Result<Option<LocalBoxFuture<'static, Done>>, End> {
+        while let Some((reference, verb)) = self.asked.pop_front() {
+            let caller = self.caller.clone();
+            match verb {
+                Verb::Publish { channel, draft } => {
+                    let mut drafts = vec![(reference, draft)];
+                    while drafts.len() < MOST_DRAFTS
+                        && let Some((_, Verb::Publish { channel: next, .. })) = self.asked.front()
+                        && *next == channel
+                        && let Some((reference, Verb::Publish { draft, .. })) =
+                            self.asked.pop_front()
+                    {
+                        drafts.push((reference, draft));
+                    }
+                    return Ok(Some(Box::pin(publish(caller, channel, drafts))));
+                }
+                Verb::Subscribe { channel, start } => {
+                    let refused = if self.reader.follows(&channel) {
+                        Some("channel: it is followed already".to_owned())
+                    } else if self.reader.channels() == MOST_CHANNELS {
+                        Some(format!("channel: more than {MOST_CHANNELS}"))
+                    } else {
+                        None
+                    };
+                    if let Some(why) = refused {
+                        self.reply(&reference, &Reply::Failed(&Error::Invalid(why)));
+                        continue;
+                    }
+                    return Ok(Some(Box::pin(follow(caller, reference, channel, start))));
+                }
+                Verb::Unsubscribe { channel } => {
+                    self.reader.remove(&channel);
+                    self.cursor = self.reader.cursor();
+                    let cursor = self.cursor.clone();
+                    self.reply(
+                        &reference,
+                        &Reply::Unsubscribed {
+                            channel: &channel,
+                            cursor: &cursor,
+                        },
+                    );
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Tells what came of it.
+    async fn answer(&mut self, done: Done) -> Result<(), End> {
+        match done {
+            Done::Published {
+                channel,
+                drafts,
+                results,
+            } => {
+                let results: Vec<_> = match results {
+                    Ok(results) => results
+                        .into_iter()
+                        .map(|result| result.map_err(Error::from))
+                        .collect(),
+                    Err(error) => vec![Err(error.into()); drafts.len()],
+                };
+                for ((reference, draft), result) in drafts.into_iter().zip(results) {
+                    let receipt = result.map(|receipt| Receipt {
+                        channel: channel.as_str(),
+                        offset: receipt.offset,
+                        id: &draft.id,
+                    });
+                    match receipt {
+                        Ok(receipt) => self.reply(&reference, &Reply::Published(receipt)),
+                        Err(error) => self.reply(&reference, &Reply::Failed(&error)),
+                    }
+                }
+            }
+            Done::Followed {
+                reference,
+                channel,
+                start,
+                feed,
+            } => {
+                let added = match feed {
+                    Ok(feed) => self.reader.add(channel.clone(), feed, start).await,
+                    Err(error) => Err(error),
+                };
+                match added {
+                    Ok(()) => {
+                        self.cursor = self.reader.cursor();
+                        let cursor = self.cursor.clone();
+                        self.reply(
+                            &reference,
+                            &Reply::Subscribed {
+                                channel: &channel,
+                                cursor: &cursor,
+                            },
+                        );
+                    }
+                    Err(types::Error::Closing) => return Err(End::Told(None)),
+                    Err(error) => self.reply(&reference, &Reply::Failed(&error.into())),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn items(&mut self, items: Vec<(usize, crate::reader::Item)>) {
+        let Self {
+            socket,
+            reader,
+            cursor,
+            ..
+        } = self;
+        tell(reader, cursor, items, |told| {
+            // It fails only where the connection is closed, which is seen at the next turn.
+            let _ = match told {
+                Told::Message(heard, cursor) => socket
+                    .connection()
+                    .send_prepared(heard.prepared(), &Frame::behind(&cursor.encode())),
+                Told::Gap(gap, cursor) => socket.connection().send_text(
+                    &Frame::Gap {
+                        gap,
+                        cursor: &cursor.encode(),
+                    }
+                    .to_json(),
+                ),
+            };
+        });
+    }
+
+    fn reply(&mut self, reference: &Reference, reply: &Reply<'_>) {
+        let _ = self
+            .socket
+            .connection()
+            .send_text(&reply.to_json(reference));
+    }
+
+    fn tell(&mut self, frame: &Frame<'_>) {
+        let _ = self.socket.connection().send_text(&frame.to_json());
+    }
+}
+
+async fn publish(caller: Caller, channel: Channel, drafts: Vec<(Reference, Draft)>) -> Done {
+    let outgoing = drafts.iter().map(|(_, draft)| messenger::Draft {
+        id: draft.id.clone(),
+        body: draft.body.clone(),
+    });
+    let results = messenger::publish(caller, channel.to_string(), outgoing.collect()).await;
+    Done::Published {
+        channel,
+        drafts,
+        results,
+    }
+}
+
+async fn follow(caller: Caller, reference: Reference, channel: Channel, start: Start) -> Done {
+    let feed = match messenger::follow(caller, vec![channel.to_string()]).await {
+        Ok(feeds) => feeds
+            .into_iter()
+            .next()
+            .ok_or_else(|| types::Error::Unavailable("no feed".to_owned())),
+        Err(error) => Err(error),
+    };
+    Done::Followed {
+        reference,
+        channel,
+        start,
+        feed,
+    }
+}
