@@ -2,8 +2,10 @@
 
 mod cursor;
 mod duplex;
+mod encoding;
 mod error;
 mod framing;
+mod origin;
 mod publish;
 mod request;
 mod session;

@@ -3,9 +3,9 @@ use std::rc::Rc;
 use std::sync::mpsc::{Sender, channel};
 use std::{mem, thread};
 
+use html5ever::TokenizerResult;
 use html5ever::buffer_queue::BufferQueue;
 use html5ever::tendril::StrTendril;
-use html5ever::TokenizerResult;
 use html5ever::tokenizer::{Tokenizer, TokenizerOpts};
 use html5ever::tree_builder::{TreeBuilder, TreeBuilderOpts};
 use markup5ever_rcdom::{Handle, NodeData, RcDom};
@@ -86,10 +86,15 @@ impl Document {
             ..TreeBuilderOpts::default()
         };
         let tree = TreeBuilder::new(RcDom::default(), options);
+        let tokenizer = TokenizerOpts {
+            // It would do so in every piece, where a browser does in the first one alone.
+            discard_bom: false,
+            ..TokenizerOpts::default()
+        };
         let document = Self {
             cut: Vec::new(),
             text: BufferQueue::default(),
-            tokenizer: Tokenizer::new(tree, TokenizerOpts::default()),
+            tokenizer: Tokenizer::new(tree, tokenizer),
             context: engine::context()?,
             told: Rc::default(),
             written: Rc::default(),

@@ -1,8 +1,14 @@
+//! What a framing writes is read by parsers that are not ours: any text comes out as it went in.
+
 use super::texts::{hostile, spaced_and_compact};
-use crate::framing::{Batch, BatchFraming, Frame, Json, Sse, StreamFraming};
+use crate::framing::{
+    AnswerFraming, Batch, Frame, Framing, Htmlfile, Json, Jsonp, NdJson, Sse, StreamFraming,
+};
 use crate::{Draft, Error, Gap, envelope};
 use futures::{FutureExt as _, StreamExt as _, stream};
+use parsers::{Lines, Parser, Window, jsonp};
 use proptest::prelude::*;
+use proptest::sample::Index;
 use serde_json::value::RawValue;
 use sse_stream::SseByteStream;
 use std::collections::HashMap;
@@ -10,6 +16,8 @@ use std::convert::Infallible;
 
 const CURSOR: &str = "AQ-_z";
 const HOSTILE_TEXT: &str = "a\"\\\r\n\0\u{1b}\u{7f}\u{2028}</script>😀";
+const CALLBACK: &str = "received";
+const ORIGIN: &str = "https://chat.example";
 
 fn stored(body: &str) -> String {
     let draft = Draft::checked("1".to_owned(), body.to_owned()).expect("a good draft");
@@ -30,92 +38,129 @@ fn members(json: &str) -> HashMap<String, Box<RawValue>> {
     serde_json::from_str(json).expect("a JSON object")
 }
 
-/// The blocks that a parser of this kind tells, with the bytes coming in pieces of this size. It tells a
-/// block of any field, as httpx-sse does, also where a browser would tell none.
-fn blocks(bytes: &[u8], piece: usize) -> Vec<sse_stream::Sse> {
-    let pieces = stream::iter(bytes.chunks(piece).map(Ok::<_, Infallible>));
-    let blocks = SseByteStream::new(pieces).map(|block| block.expect("an event stream"));
-    blocks
-        .collect()
-        .now_or_never()
-        .expect("all pieces are there")
+fn calling() -> Htmlfile {
+    Htmlfile::from_query(&format!("callback={CALLBACK}"), None).expect("a good query")
 }
 
-fn block(event: Option<&str>, data: &str, id: Option<&str>) -> sse_stream::Sse {
-    sse_stream::Sse {
-        event: event.map(str::to_owned),
-        data: Some(data.to_owned()),
-        id: id.map(str::to_owned),
-        retry: None,
+fn posting() -> Htmlfile {
+    Htmlfile::from_query(&format!("origin={ORIGIN}"), None).expect("a good query")
+}
+
+fn document(window: Window) -> parsers::Htmlfile {
+    parsers::Htmlfile::new(window)
+}
+
+fn page(callback: &str) -> Jsonp {
+    Jsonp::from_query(&format!("callback={callback}")).expect("a good query")
+}
+
+/// The bytes of a stream, its prelude first.
+fn written<'a>(
+    framing: &impl StreamFraming,
+    frames: impl IntoIterator<Item = &'a Frame<'a>>,
+) -> Vec<u8> {
+    let mut out = framing.prelude();
+    for frame in frames {
+        framing.write(frame, &mut out);
     }
-}
-
-fn written(framing: &impl StreamFraming, frame: &Frame<'_>) -> Vec<u8> {
-    let mut out = Vec::new();
-    framing.write(frame, &mut out);
     out
 }
 
-/// What holds for every framing of a stream.
+/// The frames in bytes that come in pieces.
 #[track_caller]
-fn heads_and_tails_make_frames(framing: &impl StreamFraming) {
-    for body in hostile() {
-        let envelope = stored(&body);
-        let mut parts = Vec::new();
-        framing.head(&envelope, &mut parts);
-        framing.tail(CURSOR, &mut parts);
-        assert_eq!(
-            parts,
-            written(
-                framing,
-                &Frame::Envelope {
-                    envelope: &envelope,
-                    cursor: CURSOR
-                }
-            )
-        );
-    }
+fn read<'a>(mut parser: impl Parser, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
+    let frames = pieces
+        .into_iter()
+        .map(|piece| parser.feed(piece).expect("the parser's own framing"));
+    frames.flatten().collect()
 }
 
-/// Draft, envelope, every framing, a parser of that framing, and the body again.
-#[track_caller]
-fn goes_round(spaced: &str, compact: &str, piece: usize) {
-    let envelope = stored(spaced);
-    assert!(envelope.bytes().all(|byte| byte >= b' '));
+/// Bytes cut in these places.
+fn cut<'a>(mut bytes: &'a [u8], places: &[Index]) -> Vec<&'a [u8]> {
+    let mut places: Vec<_> = places
+        .iter()
+        .map(|place| place.index(bytes.len() + 1))
+        .collect();
+    places.sort_unstable();
+    let mut pieces = Vec::new();
+    let mut behind = 0;
+    for place in places {
+        let (piece, rest) = bytes.split_at(place - behind);
+        pieces.push(piece);
+        bytes = rest;
+        behind = place;
+    }
+    pieces.push(bytes);
+    pieces
+}
 
-    let frame = Frame::Envelope {
-        envelope: &envelope,
+/// A message goes through every framing of a stream, in pieces as they are cut.
+#[track_caller]
+fn streams(envelope: &str, cutting: &dyn Fn(&[u8]) -> Vec<&[u8]>) {
+    let open = Frame::Open { cursor: "AQ" };
+    let message = Frame::Envelope {
+        envelope,
         cursor: CURSOR,
     };
-    let told = blocks(&written(&Sse, &frame), piece);
-    assert_eq!(told, [block(None, &envelope, Some(CURSOR))]);
+    let frames = [open, message, message];
+    let check = |frames: Vec<String>| {
+        let [open, one, other] = &frames[..] else {
+            panic!("{frames:?}")
+        };
+        assert_eq!(open, r#"{"open":true,"cursor":"AQ"}"#);
+        assert_eq!(one, other);
+        let told = members(one);
+        assert_eq!(told.len(), 2);
+        assert_eq!(told["envelope"].get(), envelope);
+        assert_eq!(told["cursor"].get(), format!("\"{CURSOR}\""));
+    };
+    let bytes = written(&Sse, &frames);
+    check(read(parsers::Sse::default(), cutting(&bytes)));
+    let bytes = written(&NdJson, &frames);
+    check(read(Lines::default(), cutting(&bytes)));
+    let bytes = written(&calling(), &frames);
+    let calls = document(Window::Calls(CALLBACK.to_owned()));
+    check(read(calls, cutting(&bytes)));
+    let own = document(Window::Own(CALLBACK.to_owned()));
+    assert_eq!(read(own, cutting(&bytes)), [""; 0]);
+    let bytes = written(&posting(), &frames);
+    let posts = document(Window::Posts(ORIGIN.to_owned()));
+    check(read(posts, cutting(&bytes)));
+    let elsewhere = document(Window::Posts("https://elsewhere.example".to_owned()));
+    assert_eq!(read(elsewhere, cutting(&bytes)), [""; 0]);
+}
 
-    let json = frame.to_json();
-    assert!(json.bytes().all(|byte| byte >= b' '));
-    let frame = members(&json);
-    assert_eq!(frame["envelope"].get(), envelope);
-    assert_eq!(frame["cursor"].get(), format!("\"{CURSOR}\""));
+/// A message goes through every framing of an answer.
+#[track_caller]
+fn answers(envelope: &str) {
+    let batch = Batch {
+        envelopes: vec![envelope, envelope],
+        cursor: Some(CURSOR),
+        ..Batch::default()
+    };
+    let check = |text: &str| {
+        let told = members(text);
+        let envelopes: Vec<Box<RawValue>> =
+            serde_json::from_str(told["envelopes"].get()).expect("an array");
+        let envelopes: Vec<&str> = envelopes.iter().map(|told| told.get()).collect();
+        assert_eq!(envelopes, [envelope; 2]);
+    };
+    check(str::from_utf8(&Json.write(batch.to_json())).expect("UTF-8"));
+    let script = page("a.b").write(batch.to_json());
+    check(&jsonp(&script, "a.b").expect("a script"));
+}
 
-    let mut bytes = Vec::new();
-    let envelopes = vec![&*envelope, &*envelope];
-    Json.write(
-        &Batch {
-            envelopes,
-            cursor: Some(CURSOR),
-            ..Batch::default()
-        },
-        &mut bytes,
-    );
-    let batch = members(str::from_utf8(&bytes).expect("UTF-8"));
-    let envelopes: Vec<Box<RawValue>> =
-        serde_json::from_str(batch["envelopes"].get()).expect("an array");
-    assert_eq!(envelopes.len(), 2);
-    for told in envelopes {
-        let told = members(told.get());
-        assert_eq!(told["body"].get(), compact);
-        let name: String = serde_json::from_str(told["name"].get()).expect("a string");
-        assert_eq!(name, HOSTILE_TEXT);
-    }
+/// A draft becomes an envelope that has its body, and goes through every framing.
+#[track_caller]
+fn goes_round(spaced: &str, compact: &str, cutting: &dyn Fn(&[u8]) -> Vec<&[u8]>) {
+    let envelope = stored(spaced);
+    assert!(envelope.bytes().all(|byte| byte >= b' '));
+    let told = members(&envelope);
+    assert_eq!(told["body"].get(), compact);
+    let name: String = serde_json::from_str(told["name"].get()).expect("a string");
+    assert_eq!(name, HOSTILE_TEXT);
+    streams(&envelope, cutting);
+    answers(&envelope);
 }
 
 #[test]
@@ -129,8 +174,9 @@ fn an_envelope_has_its_members_in_order() {
 #[test]
 fn a_hostile_body_comes_out_of_every_framing_token_for_token() {
     for body in hostile() {
-        goes_round(&body, &body, body.len() + 1);
-        goes_round(&body, &body, if body.len() < 1000 { 1 } else { 997 });
+        goes_round(&body, &body, &|bytes| vec![bytes]);
+        let piece = if body.len() < 1000 { 1 } else { 997 };
+        goes_round(&body, &body, &|bytes| bytes.chunks(piece).collect());
     }
 }
 
@@ -143,6 +189,7 @@ fn every_frame_in_json() {
         resumed: 9,
     };
     let error = Error::Forbidden("no \"more\"".to_owned());
+    let later = Error::RateLimited { retry_after: 7 };
     check(
         Frame::Open { cursor: "AQ" },
         r#"{"open":true,"cursor":"AQ"}"#,
@@ -166,16 +213,103 @@ fn every_frame_in_json() {
         },
         r#"{"denied":{"channel":"a","error":"forbidden","detail":"no \"more\""}}"#,
     );
-    check(Frame::End { reason: "reopen" }, r#"{"end":"reopen"}"#);
+    check(Frame::End { error: None }, r#"{"end":"reopen"}"#);
+    check(
+        Frame::End {
+            error: Some(&error),
+        },
+        r#"{"end":"forbidden","detail":"no \"more\""}"#,
+    );
+    check(
+        Frame::End {
+            error: Some(&later),
+        },
+        r#"{"end":"rate-limited","detail":"too often; again in 7 s","retry_after":7}"#,
+    );
+}
+
+/// Every kind of frame, each of whose texts is hostile.
+#[track_caller]
+fn every_frame_comes_out(
+    framing: &impl StreamFraming,
+    parser: impl Fn() -> Box<dyn Parser>,
+    tells_beats: bool,
+) {
+    let gap = Gap {
+        channel: "a",
+        after: 1,
+        resumed: u64::MAX,
+    };
+    let envelope = stored("[]");
+    let error = Error::Forbidden(HOSTILE_TEXT.to_owned());
+    let unavailable = Error::Unavailable(HOSTILE_TEXT.to_owned());
+    let frames = [
+        Frame::Open { cursor: "AQ" },
+        Frame::Heartbeat,
+        Frame::Envelope {
+            envelope: &envelope,
+            cursor: "Ag",
+        },
+        Frame::Heartbeat,
+        Frame::Heartbeat,
+        Frame::Gap { gap, cursor: "Aw" },
+        Frame::Denied {
+            channel: "a",
+            error: &error,
+        },
+        Frame::End { error: None },
+        Frame::End {
+            error: Some(&unavailable),
+        },
+        Frame::Heartbeat,
+    ];
+    let expected: Vec<_> = frames
+        .iter()
+        .filter(|frame| tells_beats || !matches!(frame, Frame::Heartbeat))
+        .map(Frame::to_json)
+        .collect();
+    let bytes = written(framing, &frames);
+    assert!(framing.prelude().len() >= 2048);
+    for piece in [1, 2, 3, 7, bytes.len()] {
+        let mut parser = parser();
+        let told = bytes
+            .chunks(piece)
+            .flat_map(|piece| parser.feed(piece).expect("the parser's own framing"));
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+    }
+    // A message is told as it is in parts.
+    let mut parts = Vec::new();
+    framing.open(&mut parts);
+    head_and_tail(framing, &envelope, "Ag", &mut parts);
+    framing.close(&mut parts);
+    let mut whole = Vec::new();
+    framing.write(&frames[2], &mut whole);
+    assert_eq!(parts, whole);
+    // Who is refused is told nothing else.
+    let refused = parser()
+        .feed(&framing.refusal(&unavailable))
+        .expect("the parser's own framing");
+    assert_eq!(refused, [frames[8].to_json()]);
+}
+
+fn head_and_tail<F: StreamFraming>(_: &F, envelope: &str, cursor: &str, out: &mut Vec<u8>) {
+    F::head(envelope, out);
+    F::tail(cursor, out);
+}
+
+#[test]
+fn every_frame_of_a_stream_comes_out_whatever_it_tells() {
+    every_frame_comes_out(&Sse, || Box::new(parsers::Sse::default()), false);
+    every_frame_comes_out(&NdJson, || Box::new(Lines::default()), true);
+    let calls = || document(Window::Calls(CALLBACK.to_owned()));
+    every_frame_comes_out(&calling(), || Box::new(calls()), true);
+    let posts = || document(Window::Posts(ORIGIN.to_owned()));
+    every_frame_comes_out(&posting(), || Box::new(posts()), true);
 }
 
 #[test]
 fn a_batch_tells_its_cursor_or_what_is_before_it() {
-    let check = |batch: Batch<'_>, json: &str| {
-        let mut bytes = Vec::new();
-        Json.write(&batch, &mut bytes);
-        assert_eq!(str::from_utf8(&bytes).expect("UTF-8"), json);
-    };
+    let check = |batch: Batch<'_>, json: &str| assert_eq!(batch.to_json(), json);
     let gaps = vec![
         Gap {
             channel: "a",
@@ -212,87 +346,221 @@ fn a_batch_tells_its_cursor_or_what_is_before_it() {
         },
         r#"{"envelopes":[{}],"gaps":[],"before":5}"#,
     );
-    assert_eq!(Json.error(&Error::NotFound), None);
 }
 
 #[test]
-fn a_frame_of_server_sent_events_is_its_head_and_its_tail() {
-    heads_and_tails_make_frames(&Sse);
-    assert_eq!(Sse.error(&Error::NotFound), None);
+fn a_refused_request_is_told_in_the_answers_framing() {
+    let error = Error::Unauthorized(HOSTILE_TEXT.to_owned());
+    assert_eq!(Json.refusal(&error), error.to_json().into_bytes());
+    let script = page("f").refusal(&error);
+    assert_eq!(jsonp(&script, "f").expect("a script"), error.to_json());
 }
 
 #[test]
-fn every_frame_is_one_event_and_neither_the_prelude_nor_a_heartbeat_is_any() {
-    let gap = Gap {
-        channel: "a",
-        after: 1,
-        resumed: 9,
-    };
-    let error = Error::Forbidden("no\r\nmore".to_owned());
-    let mut stream = Sse.prelude();
-    assert!(stream.len() > 2048);
-    for frame in [
+fn who_cannot_see_a_status_is_told_in_the_framing() {
+    fn inline<F: Framing>(_: &F) -> (&'static str, bool) {
+        (F::CONTENT_TYPE, F::INLINE_ERRORS)
+    }
+    assert_eq!(inline(&Json), ("application/json", false));
+    assert_eq!(inline(&Sse), ("text/event-stream", false));
+    assert_eq!(inline(&NdJson), ("application/x-ndjson", false));
+    assert_eq!(inline(&calling()), ("text/html; charset=utf-8", true));
+    assert_eq!(inline(&page("f")), ("text/javascript; charset=utf-8", true));
+}
+
+/// The blocks that a parser of another kind tells: one of any field, as httpx-sse does, also where a browser
+/// would tell none.
+fn blocks(bytes: &[u8], piece: usize) -> Vec<sse_stream::Sse> {
+    let pieces = stream::iter(bytes.chunks(piece).map(Ok::<_, Infallible>));
+    let blocks = SseByteStream::new(pieces).map(|block| block.expect("an event stream"));
+    blocks
+        .collect()
+        .now_or_never()
+        .expect("all pieces are there")
+}
+
+#[test]
+fn neither_a_prelude_nor_a_heartbeat_is_an_event() {
+    let frames = [
+        Frame::Heartbeat,
         Frame::Open { cursor: "AQ" },
         Frame::Heartbeat,
-        Frame::Envelope {
-            envelope: "{}",
-            cursor: "Ag",
-        },
         Frame::Heartbeat,
+        Frame::End { error: None },
         Frame::Heartbeat,
-        Frame::Gap { gap, cursor: "Aw" },
-        Frame::Denied {
-            channel: "a",
-            error: &error,
-        },
-        Frame::End { reason: "reopen" },
-        Frame::Heartbeat,
-    ] {
-        Sse.write(&frame, &mut stream);
-    }
-    let mut open = block(Some("cursor"), "{}", Some("AQ"));
-    open.retry = Some(1000);
-    let expected = [
-        open,
-        block(None, "{}", Some("Ag")),
-        block(
-            Some("gap"),
-            r#"{"channel":"a","after":1,"resumed":9}"#,
-            Some("Aw"),
-        ),
-        block(
-            Some("denied"),
-            r#"{"channel":"a","error":"forbidden","detail":"no\u000d\u000amore"}"#,
-            None,
-        ),
-        block(Some("end"), r#"{"end":"reopen"}"#, None),
     ];
-    for piece in [1, 2, 3, 7, stream.len()] {
-        assert_eq!(blocks(&stream, piece), expected);
+    let block = |event: &str, data: &str, id: Option<&str>, retry| sse_stream::Sse {
+        event: Some(event.to_owned()),
+        data: Some(data.to_owned()),
+        id: id.map(str::to_owned),
+        retry,
+    };
+    let bytes = written(&Sse, &frames);
+    for piece in [1, 2, 3, 7, bytes.len()] {
+        assert_eq!(
+            blocks(&bytes, piece),
+            [
+                block("cursor", "{}", Some("AQ"), Some(1000)),
+                block("end", r#"{"end":"reopen"}"#, None, None),
+            ]
+        );
     }
-    assert_eq!(written(&Sse, &Frame::Heartbeat), b":hb\n");
+    let mut beat = Vec::new();
+    Sse.write(&Frame::Heartbeat, &mut beat);
+    assert_eq!(beat, b":hb\n");
 }
 
 #[test]
-fn a_line_break_or_nul_where_none_may_be_ends_no_event() {
-    let envelope = "{\"a\":\r\n\n1,\r\"b\":\0}\n\ndata: forged";
-    let frame = Frame::Envelope {
-        envelope,
+fn a_line_break_or_nul_where_none_may_be_ends_neither_event_nor_line() {
+    let frames = [Frame::Envelope {
+        envelope: "{\"a\":\r\n\n1,\r\"b\":2}\n\ndata: \"forged\"",
         cursor: "A\n\rQ\0",
+    }];
+    let bytes = written(&Sse, &frames);
+    let told = blocks(&bytes, 1);
+    assert_eq!(told.len(), 1);
+    let data = "{\"a\":   1, \"b\":2}  data: \"forged\"";
+    assert_eq!(told[0].data.as_deref(), Some(data));
+    assert_eq!(told[0].id.as_deref(), Some("A  Q "));
+    let bytes = written(&NdJson, &frames);
+    assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1);
+}
+
+#[test]
+fn a_page_names_what_is_called() {
+    for callback in ["f", "$", "_", "a1", "jQuery1234_5678", &"a".repeat(128)] {
+        let script = page(callback).write("{}".to_owned());
+        assert!(script.starts_with(b"/**/"));
+        assert_eq!(jsonp(&script, callback).expect("a script"), "{}");
+        let framing = Htmlfile::from_query(&format!("callback={callback}"), None);
+        let bytes = written(&framing.expect("a good query"), &[Frame::Heartbeat]);
+        let document = document(Window::Calls(callback.to_owned()));
+        assert_eq!(read(document, [&bytes[..]]), [r#"{"heartbeat":true}"#]);
+    }
+    let script = page("a.$.c").write("{}".to_owned());
+    assert_eq!(jsonp(&script, "a.$.c").expect("a script"), "{}");
+}
+
+#[test]
+fn what_is_no_name_or_origin_is_refused() {
+    let refused = |result: Result<(), Error>, query: &str| match result {
+        Err(Error::Invalid(_)) => {}
+        other => panic!("{query}: {other:?}"),
     };
-    let told = blocks(&written(&Sse, &frame), 1);
-    let data = "{\"a\":   1, \"b\": }  data: forged";
-    assert_eq!(told, [block(None, data, Some("A  Q "))]);
+    let long = "a".repeat(129);
+    for callback in [
+        "",
+        ".",
+        "a.",
+        ".a",
+        "a..b",
+        "1a",
+        "a.1",
+        "a-b",
+        "a b",
+        "a(b",
+        "a[0]",
+        "a%22",
+        "a'",
+        "é",
+        "a%3Balert(1)",
+        "a%0A",
+        "a%00",
+        "%5Cu0061",
+        "%E2%80%A8",
+        &long,
+    ] {
+        let query = format!("callback={callback}");
+        refused(Jsonp::from_query(&query).map(drop), &query);
+        refused(Htmlfile::from_query(&query, None).map(drop), &query);
+    }
+    for query in ["", "callback=a&callback=b", "callback=%", "origin=x&x=%"] {
+        refused(Jsonp::from_query(query).map(drop), query);
+        refused(Htmlfile::from_query(query, None).map(drop), query);
+    }
+    for query in [
+        "callback=a.b",
+        "callback=a&origin=https://chat.example",
+        "origin=https://chat.example&origin=https://chat.example",
+        "origin=*",
+        "origin=https://chat.example'",
+        "callback=a&origin=*",
+    ] {
+        refused(Htmlfile::from_query(query, None).map(drop), query);
+    }
+}
+
+#[test]
+fn a_documents_domain_is_a_domain_or_the_server_is_set_up_wrong() {
+    let prelude = |domain: &str| {
+        let framing = Htmlfile::from_query("callback=f", Some(domain.to_owned()))?;
+        Ok::<_, Error>(framing.prelude())
+    };
+    let text = String::from_utf8(prelude("chat-1.example").expect("a domain")).expect("UTF-8");
+    assert!(text.contains("document.domain='chat-1.example'"));
+    for domain in ["a'b", "a b", "</script>", "é", "a\\", "a/b"] {
+        assert!(
+            matches!(prelude(domain), Err(Error::Unavailable(_))),
+            "{domain}"
+        );
+    }
+}
+
+#[test]
+fn what_a_framing_would_let_out_is_noticed() {
+    let inside = |script: &str| {
+        let mut document = document(Window::Calls("f".to_owned()));
+        let bytes = format!("<html><body><script>parent.f('{script}')</script>");
+        document.feed(bytes.as_bytes()).ok()
+    };
+    assert_eq!(inside("[1]"), Some(vec!["[1]".to_owned()]));
+    assert_eq!(inside("</script>"), None);
+    assert_eq!(inside("<!--<script>"), Some(Vec::new()));
+    assert_eq!(inside("'+'"), Some(vec![String::new()]));
+    assert_eq!(inside("\n"), None);
+    assert_eq!(inside("','"), None);
+    let called = |script: &str| jsonp(script.as_bytes(), "f").ok();
+    assert_eq!(called("f(JSON.parse('[1]'))"), Some("[1]".to_owned()));
+    assert_eq!(called("f(JSON.parse('[1'))"), None);
+    assert_eq!(called("f([1])"), None);
+    assert_eq!(called("f(JSON.parse('1'));f(JSON.parse('1'))"), None);
+    assert_eq!(called("alert(1);f(JSON.parse('1'))"), None);
+    assert_eq!(called(""), None);
+    let told = |bytes: &str| Lines::default().feed(bytes.as_bytes()).ok();
+    assert_eq!(told("[1]\n[2"), Some(vec!["[1]".to_owned()]));
+    assert_eq!(told("[1\n]\n"), None);
+    assert_eq!(told("\n"), None);
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn any_body_comes_out_of_every_framing_token_for_token(
         (spaced, compact) in spaced_and_compact(),
-        piece in 1usize..64,
+        places in prop::collection::vec(any::<Index>(), 0..40),
     ) {
-        goes_round(&spaced, &compact, piece);
+        goes_round(&spaced, &compact, &|bytes| cut(bytes, &places));
+    }
+
+    #[test]
+    fn any_json_text_comes_out_of_a_script_as_it_is((spaced, _) in spaced_and_compact()) {
+        let script = page("f").write(spaced.clone());
+        prop_assert_eq!(jsonp(&script, "f").expect("a script"), spaced);
+    }
+
+    #[test]
+    fn any_text_comes_out_of_a_document_as_it_is(
+        text in prop_oneof![
+            any::<String>(),
+            "(</?(script|plaintext|style|html)|<!--|-->|\\]\\]>|[<>/!'\"\\\\&;a\\x00\r\n\u{2028}\u{2029}\u{feff}]){0,20}",
+        ],
+        places in prop::collection::vec(any::<Index>(), 0..20),
+    ) {
+        let frame = Frame::Envelope { envelope: &text, cursor: CURSOR };
+        let bytes = written(&calling(), &[frame, frame]);
+        let told = read(document(Window::Calls(CALLBACK.to_owned())), cut(&bytes, &places));
+        let json = frame.to_json();
+        prop_assert_eq!(told, [json.as_str(), json.as_str()]);
     }
 }

@@ -230,7 +230,8 @@ fn the_answer_tells_each_draft_its_own_outcome() {
         two.answer(&channel, [Err(Error::IdReused), old(8)]),
         Ok((200, some))
     );
-    let none = format!(r#"{failed}{{"error":"unavailable","detail":"gone","id":"b"}}]"#);
+    let none =
+        format!(r#"{failed}{{"error":"unavailable","detail":"gone","retry_after":1,"id":"b"}}]"#);
     let gone = Error::Unavailable("gone".to_owned());
     assert_eq!(
         two.answer(&channel, [Err(Error::IdReused), Err(gone)]),
@@ -238,6 +239,46 @@ fn the_answer_tells_each_draft_its_own_outcome() {
     );
     let ids: Vec<_> = two.iter().chain(&one).map(|draft| &*draft.id).collect();
     assert_eq!(ids, ["a", "b", "\""]);
+}
+
+#[test]
+fn a_query_holds_one_draft() {
+    for (query, expected) in [
+        ("id=1&body=null", draft("1", "null")),
+        (
+            "channel=a&callback=f&body=%7B%22a%22:+[1,%202]%7D&id=!~",
+            draft("!~", r#"{"a":[1,2]}"#),
+        ),
+        ("id=%22&body=%22%5Cud800%22", draft("\"", r#""\ud800""#)),
+    ] {
+        assert_eq!(
+            Drafts::from_query(query),
+            Ok(Drafts::One(expected)),
+            "{query}"
+        );
+    }
+    let body = |length: usize| format!("id=a&body=%22{}%22", "x".repeat(length - 2));
+    assert!(Drafts::from_query(&body(LONGEST_BODY)).is_ok());
+    for (query, status) in [
+        ("", 422),
+        ("id=a", 422),
+        ("body=0", 422),
+        ("id=&body=0", 422),
+        ("id=a+b&body=0", 422),
+        ("id=%C3%A9&body=0", 422),
+        (&format!("id={}&body=0", "a".repeat(65)), 422),
+        ("id=a&body=", 400),
+        ("id=a&body=x", 400),
+        ("id=a&body=1+1", 400),
+        ("id=a&body=%22%0a%22", 400),
+        ("id=a&id=a&body=0", 400),
+        ("id=a&body=0&body=0", 400),
+        ("id=a&body=%", 400),
+        (&body(LONGEST_BODY + 1), 413),
+    ] {
+        let told = Drafts::from_query(query).map_err(|error| error.status());
+        assert_eq!(told, Err(status), "{query}");
+    }
 }
 
 proptest! {

@@ -1,4 +1,4 @@
-use crate::{Channel, Cursor, Error, Position, PublishQuery, ReadRequest, Start};
+use crate::{Channel, Cursor, Error, Position, PublishQuery, ReadRequest, Start, inline_errors};
 use proptest::prelude::*;
 
 fn channel(name: &str) -> Channel {
@@ -58,7 +58,7 @@ fn a_channel_alone_is_read_from_now_on_with_the_defaults() {
         wait: 25,
         before: None,
         token: None,
-        callback: None,
+        heartbeat: 15,
     };
     assert_eq!(read("channel=lobby"), expected);
 }
@@ -73,12 +73,12 @@ fn every_parameter_has_its_place() {
         wait: 0,
         before: None,
         token: Some("a.b +é/".to_owned()),
-        callback: Some("$._a1.B".to_owned()),
+        heartbeat: 1,
     };
     let after = cursor(&[("x", 1)]);
     let query = format!(
         "&&channel=%40ann&chann%65l=a-._~Z9&after={after}&history=1000&limit=1&wait=0\
-         &token=a.b+%2B%C3%a9/&callback=%24._a1.B&unknown=1&unknown=%20&flag&=&"
+         &token=a.b+%2B%C3%a9/&heartbeat=1&unknown=1&unknown=%20&flag&=&"
     );
     assert_eq!(read(&query), expected);
     assert_eq!(read("channel=a&before=0").before, Some(0));
@@ -88,6 +88,7 @@ fn every_parameter_has_its_place() {
     );
     assert_eq!(read("channel=a&limit=1000&wait=55").limit, 1000);
     assert_eq!(read("channel=a&limit=007").limit, 7);
+    assert_eq!(read("channel=a&heartbeat=55").heartbeat, 55);
 }
 
 #[test]
@@ -159,7 +160,13 @@ fn what_the_grammar_does_not_allow_is_refused_by_name() {
     refused(&many.join("&"), "channel");
 
     for name in [
-        "after", "history", "limit", "wait", "before", "token", "callback",
+        "after",
+        "history",
+        "limit",
+        "wait",
+        "before",
+        "token",
+        "heartbeat",
     ] {
         refused(&format!("channel=a&{name}=1&{name}=1"), name);
     }
@@ -177,13 +184,15 @@ fn what_the_grammar_does_not_allow_is_refused_by_name() {
         "one",
         "99999999999999999999",
     ] {
-        for name in ["history", "limit", "wait", "before"] {
+        for name in ["history", "limit", "wait", "before", "heartbeat"] {
             refused(&format!("channel=a&{name}={number}"), name);
         }
     }
     refused("channel=a&limit=0", "limit");
     refused("channel=a&limit=1001", "limit");
     refused("channel=a&wait=56", "wait");
+    refused("channel=a&heartbeat=0", "heartbeat");
+    refused("channel=a&heartbeat=56", "heartbeat");
     refused("channel=a&history=1001", "history");
     refused("channel=a&history=4294967296", "history");
     refused("channel=a&before=18446744073709551616", "before");
@@ -200,35 +209,6 @@ fn what_the_grammar_does_not_allow_is_refused_by_name() {
     refused("channel=a&token=%00", "token");
     refused("channel=a&token=a%0Ab", "token");
     refused("channel=a&token=%C2%85", "token");
-
-    for callback in [
-        "",
-        ".",
-        "a.",
-        ".a",
-        "a..b",
-        "1a",
-        "a.1",
-        "a-b",
-        "a b",
-        "a(b",
-        "a[0]",
-        "a%22",
-        "é",
-        "a%3Balert(1)",
-        "a%0A",
-    ] {
-        refused(&format!("channel=a&callback={callback}"), "callback");
-    }
-    assert!(
-        read(&format!("channel=a&callback={}", "a".repeat(128)))
-            .callback
-            .is_some()
-    );
-    refused(
-        &format!("channel=a&callback={}", "a".repeat(129)),
-        "callback",
-    );
 
     for broken in [
         "%",
@@ -247,6 +227,28 @@ fn what_the_grammar_does_not_allow_is_refused_by_name() {
         refused(&format!("channel=a&token={broken}"), "query");
         refused(&format!("channel=a&unknown={broken}"), "query");
         refused(&format!("channel=a&{broken}=1"), "query");
+    }
+}
+
+#[test]
+fn errors_are_told_inline_or_by_status() {
+    for (query, inline) in [
+        ("", Some(false)),
+        ("channel=a&limit=x", Some(false)),
+        ("errors=inline", Some(true)),
+        ("channel=/&errors=%69nline&x", Some(true)),
+        ("errors=", None),
+        ("errors", None),
+        ("errors=Inline", None),
+        ("errors=inline&errors=inline", None),
+        ("errors=status", None),
+        ("errors=inline&x=%", None),
+    ] {
+        match inline_errors(query) {
+            Ok(told) => assert_eq!(Some(told), inline, "{query}"),
+            Err(Error::Invalid(_)) => assert_eq!(inline, None, "{query}"),
+            Err(error) => panic!("{query}: {error:?}"),
+        }
     }
 }
 
@@ -288,7 +290,7 @@ proptest! {
     fn any_text_is_a_request_within_its_limits_or_refused(
         query in prop_oneof![
             any::<String>(),
-            "(channel=[a-c%@]{0,3}|limit=[0-9+%]{0,5}|wait=[0-9]{0,3}|before=[0-9]{0,21}|after=A?Q?|[&=%+]|token=.{0,4}|callback=[a.$%]{0,4}|&){0,8}",
+            "(channel=[a-c%@]{0,3}|limit=[0-9+%]{0,5}|wait=[0-9]{0,3}|before=[0-9]{0,21}|after=A?Q?|[&=%+]|token=.{0,4}|heartbeat=[0-9]{0,3}|errors=(inline)?|&){0,8}",
         ],
         header in prop::option::of(any::<String>()),
     ) {
@@ -298,6 +300,7 @@ proptest! {
                 prop_assert!((1..=64).contains(&request.channels.len()));
                 prop_assert!((1..=1000).contains(&request.limit));
                 prop_assert!(request.wait <= 55 && request.history <= 1000);
+                prop_assert!((1..=55).contains(&request.heartbeat));
                 prop_assert!(request.token != Some(String::new()));
             }
             Err(error) => prop_assert_eq!(error.status(), 400),

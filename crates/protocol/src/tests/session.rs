@@ -1,4 +1,4 @@
-use crate::{Error, Session, parse_session};
+use crate::{Error, Session, parse_session, session_from_query};
 
 #[track_caller]
 fn named(body: &str, name: &str) {
@@ -62,6 +62,35 @@ fn what_is_not_json_is_400_and_what_is_no_name_422() {
         text(body, 422);
     }
     text(&format!(r#"{{"name":"{}"}}"#, "é".repeat(65)), 422);
+}
+
+#[test]
+fn a_query_names_the_guest_as_a_body_does() {
+    for (query, name) in [
+        ("name=Ann", "Ann"),
+        ("x&callback=f&name=+Ann%20Lee%0a", "Ann Lee"),
+        ("name=O%27Neil+%3C/script%3E", "O'Neil </script>"),
+        (&format!("name={}", "%C3%A9".repeat(64)), &"é".repeat(64)),
+    ] {
+        assert_eq!(session_from_query(query), Ok(name.to_owned()), "{query}");
+    }
+    for (query, status) in [
+        ("", 422),
+        ("Name=Ann", 422),
+        ("name=", 422),
+        ("name=%20", 422),
+        ("name=a%00b", 422),
+        (&format!("name={}", "a".repeat(65)), 422),
+        ("name=Ann&name=Ann", 400),
+        ("name=%", 400),
+        ("name=%ff", 400),
+    ] {
+        let told = session_from_query(query)
+            .as_ref()
+            .map_err(Error::status)
+            .cloned();
+        assert_eq!(told, Err(status), "{query}");
+    }
 }
 
 #[test]
