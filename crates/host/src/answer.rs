@@ -26,6 +26,8 @@ pub(crate) enum Refusal {
     TargetTooLong,
     /// Its head is longer than allowed.
     HeadTooLarge,
+    /// It wants an upgrade to a protocol that the host does not know.
+    UnknownProtocol,
     /// Its address holds all that one may.
     TooManyFromAddress,
     /// Its address made all the guests that one may; again after this long.
@@ -48,6 +50,7 @@ impl Refusal {
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::TooManyFromAddress | Self::TooManyGuests(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::UnknownProtocol => StatusCode::NOT_IMPLEMENTED,
             Self::ComponentFailed => StatusCode::INTERNAL_SERVER_ERROR,
             Self::TooManyConnections | Self::InstanceEnded => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -61,6 +64,7 @@ impl Refusal {
             Self::BodyTooLarge => "too-large",
             Self::TargetTooLong => "uri-too-long",
             Self::HeadTooLarge => "head-too-large",
+            Self::UnknownProtocol => "unknown-protocol",
             Self::TooManyFromAddress | Self::TooManyGuests(_) => "rate-limited",
             Self::ComponentFailed => "internal",
             Self::TooManyConnections | Self::InstanceEnded => "unavailable",
@@ -75,6 +79,7 @@ impl Refusal {
             Self::BodyTooLarge => "the request's body is too long",
             Self::TargetTooLong => "the request's target is too long",
             Self::HeadTooLarge => "the request's head is too long",
+            Self::UnknownProtocol => "connections are upgraded to websocket only",
             Self::TooManyFromAddress => "too many connections from one address",
             Self::TooManyGuests(_) => "too many guests from one address",
             Self::TooManyConnections => "too many connections",

@@ -4,16 +4,18 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
+use http::{HeaderValue, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -22,8 +24,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::answer::Refusal;
 use crate::body::{Answer, Broken};
 use crate::peers::Slot;
-use crate::server::Server;
+use crate::server::{Reply, Server};
 use crate::socket::{Activity, Open, Protocol, Socket, Waiting};
+use crate::streams::{self, Streams};
+use crate::upgrade::{Tunnel, WEBSOCKET};
 
 /// How long a peer may leave what was sent unconfirmed, or its window shut, before the connection counts
 /// as dead. Shorter cuts those who pass through a tunnel; longer keeps what vanished peers hold.
@@ -35,6 +39,10 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// The most streams of one HTTP/2 connection. Browsers open about 100; each is a request that counts only
 /// once among the connections of its address.
 const STREAMS: u32 = 128;
+
+/// How many bytes a client may send on an HTTP/2 stream before they are read. Less slows down bodies from
+/// far away; more is held for each stream that its component does not read.
+const WINDOW: u32 = 64 << 10;
 
 /// How far the host is in stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,11 +103,19 @@ pub(crate) async fn serve(
         return;
     };
     match socket.protocol() {
-        Protocol::Http1 => http1(&server, socket, peer, &activity, &mut stage).await,
+        Protocol::Http1 => {
+            let upgraded = http1(&server, socket, peer, &activity, &mut stage).await;
+            // All that HTTP takes is given back by now.
+            if let Some((tunnel, socket, begun)) = upgraded {
+                carry(tunnel, socket, begun, &mut stage).await;
+            }
+        }
         // In a box of its own: the other, of which there are thousands, would be as large.
         Protocol::Http2 => Box::pin(http2(&server, socket, peer, &activity, &mut stage)).await,
     }
 }
+
+/// Serves HTTP/1. Where the connection was upgraded, returns what goes on on it, and what was read of that.
 
 async fn http1(
     server: &Arc<Server>,
@@ -107,8 +123,15 @@ async fn http1(
     peer: SocketAddr,
     activity: &Activity,
     stage: &mut watch::Receiver<Stage>,
-) {
-    let service = service_fn(|request| answer(server, request, peer, activity));
+) -> Option<(Tunnel, Socket, Bytes)> {
+    let upgraded = Mutex::new(None);
+    let service = service_fn(async |request| {
+        let (response, tunnel) = answer(server, request, peer, activity).await;
+        if tunnel.is_some() {
+            *upgraded.lock().unwrap_or_else(PoisonError::into_inner) = tunnel;
+        }
+        Ok::<_, Infallible>(response)
+    });
     let mut connection = http1::Builder::new()
         // Ours is in `Waiting::Head`: it answers.
         .header_read_timeout(None)
@@ -117,7 +140,7 @@ async fn http1(
         // One buffer for small frames, which are copied into it, in place of a list.
         .writev(false)
         .serve_connection(socket, service);
-    let refusal = drive(
+    let end = drive(
         &mut connection,
         |connection| connection.graceful_shutdown(),
         &server.limits,
@@ -125,8 +148,40 @@ async fn http1(
         stage,
     )
     .await;
-    if let Some(refusal) = refusal {
-        connection.into_parts().io.refuse(refusal).await;
+    let (socket, begun) = {
+        let parts = connection.into_parts();
+        (parts.io, parts.read_buf)
+    };
+    match end {
+        End::InOrder => {
+            let tunnel = upgraded
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner)?;
+            Some((tunnel, socket, begun))
+        }
+        End::Refused(refusal) => {
+            socket.refuse(refusal).await;
+            None
+        }
+        End::Broken => None,
+    }
+}
+
+/// Carries an upgraded connection's bytes to its end.
+async fn carry(tunnel: Tunnel, socket: Socket, begun: Bytes, stage: &mut watch::Receiver<Stage>) {
+    let (mut stream, rest) = socket.into_inner();
+    let begun = if rest.is_empty() {
+        begun
+    } else {
+        [begun, rest].concat().into()
+    };
+    let carried = tokio::select! {
+        carried = tunnel.carry(&mut stream, begun) => carried.is_ok(),
+        _ = stage.wait_for(|stage| *stage == Stage::Cut) => false,
+    };
+    if !carried {
+        // A reset. Nothing else tells this from an end in order: the bytes have no framing that is the host's.
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).ok();
     }
 }
 
@@ -138,15 +193,33 @@ async fn http2(
     stage: &mut watch::Receiver<Stage>,
 ) {
     let (service_server, service_activity) = (server.clone(), activity.clone());
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request| {
         let (server, activity) = (service_server.clone(), service_activity.clone());
-        async move { answer(&server, request, peer, &activity).await }
+        async move {
+            let upgraded = hyper::upgrade::on(&mut request);
+            let (response, tunnel) = answer(&server, request, peer, &activity).await;
+            if let Some(tunnel) = tunnel {
+                streams::go_on(async move {
+                    if let Ok(upgraded) = upgraded.await {
+                        let mut stream = TokioIo::new(upgraded);
+                        // Dropped where that fails, which resets it.
+                        tunnel.carry(&mut stream, Bytes::new()).await.ok();
+                    }
+                });
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
-    let mut connection = http2::Builder::new(TokioExecutor::new())
+    let mut builder = http2::Builder::new(Streams);
+    if server.upgrades {
+        builder.enable_connect_protocol();
+    }
+    let mut connection = builder
         .timer(TokioTimer::new())
         .keep_alive_interval(SILENCE)
         .keep_alive_timeout(UNCONFIRMED)
         .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(WINDOW)
         .max_send_buf_size(server.limits.head)
         .max_header_list_size(u32::try_from(server.limits.head).unwrap_or(u32::MAX))
         .serve_connection(socket, service);
@@ -161,14 +234,24 @@ async fn http2(
     .await;
 }
 
-/// Polls a connection to its end. Returns the last word that is still to be said on it.
+/// How a connection ended.
+enum End {
+    /// As HTTP has it.
+    InOrder,
+    /// Its last word is still to be said.
+    Refused(Refusal),
+    /// Without a word: one side failed, or nobody waits any more.
+    Broken,
+}
+
+/// Polls a connection to its end.
 async fn drive<C>(
     connection: &mut C,
     close: impl Fn(Pin<&mut C>),
     limits: &crate::server::Limits,
     activity: &Activity,
     stage: &mut watch::Receiver<Stage>,
-) -> Option<Refusal>
+) -> End
 where
     C: Future<Output = hyper::Result<()>> + Unpin,
 {
@@ -177,19 +260,23 @@ where
     loop {
         tokio::select! {
             ended = &mut *connection => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection ended");
+                if let Some(refusal) = activity.refused() {
+                    return End::Refused(refusal);
                 }
-                return activity.refused();
+                let Err(error) = ended else {
+                    return End::InOrder;
+                };
+                tracing::debug!(%error, "a connection ended");
+                return End::Broken;
             }
             () = &mut look => {
                 let now = Instant::now();
                 let next = match activity.waiting() {
-                    Waiting::Head(since) if now >= since + limits.head_timeout => return Some(Refusal::Timeout),
+                    Waiting::Head(since) if now >= since + limits.head_timeout => return End::Refused(Refusal::Timeout),
                     Waiting::Request(since) if now >= since + limits.idle_timeout => {
                         // It was told before, and does not end.
                         if std::mem::replace(&mut closing, true) {
-                            return None;
+                            return End::Broken;
                         }
                         close(Pin::new(connection));
                         now + limits.head_timeout
@@ -203,7 +290,7 @@ where
             changed = stage.changed() => {
                 // The sender is gone with the host.
                 if changed.is_err() || *stage.borrow() == Stage::Cut {
-                    return None;
+                    return End::Broken;
                 }
                 if !std::mem::replace(&mut closing, true) {
                     close(Pin::new(connection));
@@ -213,17 +300,45 @@ where
     }
 }
 
+/// The response to a request, and what goes on when its head is out, where that is an upgrade.
 async fn answer(
     server: &Arc<Server>,
     request: http::Request<Incoming>,
     peer: SocketAddr,
     activity: &Activity,
-) -> Result<http::Response<Counted>, Infallible> {
+) -> (http::Response<Counted>, Option<Tunnel>) {
     let open = activity.open();
+    let is_http_1_1 = request.version() == Version::HTTP_11;
     // A request's path through the host is long, and the future of it large: it is kept only until the
     // head of the response is there, while what the connection itself holds stays for as long as it is.
-    let response = Box::pin(server.answer(request, peer)).await;
-    Ok(response.map(|body| Counted { body, _open: open }))
+    let Reply {
+        mut response,
+        handover,
+    } = Box::pin(server.answer(request, peer)).await;
+    let upgrades = handover.is_some();
+    if is_http_1_1 && (upgrades || response.status() == StatusCode::UPGRADE_REQUIRED) {
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, WEBSOCKET);
+    }
+    if is_http_1_1 && upgrades {
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    }
+    let (mut head, answer) = response.into_parts();
+    let (body, tunnel) = match handover {
+        None => (answer, None),
+        Some(handover) => {
+            head.headers.remove(CONTENT_LENGTH);
+            let tunnel = Tunnel {
+                handover,
+                answer,
+                _open: activity.open(),
+            };
+            (Answer::Own(None), Some(tunnel))
+        }
+    };
+    let body = Counted { body, _open: open };
+    (http::Response::from_parts(head, body), tunnel)
 }
 
 fn tune(stream: &TcpStream) -> std::io::Result<()> {

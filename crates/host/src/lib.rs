@@ -2,7 +2,8 @@
 //!
 //! A request comes in through a `connection`, is checked and routed by the `server`, gets the head that
 //! components see (`request`), and is `dispatch`ed to an `instance` of its component, which streams the
-//! `body` of the response back. What components import beside WASI is in `keyvalue` (on a [`store`]),
+//! `body` of the response back. A connection that a component accepts to `upgrade` carries bytes both ways
+//! instead. What components import beside WASI is in `keyvalue` (on a [`store`]),
 //! `config` and `wakeup`.
 
 mod answer;
@@ -25,6 +26,8 @@ mod server;
 mod socket;
 mod state;
 pub mod store;
+mod streams;
+mod upgrade;
 pub mod variables;
 mod wakeup;
 
@@ -40,7 +43,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 pub use crate::compose::Wakeup;
-pub use crate::options::Options;
+pub use crate::options::{Options, Upgrades};
 
 use crate::answer::Refusal;
 use crate::compose::Composer;
@@ -106,6 +109,7 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
     let server = Arc::new(Server {
         routes,
         components,
+        upgrades: options.upgrades == Upgrades::On,
         peers: Peers::new(peers::Limits {
             trusted_proxies: options.trusted_proxies,
             connections: options.max_connections,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use ipnet::IpNet;
 
 use crate::compose::Wakeup;
@@ -43,6 +43,11 @@ pub struct Options {
     /// Who wakes those who wait for messages
     #[arg(long, value_enum, default_value_t)]
     pub wakeup: Wakeup,
+
+    /// Whether connections are upgraded to WebSockets; else a component is asked as by any other request,
+    /// and answers 426
+    #[arg(long, value_enum, env = "WITTER_UPGRADES", default_value_t)]
+    pub upgrades: Upgrades,
 
     /// The most instances of one component at once [default: one for each core]
     #[arg(long, value_name = "NUMBER")]
@@ -95,6 +100,16 @@ pub struct Options {
     /// The most guests that one address may make in an hour
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
     pub guests_per_address: u32,
+}
+
+/// Whether a host upgrades connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Upgrades {
+    /// It does.
+    #[default]
+    On,
+    /// It leaves that to a gateway in front of it, or to nobody.
+    Off,
 }
 
 /// For the defaults that clap knows.

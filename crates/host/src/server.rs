@@ -5,8 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::time::timeout;
+use wasmtime_wasi_http::Error;
 
 use crate::answer::{Refusal, text};
 use crate::body::Answer;
@@ -14,6 +18,7 @@ use crate::dispatch::{Component, Failure};
 use crate::peers::{Full, Peers};
 use crate::request;
 use crate::routes::Routes;
+use crate::upgrade::{self, Asked, Handover};
 
 /// Where Spin answers itself that it is there.
 const HEALTH: &str = "/.well-known/spin/health";
@@ -37,39 +42,42 @@ pub(crate) struct Limits {
     pub(crate) idle_timeout: Duration,
 }
 
+/// A response, from whoever gave it.
+pub(crate) struct Reply {
+    pub(crate) response: Response<Answer>,
+    /// Where the client's bytes go, when the component has accepted an upgrade.
+    pub(crate) handover: Option<Handover>,
+}
+
 /// What answers the requests of all connections.
 pub(crate) struct Server {
     pub(crate) routes: Routes,
     pub(crate) components: HashMap<String, Arc<Component>>,
+    /// Whether connections are upgraded.
+    pub(crate) upgrades: bool,
     pub(crate) peers: Peers,
     pub(crate) limits: Limits,
 }
 
 impl Server {
-    /// The response, from whoever gives it.
-    pub(crate) async fn answer(
-        &self,
-        request: http::Request<Incoming>,
-        peer: SocketAddr,
-    ) -> Response<Answer> {
-        self.find(request, peer)
-            .await
-            .unwrap_or_else(Refusal::response)
+    pub(crate) async fn answer(&self, request: http::Request<Incoming>, peer: SocketAddr) -> Reply {
+        self.find(request, peer).await.unwrap_or_else(Reply::from)
     }
 
     async fn find(
         &self,
         request: http::Request<Incoming>,
         peer: SocketAddr,
-    ) -> Result<Response<Answer>, Refusal> {
+    ) -> Result<Reply, Refusal> {
         let (mut head, body) = request.into_parts();
         let path = head.uri.path().to_owned();
         if !path.starts_with('/') {
             return Err(Refusal::BadRequest);
         }
         if path == HEALTH {
-            return Ok(text("OK"));
+            return Ok(text("OK").into());
         }
+        let asked = upgrade::asked(&head, !body.is_end_stream(), self.upgrades)?;
         let found = self.routes.find(&path).ok_or(Refusal::NotFound)?;
         let component = self
             .components
@@ -80,6 +88,10 @@ impl Server {
             .peers
             .request(peer.ip(), client)
             .map_err(Refusal::from)?;
+        request::rewrite(&mut head, &found, peer, client);
+        if asked.is_some() {
+            upgrade::mark(&mut head);
+        }
         if GUESTS
             .iter()
             .any(|(route, method)| found.route == *route && head.method == *method)
@@ -88,19 +100,56 @@ impl Server {
                 .admit_guest(client, Instant::now())
                 .map_err(Refusal::TooManyGuests)?;
         }
-        request::rewrite(&mut head, &found, peer, client);
-        let body = request::body(body, self.limits.body, self.limits.body_timeout).await?;
-        let request = http::Request::from_parts(head, body);
-        component
-            .call(request, client, slot)
+        let call = async move |body| {
+            let request = http::Request::from_parts(head, body);
+            component
+                .call(request, client, slot)
+                .await
+                .map_err(|failure| match failure {
+                    Failure::Ended => Refusal::InstanceEnded,
+                    Failure::Fault(fault) => {
+                        tracing::warn!(component = found.component, "{fault}");
+                        Refusal::ComponentFailed
+                    }
+                })
+        };
+        let Some(asked) = asked else {
+            let whole = request::body(body, self.limits.body, self.limits.body_timeout).await?;
+            return Ok(call(whole).await?.into());
+        };
+        let (handover, awaited) = upgrade::awaited();
+        let response = timeout(self.limits.body_timeout, call(awaited))
             .await
-            .map_err(|failure| match failure {
-                Failure::Ended => Refusal::InstanceEnded,
-                Failure::Fault(fault) => {
-                    tracing::warn!(component = found.component, "{fault}");
-                    Refusal::ComponentFailed
-                }
-            })
+            .map_err(|_| Refusal::Timeout)??;
+        if response.status() != StatusCode::OK {
+            return Ok(response.into());
+        }
+        Ok(match asked {
+            Asked::Here => Reply {
+                response,
+                handover: Some(handover),
+            },
+            Asked::Elsewhere => {
+                // Where the component does not read it, nobody does.
+                handover.send(body.map_err(Error::from).boxed_unsync()).ok();
+                response.into()
+            }
+        })
+    }
+}
+
+impl From<Response<Answer>> for Reply {
+    fn from(response: Response<Answer>) -> Self {
+        Self {
+            response,
+            handover: None,
+        }
+    }
+}
+
+impl From<Refusal> for Reply {
+    fn from(refusal: Refusal) -> Self {
+        refusal.response().into()
     }
 }
 

@@ -208,6 +208,11 @@ impl Socket {
         self.protocol
     }
 
+    /// The connection, and what hyper has not read of what was read to learn the protocol.
+    pub(crate) fn into_inner(self) -> (TcpStream, Bytes) {
+        (self.stream, self.begun)
+    }
+
     /// Says a last word.
     pub(crate) async fn refuse(self, refusal: Refusal) {
         refuse(self.stream, refusal).await;

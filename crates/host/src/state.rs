@@ -130,7 +130,15 @@ struct NothingOutbound;
 
 type Sending = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
+/// The most that is held of a body between the component that writes it and the connection. Smaller costs
+/// long bodies more turns of the instance's event loop; larger, what readers that stopped reading hold.
+const CHUNK: usize = 16 << 10;
+
 impl WasiHttpHooks for NothingOutbound {
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
+    }
+
     fn send_request(
         &mut self,
         _request: http::Request<WasiBody>,

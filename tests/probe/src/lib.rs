@@ -9,9 +9,9 @@ use std::process::abort;
 
 use bindings::witter::messaging::wakeup::{Outcome, Watch, notify};
 use wasip3::clocks::monotonic_clock;
-use wasip3::http::types::{ErrorCode, Fields, Request, Response};
+use wasip3::http::types::{ErrorCode, Fields, Method, Request, Response};
 use wasip3::{wit_future, wit_stream};
-use wit_bindgen::{StreamResult, StreamWriter, spawn_local};
+use wit_bindgen::{FutureReader, StreamReader, StreamResult, StreamWriter, spawn_local};
 
 mod component {
     use wasip3::http::types::{ErrorCode, Request, Response};
@@ -37,9 +37,9 @@ async fn handle(request: Request) -> Result<Response, ErrorCode> {
     let number = word.parse::<usize>().unwrap_or_default();
     Ok(match path.rsplit('/').next().unwrap_or_default() {
         "hello" => text(b"hello".to_vec()),
-        // What arrived: the target, then a header a line.
+        // What arrived: the authority, the method, the target, then a header a line.
         "head" => {
-            let mut lines = format!("{} {target}\n", authority(&request));
+            let mut lines = format!("{} {} {target}\n", authority(&request), method(&request));
             for (name, value) in request.get_headers().copy_all() {
                 lines += &format!("{name}: {}\n", String::from_utf8_lossy(&value));
             }
@@ -87,6 +87,18 @@ async fn handle(request: Request) -> Result<Response, ErrorCode> {
             watch.wait(0, 60_000).await;
             abort()
         }),
+        // What an upgraded connection sends comes back, once the key is notified where there is one; then a
+        // word that tells how the bytes ended, which is written to the store too.
+        "duplex" if is_upgrade(&request) => duplex(request, word),
+        "duplex" => with_status(426, text(Vec::new())),
+        "duplex-then-trap" => stream(async move |mut writer: StreamWriter<u8>| {
+            writer.write_all(b"open\n".to_vec()).await;
+            let (mut received, _ended) = take_body(request);
+            received.read(Vec::with_capacity(1)).await;
+            abort()
+        }),
+        // A response of that status.
+        "status" => with_status(number as u16, text(b"as you like".to_vec())),
         // That many frames, as fast as they are taken.
         "flood" => stream(async move |mut writer: StreamWriter<u8>| {
             for _ in 0..number {
@@ -99,11 +111,35 @@ async fn handle(request: Request) -> Result<Response, ErrorCode> {
                 }
             }
         }),
-        _ => {
-            let response = text(b"the probe does not know that".to_vec());
-            let _ = response.set_status_code(404);
-            response
+        _ => with_status(404, text(b"the probe does not know that".to_vec())),
+    })
+}
+
+fn is_upgrade(request: &Request) -> bool {
+    let mark = request.get_headers().get("witter-upgrade");
+    matches!(request.get_method(), Method::Post) && mark == [b"websocket"]
+}
+
+fn duplex(request: Request, key: String) -> Response {
+    let (mut received, ended) = take_body(request);
+    stream(async move |mut writer: StreamWriter<u8>| {
+        if !key.is_empty() {
+            writer.write_all(b"open\n".to_vec()).await;
+            Watch::new(&key).wait(0, 60_000).await;
         }
+        loop {
+            let (result, bytes) = received.read(Vec::with_capacity(1 << 16)).await;
+            writer.write_all(bytes).await;
+            if matches!(result, StreamResult::Dropped) {
+                break;
+            }
+        }
+        let word = match ended.await {
+            Ok(_) => "ended",
+            Err(_) => "broken",
+        };
+        store::set(&key, word);
+        writer.write_all(word.as_bytes().to_vec()).await;
     })
 }
 
@@ -152,18 +188,36 @@ fn compute(milliseconds: u64) -> u64 {
     rounds
 }
 
+fn method(request: &Request) -> &'static str {
+    match request.get_method() {
+        Method::Get => "GET",
+        Method::Post => "POST",
+        _ => "another method",
+    }
+}
+
 fn authority(request: &Request) -> String {
     request.get_authority().unwrap_or_default()
 }
 
 async fn body(request: Request) -> Vec<u8> {
+    take_body(request).0.collect().await
+}
+
+type Ended = FutureReader<Result<Option<Fields>, ErrorCode>>;
+
+fn take_body(request: Request) -> (StreamReader<u8>, Ended) {
     let (_, result) = wit_future::new(|| Ok(()));
-    let (stream, _) = Request::consume_body(request, result);
-    stream.collect().await
+    Request::consume_body(request, result)
 }
 
 fn text(body: Vec<u8>) -> Response {
     respond(Fields::new(), body)
+}
+
+fn with_status(status: u16, response: Response) -> Response {
+    let _ = response.set_status_code(status);
+    response
 }
 
 fn respond(fields: Fields, body: Vec<u8>) -> Response {

@@ -6,3 +6,4 @@ mod limits;
 mod readers;
 mod serve;
 mod support;
+mod upgrades;

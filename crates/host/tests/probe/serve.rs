@@ -59,7 +59,7 @@ async fn a_component_sees_the_head_that_spin_would_show_it() {
         .collect();
     let first = lines.remove(0);
     lines.sort_unstable();
-    assert_eq!(first, "chat.example:8080 /named/Ann/head?channel=%40a");
+    assert_eq!(first, "chat.example:8080 GET /named/Ann/head?channel=%40a");
     assert_eq!(
         lines,
         [
@@ -151,7 +151,7 @@ async fn http_2_is_spoken_by_prior_knowledge() {
     assert_eq!((nowhere.0, nowhere.1), (http::Version::HTTP_2, 404));
     let (_, _, seen) = ask("probe/head").await;
     assert!(
-        seen.starts_with(format!("{address} /probe/head\n").as_bytes()),
+        seen.starts_with(format!("{address} GET /probe/head\n").as_bytes()),
         "{seen:?}"
     );
 }

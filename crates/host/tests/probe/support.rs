@@ -67,6 +67,14 @@ pub(crate) fn manifest_of(probe: &Path) -> String {
     )
 }
 
+/// A request for an upgrade.
+pub(crate) fn handshake(path: &str) -> String {
+    format!(
+        "GET /probe/{path} HTTP/1.1\r\nhost: probe\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-key: key\r\norigin: http://page.example\r\nauthorization: Bearer token\r\n\r\n"
+    )
+}
+
 impl Host {
     /// What `path` below `/probe/` answers.
     pub(crate) async fn get(&self, path: &str) -> Response {
@@ -133,6 +141,12 @@ impl Connection {
     pub(crate) async fn get(&mut self, path: &str) {
         self.send(format!("GET /probe/{path} HTTP/1.1\r\nhost: probe\r\n\r\n").as_bytes())
             .await;
+    }
+
+    /// Asks for an upgrade at a path below `/probe/`, and returns the head of the response.
+    pub(crate) async fn upgrade(&mut self, path: &str) -> String {
+        self.send(handshake(path).as_bytes()).await;
+        self.until("\r\n\r\n").await
     }
 
     /// Reads on; false: the connection has ended.
