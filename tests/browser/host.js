@@ -13,12 +13,16 @@ const PROGRAM = path.join(ROOT, "target/release/witter");
 export class Host {
   #folder;
   #process;
+  #environment;
   /** Where it listens, `127.0.0.1:PORT`: the same after every start. */
   address = "127.0.0.1:0";
 
-  /** A fresh one, listening. */
-  static async start() {
+  /** A fresh one, listening. `variables` are those of spin.toml. */
+  static async start(variables = {}) {
     const host = new Host();
+    host.#environment = Object.fromEntries(
+      Object.entries(variables).map(([name, value]) => [`SPIN_VARIABLE_${name.toUpperCase()}`, value]),
+    );
     host.#folder = await mkdtemp(path.join(tmpdir(), "witter-browser-"));
     await host.start();
     return host;
@@ -33,6 +37,7 @@ export class Host {
     const store = `sqlite:${path.join(this.#folder, "mailbox.db")}`;
     this.#process = spawn(PROGRAM, ["up", "--listen", this.address, "--store", store], {
       cwd: ROOT,
+      env: { ...process.env, ...this.#environment },
       stdio: ["ignore", "pipe", "inherit"],
     });
     const failed = once(this.#process, "exit").then(([code, signal]) => {

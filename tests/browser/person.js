@@ -9,8 +9,8 @@ import { chromium } from "playwright-core";
 /** In milliseconds: longer than the longest pause after a failure that a test brings about. */
 const PATIENCE = 30_000;
 
-/** Chromium as the system has it; nothing is downloaded. */
-export function launch() {
+/** Chromium as the system has it, with further arguments; nothing is downloaded. */
+export function launch(...further) {
   return chromium.launch({
     executablePath: find("chromium"),
     // Tests run as root in containers, where Chromium's own sandbox cannot be set up.
@@ -22,6 +22,7 @@ export function launch() {
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
+      ...further,
     ],
   });
 }
@@ -44,11 +45,11 @@ export class Person {
   /** Errors of scripts, and what the browser refused to load or run. */
   errors = [];
 
-  /** Opens a room in a window of its own, that shares nothing with others. */
-  static async at(browser, host, room, options = {}) {
+  /** An empty window, that shares nothing with others. */
+  static async open(browser, options = {}) {
     const context = await browser.newContext(options);
     context.setDefaultTimeout(PATIENCE);
-    const person = new Person();
+    const person = new this();
     person.page = await context.newPage();
     person.page.on("pageerror", (error) => person.errors.push(String(error)));
     person.page.on("console", (message) => {
@@ -56,15 +57,26 @@ export class Person {
       const away = message.text().startsWith("Failed to load resource");
       if (message.type() === "error" && !away) person.errors.push(message.text());
     });
+    return person;
+  }
+
+  /** Opens a room. */
+  static async at(browser, host, room, options) {
+    const person = await this.open(browser, options);
     await person.page.goto(`${host.url}/#${room}`);
     return person;
   }
 
   /** Tells a name, and waits for the connection. */
   async enter(name) {
+    await this.introduce(name);
+    await this.connected();
+  }
+
+  /** Tells a name. */
+  async introduce(name) {
     await this.page.getByLabel("Name", { exact: true }).fill(name);
     await this.page.getByRole("button", { name: "Enter" }).click();
-    await this.connected();
   }
 
   async connected() {

@@ -7,11 +7,20 @@ import { after, before, test } from "node:test";
 
 import { Host, ROOT } from "./host.js";
 import { Person, launch } from "./person.js";
+import { PAGES } from "./visitor.js";
 
 const FOLDER = path.join(ROOT, "target/screenshots");
 const DESKTOP = { viewport: { width: 960, height: 640 }, deviceScaleFactor: 2 };
 const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 3, hasTouch: true, isMobile: true };
 const HALF = { viewport: { width: 520, height: 600 }, deviceScaleFactor: 2 };
+
+const VIEWS = {
+  desktop: DESKTOP,
+  "desktop-dark": { ...DESKTOP, colorScheme: "dark" },
+  phone: PHONE,
+  "phone-dark": { ...PHONE, colorScheme: "dark" },
+  narrow: { ...PHONE, viewport: { width: 320, height: 568 } },
+};
 
 const TALK = [
   ["Ann", "Is anybody still up?"],
@@ -33,6 +42,15 @@ after(async () => {
 });
 
 const save = (page, name) => page.screenshot({ path: path.join(FOLDER, `${name}.png`) });
+
+/** Nobody has to scroll sideways. */
+async function fits(page) {
+  const { wide, has } = await page.evaluate(() => ({
+    wide: document.documentElement.scrollWidth,
+    has: document.documentElement.clientWidth,
+  }));
+  assert.ok(wide <= has, `${wide} px of page in ${has} px of window`);
+}
 
 /** Two people who have come into the lobby. */
 async function meet(options) {
@@ -61,28 +79,35 @@ test("the page fits every screen, by day and by night", async (t) => {
     await both.close();
   });
 
-  const views = {
-    desktop: DESKTOP,
-    "desktop-dark": { ...DESKTOP, colorScheme: "dark" },
-    phone: PHONE,
-    "phone-dark": { ...PHONE, colorScheme: "dark" },
-    narrow: { ...PHONE, viewport: { width: 320, height: 568 } },
-  };
-  for (const [name, options] of Object.entries(views)) {
+  for (const [name, options] of Object.entries(VIEWS)) {
     await t.test(name, async () => {
       const carol = await Person.at(browser, host, "lobby", options);
       await save(carol.page, `${name}-welcome`);
       await carol.enter("Carol");
       await carol.sees(TALK.length);
       await save(carol.page, name);
-      const { wide, has } = await carol.page.evaluate(() => ({
-        wide: document.documentElement.scrollWidth,
-        has: document.documentElement.clientWidth,
-      }));
-      assert.ok(wide <= has, `${wide} px of page in ${has} px of window`);
+      await fits(carol.page);
       await carol.leave();
     });
   }
   await Ann.leave();
   await Bob.leave();
+});
+
+test("the examples fit every screen, by day and by night", async (t) => {
+  for (const [name, options] of Object.entries(VIEWS)) {
+    await t.test(name, async () => {
+      const ann = await Person.open(browser, options);
+      await ann.page.goto(`${host.url}/examples/`);
+      await fits(ann.page);
+      await ann.page.screenshot({ path: path.join(FOLDER, `examples-${name}.png`), fullPage: true });
+      for (const { page } of PAGES) {
+        await ann.page.goto(`${host.url}/examples/${page}.html`);
+        await fits(ann.page);
+      }
+      await ann.enter("Ann");
+      await save(ann.page, `example-${name}`);
+      await ann.leave();
+    });
+  }
 });
