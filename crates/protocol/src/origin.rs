@@ -54,8 +54,8 @@ impl Origin {
             }
             && port.is_none_or(|port| {
                 port != own
-                    && !port.starts_with('0')
-                    && port.parse::<u16>().is_ok_and(|port| port > 0)
+                    && port.starts_with(|first: char| matches!(first, '1'..='9'))
+                    && port.parse::<u16>().is_ok()
             })
     }
 }
