@@ -323,15 +323,18 @@ impl Connection {
 
 impl Message {
     fn take(&mut self, frame: &mut Frame, input: &mut &[u8], limit: usize) -> Result<(), Failure> {
+        let mut taken = Ok(());
         match &mut self.inflater {
             Some(inflater) => {
                 let mut compressed = Vec::new();
                 frame.take(input, &mut compressed);
-                inflater.take(&compressed, &mut self.payload, limit)?;
+                taken = inflater.take(&compressed, &mut self.payload, limit);
             }
             None => frame.take(input, &mut self.payload),
         }
-        self.check()
+        // The text first, which comes before what else failed: an outcome does not depend on the split.
+        self.check()?;
+        taken
     }
 
     /// Fails at the first byte that no text has there, before the message is whole.

@@ -39,7 +39,8 @@ impl Inflater {
         Self(Inflate::new(false, 15))
     }
 
-    /// Decompresses the next bytes of the message, at the end of `message`, which stays within `limit` bytes.
+    /// Decompresses the next bytes of the message, at the end of `message`, to at most one byte more than `limit`.
+    /// What comes before a failure is there.
     pub(crate) fn take(
         &mut self,
         input: &[u8],
@@ -51,7 +52,9 @@ impl Inflater {
 
     /// Ends the message.
     pub(crate) fn end(&mut self, message: &mut Vec<u8>, limit: usize) -> Result<(), Failure> {
-        match self.run(&END, message, limit)? {
+        // No block is open: some leave out the empty one of a message without bytes, or after a last block.
+        let between = self.0.total_in() == 0;
+        match between || self.run(&END, message, limit)? {
             true => Ok(()),
             false => Err(Failure::Deflate),
         }
@@ -65,7 +68,6 @@ impl Inflater {
         limit: usize,
     ) -> Result<bool, Failure> {
         let inflate = &mut self.0;
-        let mut ended = false;
         loop {
             let start = message.len();
             // One byte more than may be there tells a message that is too big from one that just fits.
@@ -74,25 +76,22 @@ impl Inflater {
                 .min(LEAST_OUTPUT.max(2 * input.len()));
             message.resize(start + room, 0);
             let (consumed, written) = (inflate.total_in(), inflate.total_out());
-            let status = inflate
-                .decompress(input, &mut message[start..], InflateFlush::NoFlush)
-                .map_err(|_| Failure::Deflate)?;
+            let status = inflate.decompress(input, &mut message[start..], InflateFlush::NoFlush);
             let written = (inflate.total_out() - written) as usize;
             input = &input[(inflate.total_in() - consumed) as usize..];
             message.truncate(start + written);
             if message.len() > limit {
                 return Err(Failure::TooBig);
             }
-            match status {
+            match status.map_err(|_| Failure::Deflate)? {
                 // A sender may set the final bit, and begin again: RFC 7692 section 7.2.3.4.
                 Status::StreamEnd => {
                     inflate.reset(false);
-                    ended = input.is_empty();
-                    if ended {
+                    if input.is_empty() {
                         return Ok(true);
                     }
                 }
-                Status::Ok | Status::BufError if written < room => return Ok(ended),
+                Status::Ok | Status::BufError if written < room => return Ok(false),
                 Status::Ok | Status::BufError => {}
             }
         }
