@@ -11,8 +11,7 @@ use std::mem;
 pub struct Limits {
     /// The largest payload of a frame that is taken, as it comes, so compressed where it is.
     pub frame: usize,
-    /// The largest message that is taken, all fragments together and decompressed. A message that is being
-    /// received takes up to twice that.
+    /// The largest message that is taken, all fragments together and decompressed.
     pub message: usize,
     /// The most that waits to be sent, heads included: what the caller did not take by
     /// [`Connection::take_output`]. A message that needs more than that is never sent. Beyond it goes only
@@ -138,7 +137,8 @@ impl Connection {
         self.send_message(Kind::Binary, bytes)
     }
 
-    /// Sends a text message that begins with `prepared` and ends with `rest`.
+    /// Sends a text message that begins with `prepared` and ends with `rest`, which is never compressed and so
+    /// should be short.
     pub fn send_prepared(&mut self, prepared: &Prepared, rest: &str) -> Result<(), SendError> {
         let compressed = self
             .deflate
