@@ -28,7 +28,7 @@ pub use http::{Exports, Method, Request, Response};
 
 /// Goes on after the response was given, for as long as the future takes.
 pub fn spawn(future: impl Future<Output = ()> + 'static) {
-    hub::Hub::shared().spawn(future);
+    wit_bindgen::spawn_local(future);
 }
 
 /// Exports `wasi:http/handler`, answered by `async fn(Request) -> Response`.
