@@ -113,7 +113,8 @@ fn program() -> Result<PathBuf> {
         .context("nginx is not installed: apt-get install nginx")
 }
 
-/// What Debian's `nginx.conf` says of HTTP (of TLS it says more), and where nginx finds and leaves its files.
+/// What Debian's `nginx.conf` says of HTTP (it says more of TLS and of files), and where nginx leaves what it
+/// writes.
 fn configuration(address: SocketAddr, host: SocketAddr, directives: &str) -> String {
     format!(
         "daemon off;
@@ -128,7 +129,6 @@ http {{
     sendfile on;
     tcp_nopush on;
     types_hash_max_size 2048;
-    include /etc/nginx/mime.types;
     default_type application/octet-stream;
     access_log access.log;
     gzip on;
