@@ -1,12 +1,14 @@
 //! Packages of a Debian system.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::process::{exists, output, printed, run};
+use crate::cargo::root;
+use crate::process::{exists, names, output, printed, run};
 use crate::terminal;
 
 /// How long a package source may take.
@@ -33,15 +35,55 @@ pub(crate) fn ensure_installed(packages: &[&str]) -> Result<()> {
         "there is no apt-get that could install {wanted}"
     );
     ensure!(
-        printed(Command::new("id").arg("-u"))?.trim() == "0",
+        is_root()?,
         "only root may install packages; run: sudo apt-get install --no-install-recommends {wanted}",
     );
     update()?;
     let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
     arguments.extend(missing);
-    apt(&arguments)?;
+    apt(root(), &arguments)?;
     terminal::say("Installed", &wanted);
     Ok(())
+}
+
+/// The folder with a package's files, unpacked below target/ and not installed: nothing of it is started, as
+/// installing would start a service, and nobody has to be root. Its libraries are the system's.
+///
+/// # Errors
+///
+/// Where this is no Debian system, or its lists of packages do not tell where the package is.
+pub(crate) fn unpacked(package: &str) -> Result<PathBuf> {
+    let folder = root().join("target/debian").join(package);
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    ensure!(
+        exists("apt-get"),
+        "there is no apt-get that could download {package}"
+    );
+    if is_root()? {
+        update()?;
+    }
+    // What an interrupted run left may be half of a package.
+    let partial = folder.with_extension("partial");
+    if partial.is_dir() {
+        fs::remove_dir_all(&partial)?;
+    }
+    fs::create_dir_all(&partial)?;
+    apt(&partial, &["download", package])?;
+    let archive = names(&partial).find(|name| name.ends_with(".deb"));
+    let archive = archive.with_context(|| format!("apt-get brought no archive of {package}"))?;
+    let files = partial.join("files");
+    printed(
+        Command::new("dpkg-deb")
+            .arg("--extract")
+            .arg(partial.join(archive))
+            .arg(&files),
+    )?;
+    fs::rename(&files, &folder)?;
+    fs::remove_dir_all(&partial)?;
+    terminal::say("Unpacked", &format!("{package} to {}", folder.display()));
+    Ok(folder)
 }
 
 /// The newest of the packages whose names are `prefix` and a number, installed ones first; none where
@@ -57,7 +99,7 @@ pub(crate) fn newest(prefix: &str) -> Result<Option<String>> {
     if let Some(package) = greatest(prefix, installed) {
         return Ok(Some(package.to_owned()));
     }
-    if printed(Command::new("id").arg("-u"))?.trim() == "0" {
+    if is_root()? {
         update()?;
     }
     let found = printed(Command::new("apt-cache").args([
@@ -91,16 +133,21 @@ fn greatest<'a>(prefix: &str, packages: impl Iterator<Item = &'a str>) -> Option
         .max_by_key(|package| number(package))
 }
 
-fn update() -> Result<()> {
-    apt(&["update"])
+fn is_root() -> Result<bool> {
+    Ok(printed(Command::new("id").arg("-u"))?.trim() == "0")
 }
 
-fn apt(arguments: &[&str]) -> Result<()> {
+fn update() -> Result<()> {
+    apt(root(), &["update"])
+}
+
+fn apt(folder: &Path, arguments: &[&str]) -> Result<()> {
     let mut command = Command::new("apt-get");
     command
         .arg("-q")
         .args(arguments)
-        .env("DEBIAN_FRONTEND", "noninteractive");
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .current_dir(folder);
     run(
         &mut command,
         &format!("apt-get {}", arguments.join(" ")),

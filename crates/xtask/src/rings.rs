@@ -1,6 +1,7 @@
 //! Every test there is, ring by ring: what fails close to the cause comes first.
 
-use std::path::Path;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
@@ -27,8 +28,9 @@ struct Ring {
 enum Tests {
     /// One cargo command that succeeds or does not.
     Command(&'static [&'static str]),
-    /// The tests of the packages in a folder, as far as they are of that group.
-    Packages(&'static str, Group),
+    /// The tests of the packages in a folder, as far as they are of that group, and the programs that they
+    /// run, each of a Debian package of that name.
+    Packages(&'static str, Group, &'static [&'static str]),
     /// The examples in the documentation.
     Examples,
     /// The package of a folder, run by node, which drives a browser.
@@ -59,17 +61,17 @@ const RINGS: &[Ring] = &[
     Ring {
         name: "crates",
         about: "each crate by itself",
-        tests: Tests::Packages("crates", Group::Alone),
+        tests: Tests::Packages("crates", Group::Alone, &[]),
     },
     Ring {
         name: "components",
         about: "what of them runs natively",
-        tests: Tests::Packages("components", Group::Alone),
+        tests: Tests::Packages("components", Group::Alone, &[]),
     },
     Ring {
         name: "host",
         about: "the host by itself",
-        tests: Tests::Packages("crates", Group::Hosted),
+        tests: Tests::Packages("crates", Group::Hosted, &[]),
     },
     Ring {
         name: "examples",
@@ -79,12 +81,12 @@ const RINGS: &[Ring] = &[
     Ring {
         name: "conformance",
         about: "one corpus over every transport",
-        tests: Tests::Packages("tests/conformance", Group::Hosted),
+        tests: Tests::Packages("tests/conformance", Group::Hosted, &[]),
     },
     Ring {
         name: "faults",
-        about: "kills, cuts and broken stores",
-        tests: Tests::Packages("tests/faults", Group::Hosted),
+        about: "kills, cuts, proxies and broken stores",
+        tests: Tests::Packages("tests/faults", Group::Hosted, &["nginx"]),
     },
     Ring {
         name: "browser",
@@ -175,7 +177,9 @@ impl Suite<'_> {
     fn run(&mut self, tests: &Tests) -> Result<Tally> {
         match tests {
             Tests::Command(command) => check(cargo().args(*command)),
-            Tests::Packages(folder, group) => self.packages(folder, *group),
+            Tests::Packages(folder, group, programs) => {
+                self.packages(folder, *group, &path_to(programs)?)
+            }
             Tests::Examples => self.examples(),
             Tests::Node(folder) => self.node(folder),
         }
@@ -222,7 +226,7 @@ impl Suite<'_> {
     }
 
     /// Runs the test programs of a group's packages in a folder.
-    fn packages(&mut self, folder: &str, wanted: Group) -> Result<Tally> {
+    fn packages(&mut self, folder: &str, wanted: Group, path: &OsStr) -> Result<Tally> {
         let artifacts = self.build(wanted)?;
         let mut tally = Tally::default();
         for package in &self.packages {
@@ -239,6 +243,7 @@ impl Suite<'_> {
                 let mut command = Command::new(program);
                 command
                     .args(self.arguments)
+                    .env("PATH", path)
                     .current_dir(root().join(package.folder()));
                 // A library's target has underscores for its package's hyphens.
                 let target = artifact.target.name.replace('_', "-");
@@ -295,6 +300,22 @@ impl Suite<'_> {
             .current_dir(&folder);
         observe(&mut command, "browser")
     }
+}
+
+/// A `PATH` on which programs are found: the environment's, and where Debian keeps those that only root calls,
+/// unless one has to be unpacked.
+fn path_to(programs: &[&str]) -> Result<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    folders.push(PathBuf::from("/usr/sbin"));
+    for program in programs {
+        if !folders.iter().any(|folder| folder.join(program).is_file()) {
+            let unpacked = debian::unpacked(program);
+            let unpacked = unpacked.with_context(|| format!("the tests need {program}"))?;
+            folders.push(unpacked.join("usr/sbin"));
+        }
+    }
+    Ok(std::env::join_paths(folders)?)
 }
 
 /// Whether a file was made before another one, or never.
