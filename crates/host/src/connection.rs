@@ -25,7 +25,7 @@ use crate::answer::Refusal;
 use crate::body::{Answer, Broken};
 use crate::peers::Slot;
 use crate::server::{Reply, Server};
-use crate::socket::{Activity, Open, Protocol, Socket, Waiting};
+use crate::socket::{Activity, Open, Protocol, Socket, Stream, Waiting};
 use crate::streams::{self, Streams};
 use crate::upgrade::{Tunnel, WEBSOCKET};
 
@@ -95,7 +95,7 @@ pub(crate) async fn serve(
         tracing::debug!(%error, "a connection cannot be tuned");
     }
     let accepted = tokio::select! {
-        accepted = timeout(server.limits.head_timeout, Socket::accept(stream, server.limits.head)) => accepted,
+        accepted = timeout(server.limits.head_timeout, accept(&server, stream)) => accepted,
         _ = stage.wait_for(|stage| *stage > Stage::Serving) => return,
     };
     // Who said nothing in time, left, or failed is owed no answer.
@@ -113,6 +113,16 @@ pub(crate) async fn serve(
         // In a box of its own: the other, of which there are thousands, would be as large.
         Protocol::Http2 => Box::pin(http2(&server, socket, peer, &activity, &mut stage)).await,
     }
+}
+
+/// Reads as far as it takes to know what is spoken.
+async fn accept(server: &Server, stream: TcpStream) -> std::io::Result<Option<(Socket, Activity)>> {
+    let stream = match &server.tls {
+        None => Stream::Plain(stream),
+        // In a box of its own: every connection's task would be as large.
+        Some(tls) => Stream::Tls(Box::new(Box::pin(tls.accept(stream)).await?)),
+    };
+    Socket::accept(stream, server.limits.head).await
 }
 
 /// Serves HTTP/1. Where the connection was upgraded, returns what goes on on it, and what was read of that.
@@ -181,7 +191,9 @@ async fn carry(tunnel: Tunnel, socket: Socket, begun: Bytes, stage: &mut watch::
     };
     if !carried {
         // A reset. Nothing else tells this from an end in order: the bytes have no framing that is the host's.
-        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).ok();
+        SockRef::from(stream.tcp())
+            .set_linger(Some(Duration::ZERO))
+            .ok();
     }
 }
 

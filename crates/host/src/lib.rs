@@ -16,6 +16,7 @@ mod dispatch;
 mod engine;
 mod instance;
 mod keyvalue;
+mod listening;
 pub mod manifest;
 mod options;
 mod output;
@@ -27,6 +28,7 @@ mod socket;
 mod state;
 pub mod store;
 mod streams;
+mod tls;
 mod upgrade;
 pub mod variables;
 mod wakeup;
@@ -34,48 +36,31 @@ mod wakeup;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
 
 pub use crate::compose::Wakeup;
-pub use crate::options::{Options, Upgrades};
+pub use crate::options::{Connections, Options, Upgrades};
 
-use crate::answer::Refusal;
 use crate::compose::Composer;
-use crate::connection::Stage;
 use crate::dispatch::Component;
 use crate::engine::Workshop;
 use crate::instance::Allowance;
+use crate::listening::Listening;
 use crate::manifest::App;
-use crate::peers::Peers;
 use crate::routes::Routes;
-use crate::server::{Limits, Server};
+use crate::server::Server;
 use crate::state::Grants;
 use crate::store::Store;
 use crate::wakeup::Wakeups;
 
-/// In how long an address gets back the guests that it may make.
-const GUEST_PERIOD: Duration = Duration::from_secs(3600);
-
-/// How many connections that are turned away get to hear why at once. More would let whoever is turned
-/// away hold what the limits are there to protect.
-const TURNED_AWAY: usize = 256;
-
 /// A host that serves. Dropping it cuts everything off; [`Running::shutdown`] ends it in order.
 #[derive(Debug)]
 pub struct Running {
-    address: SocketAddr,
-    stage: watch::Sender<Stage>,
-    accepting: JoinHandle<()>,
+    listening: Listening,
     components: Vec<Arc<Component>>,
     wakeups: Wakeups,
     store: Store,
-    stop_timeout: Duration,
 }
 
 /// Starts to serve, in the runtime that this is called in. Once it returns, connections are answered.
@@ -100,39 +85,21 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
             .iter()
             .map(|trigger| (&*trigger.route, &*trigger.component)),
     )?;
-    let listener = TcpListener::bind(options.listen)
-        .await
-        .with_context(|| format!("{} cannot be listened on", options.listen))?;
-    let address = listener.local_addr()?;
-    let (stage, stages) = watch::channel(Stage::Serving);
-    let running: Vec<_> = components.values().cloned().collect();
-    let server = Arc::new(Server {
+    let running = components.values().cloned().collect();
+    let server = Server {
         routes,
         components,
         upgrades: options.upgrades == Upgrades::On,
-        peers: Peers::new(peers::Limits {
-            trusted_proxies: options.trusted_proxies,
-            connections: options.max_connections,
-            connections_per_address: options.max_connections_per_address,
-            guests: options.guests_per_address,
-            guest_period: GUEST_PERIOD,
-        }),
-        limits: Limits {
-            head: options.max_head,
-            body: options.max_body,
-            head_timeout: options.head_timeout,
-            body_timeout: options.body_timeout,
-            idle_timeout: options.idle_timeout,
-        },
-    });
+        tls: options.connections.tls()?,
+        peers: options.connections.peers(options.guests_per_address),
+        limits: options.connections.limits(),
+    };
+    let stop_timeout = options.connections.stop_timeout;
     Ok(Running {
-        address,
-        stage,
-        accepting: tokio::spawn(accept(listener, server, stages)),
+        listening: Listening::start(options.listen, server, stop_timeout).await?,
         components: running,
         wakeups,
         store,
-        stop_timeout: options.stop_timeout,
     })
 }
 
@@ -140,7 +107,13 @@ impl Running {
     /// The address that it listens on, with the port that it got.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.listening.address()
+    }
+
+    /// Where it is found, by that address: `http://` or, with a certificate, `https://`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.listening.url()
     }
 
     /// The store that its components use.
@@ -152,24 +125,12 @@ impl Running {
     /// Accepts nothing more, tells components that the host stops, waits until what is open has ended, for
     /// as long as the options allow, then cuts off the rest.
     pub async fn shutdown(self) {
-        self.stage.send_replace(Stage::Closing);
-        self.wakeups.close();
-        // Each connection has a receiver.
-        if timeout(self.stop_timeout, self.stage.closed())
-            .await
-            .is_err()
-        {
-            tracing::info!(connections = self.stage.receiver_count(), "cut off");
-        }
-        self.stage.send_replace(Stage::Cut);
-        timeout(self.stop_timeout, self.stage.closed()).await.ok();
+        self.listening.shutdown(|| self.wakeups.close()).await;
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.stage.send_replace(Stage::Cut);
-        self.accepting.abort();
         for component in &self.components {
             component.cut();
         }
@@ -218,44 +179,4 @@ fn load(
         components.insert(component.id.clone(), Arc::new(made));
     }
     Ok(components)
-}
-
-async fn accept(listener: TcpListener, server: Arc<Server>, mut stage: watch::Receiver<Stage>) {
-    let turned_away = Arc::new(tokio::sync::Semaphore::new(TURNED_AWAY));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stage.wait_for(|stage| *stage > Stage::Serving) => return,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of file descriptors, mostly: the connection stays in the queue, and asking again at
-                // once would find the same.
-                tracing::warn!("a connection cannot be accepted: {error}");
-                sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        match server.peers.connect(peer.ip()) {
-            Ok(slot) => {
-                tokio::spawn(connection::serve(
-                    server.clone(),
-                    stream,
-                    peer,
-                    slot,
-                    stage.clone(),
-                ));
-            }
-            Err(full) => {
-                tracing::debug!(%peer, "{full}");
-                if let Ok(permit) = turned_away.clone().try_acquire_owned() {
-                    tokio::spawn(async move {
-                        socket::refuse(stream, Refusal::from(full)).await;
-                        drop(permit);
-                    });
-                }
-            }
-        }
-    }
 }

@@ -22,8 +22,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 enum Command {
     /// Serve an application
     ///
-    /// The first line on standard output is `listening on http://ADDRESS`, once it is served. SIGTERM and
-    /// SIGINT end it in order.
+    /// The first line on standard output is `listening on http://ADDRESS` (with a certificate `https`), once it
+    /// is served. SIGTERM and SIGINT end it in order.
     Up {
         #[command(flatten)]
         options: Box<Options>,
@@ -72,7 +72,7 @@ async fn up(options: Options) -> anyhow::Result<()> {
         running = host::start(options) => running?,
         () = told() => return Ok(()),
     };
-    writeln!(io::stdout(), "listening on http://{}", running.address())?;
+    writeln!(io::stdout(), "listening on {}", running.url())?;
     told().await;
     // Told twice, it does not wait for anybody.
     tokio::select! {

@@ -5,11 +5,18 @@ use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::{Parser, ValueEnum};
 use ipnet::IpNet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::compose::Wakeup;
+use crate::peers::{self, Peers};
 use crate::store::Durability;
+use crate::{server, tls};
+
+/// In how long an address gets back the guests that it may make.
+const GUEST_PERIOD: Duration = Duration::from_secs(3600);
 
 /// How an application is served. [`Options::default`] is what the command line begins with.
 #[derive(Clone, Debug, clap::Args)]
@@ -61,6 +68,36 @@ pub struct Options {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "5")]
     pub guest_timeout: Duration,
 
+    /// The most guests that one address may make in an hour
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
+    pub guests_per_address: u32,
+
+    /// What connections may be
+    #[command(flatten)]
+    pub connections: Connections,
+}
+
+/// What connections may be, and requests on them.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Connections {
+    /// The certificate for TLS: a PEM file with the host's own first and those that vouch for it after
+    #[arg(
+        long,
+        value_name = "PATH",
+        requires = "tls_key",
+        env = "WITTER_TLS_CERT"
+    )]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key, a PEM file
+    #[arg(
+        long,
+        value_name = "PATH",
+        requires = "tls_cert",
+        env = "WITTER_TLS_KEY"
+    )]
+    pub tls_key: Option<PathBuf>,
+
     /// The longest head of a request
     #[arg(long, value_name = "BYTES", value_parser = bytes, default_value = "72KiB")]
     pub max_head: usize,
@@ -96,10 +133,36 @@ pub struct Options {
     /// The proxies whose word about the address behind them counts; repeatable
     #[arg(long = "trusted-proxy", value_name = "CIDR")]
     pub trusted_proxies: Vec<IpNet>,
+}
 
-    /// The most guests that one address may make in an hour
-    #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
-    pub guests_per_address: u32,
+impl Connections {
+    pub(crate) fn tls(&self) -> anyhow::Result<Option<TlsAcceptor>> {
+        match (&self.tls_cert, &self.tls_key) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => tls::load(certificate, key).map(Some),
+            _ => bail!("TLS takes both a certificate and its key"),
+        }
+    }
+
+    pub(crate) fn peers(&self, guests: u32) -> Peers {
+        Peers::new(peers::Limits {
+            trusted_proxies: self.trusted_proxies.clone(),
+            connections: self.max_connections,
+            connections_per_address: self.max_connections_per_address,
+            guests,
+            guest_period: GUEST_PERIOD,
+        })
+    }
+
+    pub(crate) fn limits(&self) -> server::Limits {
+        server::Limits {
+            head: self.max_head,
+            body: self.max_body,
+            head_timeout: self.head_timeout,
+            body_timeout: self.body_timeout,
+            idle_timeout: self.idle_timeout,
+        }
+    }
 }
 
 /// Whether a host upgrades connections.

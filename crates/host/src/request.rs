@@ -30,6 +30,7 @@ const SURPLUS: usize = 4;
 pub(crate) fn rewrite(
     head: &mut request::Parts,
     found: &Match<'_>,
+    scheme: Scheme,
     peer: SocketAddr,
     client: IpAddr,
 ) {
@@ -63,7 +64,10 @@ pub(crate) fn rewrite(
             "spin-path-info",
             value(found.rest.clone().unwrap_or_default()),
         ),
-        ("spin-full-url", value(format!("http://{named}{target}"))),
+        (
+            "spin-full-url",
+            value(format!("{scheme}://{named}{target}")),
+        ),
         ("spin-matched-route", value(found.route.to_owned())),
         ("spin-base-path", HeaderValue::from_static("/")),
         ("spin-raw-component-route", value(found.route.to_owned())),
@@ -83,7 +87,7 @@ pub(crate) fn rewrite(
     let mut uri = http::uri::Parts::default();
     uri.path_and_query = Some(target);
     if host.is_some() {
-        uri.scheme = Some(Scheme::HTTP);
+        uri.scheme = Some(scheme);
         uri.authority = host;
     }
     if let Ok(uri) = Uri::from_parts(uri) {

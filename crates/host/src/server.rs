@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::uri::Scheme;
 use http::{Method, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use wasmtime_wasi_http::Error;
 
 use crate::answer::{Refusal, text};
@@ -55,6 +57,8 @@ pub(crate) struct Server {
     pub(crate) components: HashMap<String, Arc<Component>>,
     /// Whether connections are upgraded.
     pub(crate) upgrades: bool,
+    /// What connections begin with, if they do.
+    pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) peers: Peers,
     pub(crate) limits: Limits,
 }
@@ -88,8 +92,8 @@ impl Server {
             .peers
             .request(peer.ip(), client)
             .map_err(Refusal::from)?;
-        request::rewrite(&mut head, &found, peer, client);
-        if asked.is_some() {
+        request::rewrite(&mut head, &found, self.scheme(), peer, client);
+        if asked == Some(Asked::Here) {
             upgrade::mark(&mut head);
         }
         if GUESTS
@@ -135,6 +139,16 @@ impl Server {
                 response.into()
             }
         })
+    }
+}
+
+impl Server {
+    fn scheme(&self) -> Scheme {
+        if self.tls.is_some() {
+            Scheme::HTTPS
+        } else {
+            Scheme::HTTP
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The bytes of one connection, and what is going on in it.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,14 +9,18 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
+use tokio_rustls::server::TlsStream;
 
 use crate::answer::Refusal;
 
 /// How an HTTP/2 connection begins where its client knows that it may (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The most that is read at once. Larger costs every read more; smaller, long bodies more reads.
+const CHUNK: usize = 4096;
 
 /// How long, and how many bytes, the other side may go on sending after the last word was said. Closing
 /// with bytes unread resets the connection, and takes the last word away from who was still sending.
@@ -28,10 +33,18 @@ pub(crate) enum Protocol {
     Http2,
 }
 
+/// A connection's bytes, behind TLS where there is some.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Plain(TcpStream),
+    /// In a box: it is some hundred bytes, which the other would have too.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
 /// A connection's bytes, for hyper.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     /// Read already, to learn the protocol.
     begun: Bytes,
     protocol: Protocol,
@@ -142,7 +155,7 @@ impl Activity {
         if progress.refused.is_none() {
             progress.refused = Some(match bytes.get(9..12) {
                 Some(b"414") => Refusal::TargetTooLong,
-                Some(b"431") if progress.line > progress.longest => Refusal::TargetTooLong,
+                Some(b"431") if progress.line >= progress.longest => Refusal::TargetTooLong,
                 Some(b"431") => Refusal::HeadTooLarge,
                 _ => Refusal::BadRequest,
             });
@@ -165,25 +178,92 @@ impl Drop for Open {
     }
 }
 
+impl Stream {
+    /// The connection below.
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// Reads up to `most` bytes and passes them on; none: the other side has closed.
+    ///
+    /// They are read onto the stack, so that nothing is held while nothing comes, and where they go to need
+    /// not be initialized.
+    fn poll_chunk<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        most: usize,
+        take: impl FnOnce(&[u8]) -> T,
+    ) -> Poll<io::Result<T>> {
+        let mut bytes = [0; CHUNK];
+        let mut buffer = ReadBuf::new(&mut bytes[..most.min(CHUNK)]);
+        ready!(Pin::new(self).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(take(buffer.filled())))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
 impl Socket {
     /// Reads as far as it takes to tell the protocol. None: the other side has closed.
     ///
     /// `longest` is the longest head of a request that is taken.
     pub(crate) async fn accept(
-        stream: TcpStream,
+        mut stream: Stream,
         longest: usize,
     ) -> io::Result<Option<(Self, Activity)>> {
         let mut begun = Vec::new();
         while begun.len() < PREFACE.len() && PREFACE.starts_with(&begun) {
-            stream.readable().await?;
             // All that is there, so that hyper finds a whole head: it would double its buffer for the rest
             // of one, and keep it for as long as the connection is open.
-            let mut bytes = [0; 4096];
-            match stream.try_read(&mut bytes) {
-                Ok(0) => return Ok(None),
-                Ok(read) => begun.extend_from_slice(&bytes[..read]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+            let read = poll_fn(|cx| {
+                stream.poll_chunk(cx, CHUNK, |bytes| {
+                    begun.extend_from_slice(bytes);
+                    bytes.len()
+                })
+            });
+            if read.await? == 0 {
+                return Ok(None);
             }
         }
         let protocol = if begun.starts_with(PREFACE) {
@@ -209,7 +289,7 @@ impl Socket {
     }
 
     /// The connection, and what hyper has not read of what was read to learn the protocol.
-    pub(crate) fn into_inner(self) -> (TcpStream, Bytes) {
+    pub(crate) fn into_inner(self) -> (Stream, Bytes) {
         (self.stream, self.begun)
     }
 
@@ -220,7 +300,7 @@ impl Socket {
 }
 
 /// Says a last word on a connection from which no request can be read.
-pub(crate) async fn refuse(mut stream: TcpStream, refusal: Refusal) {
+pub(crate) async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin, refusal: Refusal) {
     let (time, most) = LINGER;
     let told = async {
         stream.write_all(&refusal.bytes()).await?;
@@ -248,25 +328,16 @@ impl Read for Socket {
             }
             return Poll::Ready(Ok(()));
         }
-        loop {
-            ready!(this.stream.poll_read_ready(cx))?;
-            // On the stack and copied: the buffer behind the cursor is not initialized, and this crate has
-            // no unsafe code. Larger costs every read more; smaller, long bodies more reads.
-            let mut bytes = [0; 4096];
-            let most = cursor.remaining().min(bytes.len());
-            match this.stream.try_read(&mut bytes[..most]) {
-                Ok(read) => {
-                    // HTTP/2 mixes what belongs to requests with what does not, and has its own limits.
-                    if this.protocol == Protocol::Http1 {
-                        this.activity.read(&bytes[..read]);
-                    }
-                    cursor.put_slice(&bytes[..read]);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+        let most = cursor.remaining();
+        let (stream, activity) = (&mut this.stream, &this.activity);
+        let is_http1 = this.protocol == Protocol::Http1;
+        stream.poll_chunk(cx, most, |bytes| {
+            // HTTP/2 mixes what belongs to requests with what does not, and has its own limits.
+            if is_http1 {
+                activity.read(bytes);
             }
-        }
+            cursor.put_slice(bytes);
+        })
     }
 }
 

@@ -35,6 +35,10 @@ pub(crate) const MARK: HeaderName = HeaderName::from_static("witter-upgrade");
 /// The one protocol that connections are upgraded to.
 pub(crate) const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
+/// The mark where the client came by extended CONNECT, which has no key to prove that it meant a WebSocket
+/// (RFC 8441, section 5).
+const CONNECTED: HeaderValue = HeaderValue::from_static("websocket; extended-connect");
+
 /// The most that is read of a client at once, and so held of what it sends. Smaller costs more turns for
 /// long messages; larger, more of the stack.
 const CHUNK: usize = 4096;
@@ -64,7 +68,8 @@ pub(crate) fn asked(
     has_body: bool,
     upgrades: bool,
 ) -> Result<Option<Asked>, Refusal> {
-    if head.method == Method::POST && head.headers.get(MARK) == Some(&WEBSOCKET) {
+    let is_mark = |mark: &HeaderValue| *mark == WEBSOCKET || *mark == CONNECTED;
+    if head.method == Method::POST && head.headers.get(MARK).is_some_and(is_mark) {
         return Ok(Some(Asked::Elsewhere));
     }
     if !upgrades {
@@ -97,8 +102,12 @@ fn lists(headers: &HeaderMap, name: HeaderName, item: &str) -> bool {
 
 /// Makes the request what a component sees of an upgrade.
 pub(crate) fn mark(head: &mut request::Parts) {
+    let mark = match head.method {
+        Method::CONNECT => CONNECTED,
+        _ => WEBSOCKET,
+    };
     head.method = Method::POST;
-    head.headers.insert(MARK, WEBSOCKET);
+    head.headers.insert(MARK, mark);
     head.headers.remove(CONTENT_LENGTH);
 }
 
@@ -343,6 +352,13 @@ mod tests {
                 Version::HTTP_11,
                 &[("witter-upgrade", "websocket")],
                 true,
+                Some(Asked::Elsewhere),
+            ),
+            (
+                "POST",
+                Version::HTTP_11,
+                &[("witter-upgrade", "websocket; extended-connect")],
+                false,
                 Some(Asked::Elsewhere),
             ),
             (

@@ -116,8 +116,9 @@ async fn handle(request: Request) -> Result<Response, ErrorCode> {
 }
 
 fn is_upgrade(request: &Request) -> bool {
-    let mark = request.get_headers().get("witter-upgrade");
-    matches!(request.get_method(), Method::Post) && mark == [b"websocket"]
+    let marks = request.get_headers().get("witter-upgrade");
+    matches!(request.get_method(), Method::Post)
+        && matches!(&marks[..], [mark] if mark.starts_with(b"websocket"))
 }
 
 fn duplex(request: Request, key: String) -> Response {

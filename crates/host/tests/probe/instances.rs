@@ -34,7 +34,7 @@ fn from(client: &str, path: &str) -> String {
 
 fn behind_a_proxy(options: &mut Options) {
     options.instances_per_component = Some(1);
-    options.trusted_proxies = vec!["127.0.0.1/32".parse().expect("a network")];
+    options.connections.trusted_proxies = vec!["127.0.0.1/32".parse().expect("a network")];
 }
 
 #[tokio::test]

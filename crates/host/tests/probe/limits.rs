@@ -23,7 +23,7 @@ fn check(response: &Response, status: u16, code: &str) {
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused() {
-    let host = serve(|options| options.max_body = 10).await;
+    let host = serve(|options| options.connections.max_body = 10).await;
     let post = |body: &str| format!("POST /probe/length HTTP/1.1\r\nconnection: close\r\n{body}");
     let fits = host
         .ask(&post("content-length: 10\r\n\r\n0123456789"))
@@ -60,7 +60,7 @@ async fn a_body_over_the_limit_is_refused() {
 
 #[tokio::test]
 async fn a_head_over_the_limit_is_refused() {
-    let host = serve(|options| options.max_head = 10_000).await;
+    let host = serve(|options| options.connections.max_head = 10_000).await;
     let fits = format!(
         "GET /probe/hello HTTP/1.1\r\nconnection: close\r\nx: {}\r\n\r\n",
         "x".repeat(9_000)
@@ -117,8 +117,8 @@ async fn garbage_behind_a_request_does_not_spoil_its_answer() {
 #[tokio::test]
 async fn a_request_that_does_not_come_is_not_waited_for() {
     let host = serve(|options| {
-        options.head_timeout = SOON;
-        options.body_timeout = SOON;
+        options.connections.head_timeout = SOON;
+        options.connections.body_timeout = SOON;
     })
     .await;
     check(
@@ -144,8 +144,8 @@ async fn a_request_that_does_not_come_is_not_waited_for() {
 #[tokio::test]
 async fn a_connection_on_which_nothing_is_asked_ends() {
     let host = serve(|options| {
-        options.head_timeout = SOON;
-        options.idle_timeout = SOON;
+        options.connections.head_timeout = SOON;
+        options.connections.idle_timeout = SOON;
     })
     .await;
     assert_eq!(host.connect().await.rest().await, "");
@@ -158,8 +158,8 @@ async fn a_connection_on_which_nothing_is_asked_ends() {
 #[tokio::test]
 async fn a_stream_is_no_silence() {
     let host = serve(|options| {
-        options.head_timeout = SOON;
-        options.idle_timeout = SOON;
+        options.connections.head_timeout = SOON;
+        options.connections.idle_timeout = SOON;
     })
     .await;
     let mut connection = host.connect().await;
@@ -174,7 +174,7 @@ async fn a_stream_is_no_silence() {
 
 #[tokio::test]
 async fn connections_over_the_limit_are_told_why() {
-    let host = serve(|options| options.max_connections = 1).await;
+    let host = serve(|options| options.connections.max_connections = 1).await;
     let mut first = host.connect().await;
     first.get("hello").await;
     first.response().await;
@@ -182,7 +182,7 @@ async fn connections_over_the_limit_are_told_why() {
     check(&full, 503, "unavailable");
     assert_eq!(full.header("retry-after"), Some("1"));
 
-    let host = serve(|options| options.max_connections_per_address = 1).await;
+    let host = serve(|options| options.connections.max_connections_per_address = 1).await;
     let mut first = host.connect().await;
     first.get("hello").await;
     first.response().await;
@@ -195,8 +195,8 @@ async fn connections_over_the_limit_are_told_why() {
 #[tokio::test]
 async fn behind_a_proxy_requests_count_for_who_sent_them() {
     let host = serve(|options| {
-        options.trusted_proxies = vec!["127.0.0.1/32".parse().expect("a network")];
-        options.max_connections_per_address = 1;
+        options.connections.trusted_proxies = vec!["127.0.0.1/32".parse().expect("a network")];
+        options.connections.max_connections_per_address = 1;
     })
     .await;
     let request = |path: &str, client: &str| {

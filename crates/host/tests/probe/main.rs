@@ -1,9 +1,11 @@
 //! The host and a component that misbehaves on request, over real sockets.
 
 mod command;
+mod http2;
 mod instances;
 mod limits;
 mod readers;
 mod serve;
 mod support;
+mod tls;
 mod upgrades;

@@ -91,7 +91,7 @@ async fn a_reader_that_leaves_a_stream_of_http_2_is_noticed() {
 
 #[tokio::test]
 async fn a_host_that_stops_lets_streams_end_in_order() {
-    let host = serve(|options| options.stop_timeout = Duration::from_secs(60)).await;
+    let host = serve(|options| options.connections.stop_timeout = Duration::from_secs(60)).await;
     let mut streams = Vec::new();
     for number in 0..20 {
         streams.push(reader(&host, &format!("stream?channel={number}&key=a")).await);
@@ -114,7 +114,7 @@ async fn a_host_that_stops_lets_streams_end_in_order() {
 
 #[tokio::test]
 async fn what_does_not_end_is_cut_off() {
-    let host = serve(|options| options.stop_timeout = Duration::from_millis(100)).await;
+    let host = serve(|options| options.connections.stop_timeout = Duration::from_millis(100)).await;
     let mut hanging = host.connect().await;
     hanging.get("hang").await;
     host.get("hello").await;

@@ -78,9 +78,10 @@ async fn a_component_sees_the_head_that_spin_would_show_it() {
 
 #[tokio::test]
 async fn a_trusted_proxy_tells_who_the_client_is() {
-    let host =
-        serve(|options| options.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")])
-            .await;
+    let host = serve(|options| {
+        options.connections.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")]
+    })
+    .await;
     let request = "GET /probe/head HTTP/1.1\r\nconnection: close\r\nx-forwarded-for: 10.1.1.1, 198.51.100.1\r\n\r\n";
     let seen = host.ask(request).await.body;
     assert!(seen.contains("\nx-forwarded-for: 198.51.100.1\n"), "{seen}");

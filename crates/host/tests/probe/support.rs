@@ -22,21 +22,26 @@ pub(crate) struct Host {
 /// Serves the probe under `/probe/...`, where guests are made, and under a route with a name in it.
 pub(crate) async fn serve(change: impl FnOnce(&mut Options)) -> Host {
     let folder = TempDir::new().expect("a folder can be made");
+    let mut options = options(&folder);
+    change(&mut options);
+    let running = host::start(options).await.expect("the probe can be served");
+    Host {
+        running,
+        _folder: folder,
+    }
+}
+
+/// What serves the probe, with a manifest in the folder.
+pub(crate) fn options(folder: &TempDir) -> Options {
     let manifest = folder.path().join("spin.toml");
     std::fs::write(&manifest, manifest_of(&probe())).expect("the folder can be written to");
-    let mut options = Options {
+    Options {
         manifest,
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         store: Some("memory".to_owned()),
         // Shared, so that the probe is compiled once for all tests.
         cache: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")),
         ..Options::default()
-    };
-    change(&mut options);
-    let running = host::start(options).await.expect("the probe can be served");
-    Host {
-        running,
-        _folder: folder,
     }
 }
 

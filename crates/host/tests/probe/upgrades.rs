@@ -5,14 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::http2::Http2;
 use crate::support::{Connection, Host, handshake, serve};
-use bytes::Bytes;
-use h2::Reason;
-use h2::client::SendRequest;
 use host::Upgrades;
-use http::{Method, Request, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 async fn plain() -> Host {
     serve(|_| {}).await
@@ -26,7 +22,7 @@ async fn upgraded(host: &Host, path: &str) -> Connection {
 }
 
 /// Waits until the probe has written how the client's bytes of a key ended.
-async fn until_noticed(host: &Host, key: &str, how: &str) {
+pub(crate) async fn until_noticed(host: &Host, key: &str, how: &str) {
     while host.get(&format!("get?key={key}")).await.body != how {}
 }
 
@@ -158,7 +154,7 @@ async fn whoever_is_told_to_upgrade_is_told_to_what() {
 
 #[tokio::test]
 async fn nothing_is_read_of_a_client_that_is_not_accepted() {
-    let host = serve(|options| options.body_timeout = Duration::from_millis(300)).await;
+    let host = serve(|options| options.connections.body_timeout = Duration::from_millis(300)).await;
     // This one reads all of a request before it answers.
     let refused = host.ask(&(handshake("echo") + "bytes")).await;
     assert_eq!(refused.status, 408);
@@ -181,7 +177,7 @@ async fn an_upgrade_makes_no_guest_that_is_not_counted() {
 async fn who_upgraded_elsewhere_streams_both_ways() {
     let host = serve(|options| {
         options.upgrades = Upgrades::Off;
-        options.max_body = 1;
+        options.connections.max_body = 1;
     })
     .await;
     let mut connection = host.connect().await;
@@ -255,7 +251,7 @@ async fn a_trap_is_no_end_in_order() {
 
 #[tokio::test]
 async fn a_host_that_stops_lets_components_end_upgraded_connections() {
-    let host = serve(|options| options.stop_timeout = Duration::from_secs(60)).await;
+    let host = serve(|options| options.connections.stop_timeout = Duration::from_secs(60)).await;
     let mut connection = upgraded(&host, "stream?key=a").await;
     connection.until("open\n").await;
     let stopped = tokio::spawn(host.running.shutdown());
@@ -266,7 +262,7 @@ async fn a_host_that_stops_lets_components_end_upgraded_connections() {
 
 #[tokio::test]
 async fn an_upgraded_connection_that_does_not_end_is_cut() {
-    let host = serve(|options| options.stop_timeout = Duration::from_millis(100)).await;
+    let host = serve(|options| options.connections.stop_timeout = Duration::from_millis(100)).await;
     let mut connection = upgraded(&host, "duplex").await;
     connection.send(b"word").await;
     connection.until("word").await;
@@ -279,9 +275,9 @@ async fn an_upgraded_connection_that_does_not_end_is_cut() {
 async fn an_upgraded_connection_may_be_silent() {
     const SOON: Duration = Duration::from_millis(300);
     let host = serve(|options| {
-        options.head_timeout = SOON;
-        options.body_timeout = SOON;
-        options.idle_timeout = SOON;
+        options.connections.head_timeout = SOON;
+        options.connections.body_timeout = SOON;
+        options.connections.idle_timeout = SOON;
     })
     .await;
     let mut connection = upgraded(&host, "duplex").await;
@@ -294,166 +290,4 @@ async fn an_upgraded_connection_may_be_silent() {
     connection.until("word").await;
     stream.send("word");
     assert_eq!(stream.read(4).await, "word");
-}
-
-/// An HTTP/2 connection.
-struct Http2(SendRequest<Bytes>);
-
-/// A stream of one that was upgraded.
-struct Stream {
-    status: StatusCode,
-    send: h2::SendStream<Bytes>,
-    receive: h2::RecvStream,
-}
-
-impl Http2 {
-    async fn connect(host: &Host) -> Self {
-        let stream = TcpStream::connect(host.running.address())
-            .await
-            .expect("the host accepts");
-        Self::over(stream).await
-    }
-
-    async fn over<S>(stream: S) -> Self
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    {
-        let (client, mut connection) = h2::client::handshake(stream)
-            .await
-            .expect("the host speaks HTTP/2");
-        let mut ping = connection.ping_pong().expect("nobody else pings");
-        tokio::spawn(connection);
-        // Its settings have come by then.
-        ping.ping(h2::Ping::opaque()).await.expect("it answers");
-        Self(client)
-    }
-
-    async fn ask(&self, request: Request<()>, ends: bool) -> Stream {
-        let mut client = self.0.clone().ready().await.expect("it takes a request");
-        let (response, send) = client
-            .send_request(request, ends)
-            .expect("the request may be sent");
-        let (head, receive) = response.await.expect("the host answers").into_parts();
-        Stream {
-            status: head.status,
-            send,
-            receive,
-        }
-    }
-
-    async fn connect_to(&self, path: &str) -> Stream {
-        self.connect_by("websocket", path).await
-    }
-
-    async fn connect_by(&self, protocol: &str, path: &str) -> Stream {
-        let request = Request::builder()
-            .method(Method::CONNECT)
-            .uri(format!("http://probe/probe/{path}"))
-            .extension(h2::ext::Protocol::from(protocol))
-            .header("origin", "http://page.example")
-            .body(())
-            .expect("a request");
-        self.ask(request, false).await
-    }
-}
-
-impl Stream {
-    fn send(&mut self, bytes: &'static str) {
-        self.send
-            .send_data(Bytes::from_static(bytes.as_bytes()), false)
-            .expect("the stream is open");
-    }
-
-    /// Reads at least so many bytes, or to the end.
-    async fn read(&mut self, least: usize) -> String {
-        let mut read = Vec::new();
-        while read.len() < least
-            && let Some(data) = self.receive.data().await
-        {
-            let data = data.expect("the stream goes on");
-            let flow = self.receive.flow_control();
-            flow.release_capacity(data.len()).expect("it was received");
-            read.extend_from_slice(&data);
-        }
-        String::from_utf8(read).expect("the probe writes text")
-    }
-}
-
-#[tokio::test]
-async fn a_stream_of_http_2_is_upgraded_by_extended_connect() {
-    let host = plain().await;
-    let client = Http2::connect(&host).await;
-    assert!(client.0.is_extended_connect_protocol_enabled());
-    let mut head = client.connect_to("head?channel=a").await;
-    assert_eq!(head.status, StatusCode::OK);
-    let head = head.read(usize::MAX).await;
-    for line in [
-        "probe POST /probe/head?channel=a",
-        "origin: http://page.example",
-        "witter-upgrade: websocket",
-    ] {
-        assert!(head.lines().any(|seen| seen == line), "{head}");
-    }
-
-    let (mut one, mut other) =
-        tokio::join!(client.connect_to("duplex"), client.connect_to("duplex"));
-    for round in ["first", "again"] {
-        one.send(round);
-        assert_eq!(one.read(5).await, round);
-        other.send("other");
-        assert_eq!(other.read(5).await, "other");
-    }
-    one.send.send_data(Bytes::new(), true).expect("it is open");
-    assert_eq!(one.read(usize::MAX).await, "ended");
-    other.send("still");
-    assert_eq!(other.read(5).await, "still");
-}
-
-#[tokio::test]
-async fn a_stream_of_http_2_is_refused_like_any_request() {
-    let host = plain().await;
-    let client = Http2::connect(&host).await;
-    let mut refused = client.connect_to("status?number=403").await;
-    assert_eq!(refused.status, StatusCode::FORBIDDEN);
-    assert_eq!(refused.read(usize::MAX).await, "as you like");
-    let unknown = client.connect_by("connect-udp", "duplex").await;
-    assert_eq!(unknown.status, StatusCode::NOT_IMPLEMENTED);
-    let nowhere = client.connect_to("../nowhere").await;
-    assert_eq!(nowhere.status, StatusCode::NOT_FOUND);
-}
-
-#[tokio::test]
-async fn a_stream_of_http_2_breaks_off_where_its_component_does() {
-    let host = plain().await;
-    let client = Http2::connect(&host).await;
-    let mut cut = client.connect_to("duplex-then-trap").await;
-    assert_eq!(cut.read(5).await, "open\n");
-    cut.send("x");
-    let error = cut
-        .receive
-        .data()
-        .await
-        .expect("no end")
-        .expect_err("it is cut");
-    assert_eq!(error.reason(), Some(Reason::CANCEL));
-    // The connection goes on.
-    let mut next = client.connect_to("hello").await;
-    assert_eq!(next.read(usize::MAX).await, "hello");
-}
-
-#[tokio::test]
-async fn a_stream_of_http_2_that_its_client_resets_ends_for_the_component() {
-    let host = plain().await;
-    let client = Http2::connect(&host).await;
-    let mut stream = client.connect_to("stream?key=reset").await;
-    assert_eq!(stream.read(5).await, "open\n");
-    stream.send.send_reset(Reason::CANCEL);
-    until_noticed(&host, "reset", "left").await;
-}
-
-#[tokio::test]
-async fn a_host_that_does_not_upgrade_does_not_offer_it() {
-    let host = serve(|options| options.upgrades = Upgrades::Off).await;
-    let client = Http2::connect(&host).await;
-    assert!(!client.0.is_extended_connect_protocol_enabled());
 }

@@ -1,0 +1,126 @@
+//! The address that is listened on, and all connections that came in there.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::answer::Refusal;
+use crate::connection::{self, Stage};
+use crate::server::Server;
+use crate::socket;
+
+/// How many connections that are turned away get to hear why at once. More would let whoever is turned
+/// away hold what the limits are there to protect.
+const TURNED_AWAY: usize = 256;
+
+/// A server that takes connections. Dropping it cuts them off.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    address: SocketAddr,
+    is_secure: bool,
+    stage: watch::Sender<Stage>,
+    accepting: JoinHandle<()>,
+    stop_timeout: Duration,
+}
+
+impl Listening {
+    pub(crate) async fn start(
+        address: SocketAddr,
+        server: Server,
+        stop_timeout: Duration,
+    ) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("{address} cannot be listened on"))?;
+        let (stage, stages) = watch::channel(Stage::Serving);
+        Ok(Self {
+            address: listener.local_addr()?,
+            is_secure: server.tls.is_some(),
+            stage,
+            accepting: tokio::spawn(accept(listener, Arc::new(server), stages)),
+            stop_timeout,
+        })
+    }
+
+    /// With the port that it got.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.is_secure { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Accepts nothing more, tells `close` that what is open is to end, waits until it has, for as long as
+    /// the options allow, then cuts off the rest.
+    pub(crate) async fn shutdown(&self, close: impl FnOnce()) {
+        self.stage.send_replace(Stage::Closing);
+        close();
+        // Each connection has a receiver.
+        if timeout(self.stop_timeout, self.stage.closed())
+            .await
+            .is_err()
+        {
+            tracing::info!(connections = self.stage.receiver_count(), "cut off");
+        }
+        self.stage.send_replace(Stage::Cut);
+        timeout(self.stop_timeout, self.stage.closed()).await.ok();
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.stage.send_replace(Stage::Cut);
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, server: Arc<Server>, mut stage: watch::Receiver<Stage>) {
+    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stage.wait_for(|stage| *stage > Stage::Serving) => return,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, mostly: the connection stays in the queue, and asking again at
+                // once would find the same.
+                tracing::warn!("a connection cannot be accepted: {error}");
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        match server.peers.connect(peer.ip()) {
+            Ok(slot) => {
+                tokio::spawn(connection::serve(
+                    server.clone(),
+                    stream,
+                    peer,
+                    slot,
+                    stage.clone(),
+                ));
+            }
+            Err(full) => {
+                tracing::debug!(%peer, "{full}");
+                // With TLS it could be told only after a handshake, which costs more than most requests.
+                if server.tls.is_none()
+                    && let Ok(permit) = turned_away.clone().try_acquire_owned()
+                {
+                    tokio::spawn(async move {
+                        socket::refuse(stream, Refusal::from(full)).await;
+                        drop(permit);
+                    });
+                }
+            }
+        }
+    }
+}
