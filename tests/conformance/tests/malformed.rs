@@ -13,6 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use conformance::{Client, Query, RawAnswer, Reader, Server, Session, Transport, Wakeup, exchange};
 use fastrand::Rng;
 use futures::{StreamExt, stream};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -55,6 +56,8 @@ struct Material {
 struct Case {
     bytes: Vec<u8>,
     statuses: &'static [u16],
+    /// How an answer is read that may tell an error with the status 200; none: no answer may.
+    by: Option<Transport>,
 }
 
 type Generator = fn(&mut Rng, &Material) -> Case;
@@ -68,6 +71,11 @@ const GENERATORS: &[Generator] = &[
     token,
     token_in_header,
     query_noise,
+    inline,
+    callback,
+    origin,
+    script_draft,
+    script_guest,
     draft_noise,
     draft_shape,
     draft_size,
@@ -90,13 +98,13 @@ fn malformed_requests_get_their_documented_errors() -> Result<()> {
             let chunk = begin..requests.end.min(begin + CHUNK);
             let results: Vec<Result<()>> = stream::iter(chunk)
                 .map(|number| {
-                    let Case { bytes, statuses } = draw(seed, number, &material);
+                    let case = draw(seed, number, &material);
                     let address = server.address();
                     async move {
-                        send(address, &bytes, statuses).await.with_context(|| {
+                        send(address, &case).await.with_context(|| {
                             format!(
                                 "WITTER_SEED={seed} WITTER_REQUEST={number}\n{}",
-                                shown(&bytes)
+                                shown(&case.bytes)
                             )
                         })
                     }
@@ -163,17 +171,57 @@ fn draw(seed: u64, number: u64, material: &Material) -> Case {
     generator(&mut rng, material)
 }
 
-async fn send(address: SocketAddr, bytes: &[u8], statuses: &[u16]) -> Result<()> {
+async fn send(address: SocketAddr, case: &Case) -> Result<()> {
+    let Case {
+        bytes,
+        statuses,
+        by,
+    } = case;
     let answer = timeout(HANGS, exchange(address, bytes))
         .await
         .context("it hangs")??;
     let answer = answer.context("the host closed without an answer")?;
+    check_documented(&answer, bytes.starts_with(b"HEAD "))
+        .with_context(|| shown_answer(&answer))?;
+    let inline = by.map(|transport| told_inline(transport, &answer));
+    let status = match inline.transpose().with_context(|| shown_answer(&answer))? {
+        Some(Some(status)) => status,
+        _ => answer.status,
+    };
     ensure!(
-        statuses.is_empty() || statuses.contains(&answer.status),
+        statuses.is_empty() || statuses.contains(&status),
         "{statuses:?} was expected: {}",
         shown_answer(&answer)
     );
-    check_documented(&answer, bytes.starts_with(b"HEAD ")).with_context(|| shown_answer(&answer))
+    Ok(())
+}
+
+/// The status of the error that an answer with another one tells in its framing.
+fn told_inline(transport: Transport, answer: &RawAnswer) -> Result<Option<u16>> {
+    // Of a stream that goes on nothing was read.
+    if answer.status != 200 || answer.body.is_empty() {
+        return Ok(None);
+    }
+    // A batch may have bodies that no type holds.
+    #[derive(Deserialize)]
+    struct Told {
+        #[serde(alias = "end")]
+        error: Option<String>,
+        detail: Option<String>,
+    }
+    let texts = transport.texts(&answer.body)?;
+    let told: Told = serde_json::from_str(texts.last().context("nothing is told")?)?;
+    let Some(code) = told.error else {
+        return Ok(None);
+    };
+    ensure!(
+        told.detail.is_some_and(|detail| !detail.is_empty()),
+        "no detail"
+    );
+    let known = DOCUMENTED
+        .iter()
+        .find(|(_, known)| *known == Some(code.as_str()));
+    Ok(Some(known.context("no documented code")?.0))
 }
 
 /// Status, code and headers belong together.
@@ -280,6 +328,16 @@ fn transport(rng: &mut Rng) -> Transport {
     Transport::ALL[rng.usize(..Transport::ALL.len())]
 }
 
+/// A request by any transport.
+fn read(rng: &mut Rng, query: &str, headers: &[(&str, &str)], statuses: &'static [u16]) -> Case {
+    let transport = transport(rng);
+    Case {
+        bytes: request("GET", &transport.target(query), headers, b""),
+        statuses,
+        by: Some(transport),
+    }
+}
+
 /// Every byte percent-encoded, in both cases of hexadecimal digits.
 fn encode(rng: &mut Rng, bytes: &[u8]) -> String {
     bytes
@@ -319,9 +377,16 @@ fn edit(rng: &mut Rng, text: &mut Vec<u8>) {
 }
 
 fn path(rng: &mut Rng, _: &Material) -> Case {
+    let transport = transport(rng).name();
     let route = pick(
         rng,
-        &["publish", "session", "sse", "long-polling", "short-polling"],
+        &[
+            "publish",
+            "session",
+            "jsonp-publish",
+            "jsonp-session",
+            transport,
+        ],
     );
     let word = word(rng, 40);
     let noise = bytes(rng, 60);
@@ -341,12 +406,13 @@ fn path(rng: &mut Rng, _: &Material) -> Case {
     Case {
         bytes: request(method, &target, &[], b""),
         statuses: &[204, 400, 404, 405],
+        by: None,
     }
 }
 
 /// One parameter whose value is none of its kind.
 fn parameter(rng: &mut Rng, material: &Material) -> Case {
-    let name = pick(rng, &["history", "limit", "wait", "before"]);
+    let name = pick(rng, &["history", "limit", "wait", "before", "heartbeat"]);
     let number = rng.u32(..);
     let value = match rng.u8(..13) {
         0 => format!("-{number}"),
@@ -369,11 +435,7 @@ fn parameter(rng: &mut Rng, material: &Material) -> Case {
         format!("x={}", word(rng, 5)),
     ];
     rng.shuffle(&mut pairs);
-    let target = format!("/witter/{}?{}", transport(rng).name(), pairs.join("&"));
-    Case {
-        bytes: request("GET", &target, &[], b""),
-        statuses: &[400],
-    }
+    read(rng, &pairs.join("&"), &[], &[400])
 }
 
 /// A channel that is none.
@@ -409,19 +471,18 @@ fn channel(rng: &mut Rng, material: &Material) -> Case {
         6 => format!("{word}&channel={word}"),
         _ => String::new(),
     };
-    let reads = rng.bool();
-    let target = match reads {
-        true => format!("/witter/{}?channel={channel}&wait=0", transport(rng).name()),
-        false => format!(
-            "/witter/publish?channel={channel}&token={}",
-            material.ann.token
-        ),
-    };
-    let headers: &[_] = &[("content-type", "application/json")];
-    let method = if reads { "GET" } else { "POST" };
+    if rng.bool() {
+        return read(rng, &format!("channel={channel}&wait=0"), &[], &[400]);
+    }
+    let target = format!(
+        "/witter/publish?channel={channel}&token={}",
+        material.ann.token
+    );
+    let headers = [("content-type", "application/json")];
     Case {
-        bytes: request(method, &target, headers, br#"{"id":"a","body":0}"#),
+        bytes: request("POST", &target, &headers, br#"{"id":"a","body":0}"#),
         statuses: &[400],
+        by: None,
     }
 }
 
@@ -448,15 +509,8 @@ fn changed_cursor(rng: &mut Rng, material: &Material) -> String {
 
 fn cursor(rng: &mut Rng, material: &Material) -> Case {
     let cursor = changed_cursor(rng, material);
-    let target = format!(
-        "/witter/{}?channel={}&wait=0&after={cursor}",
-        transport(rng).name(),
-        material.channel
-    );
-    Case {
-        bytes: request("GET", &target, &[], b""),
-        statuses: &[200, 400],
-    }
+    let query = format!("channel={}&wait=0&after={cursor}", material.channel);
+    read(rng, &query, &[], &[200, 400])
 }
 
 fn cursor_in_header(rng: &mut Rng, material: &Material) -> Case {
@@ -465,15 +519,8 @@ fn cursor_in_header(rng: &mut Rng, material: &Material) -> Case {
     } else {
         changed_cursor(rng, material)
     };
-    let target = format!(
-        "/witter/{}?channel={}&wait=0",
-        transport(rng).name(),
-        material.channel
-    );
-    Case {
-        bytes: request("GET", &target, &[("last-event-id", &cursor)], b""),
-        statuses: &[200, 400],
-    }
+    let query = format!("channel={}&wait=0", material.channel);
+    read(rng, &query, &[("last-event-id", &cursor)], &[200, 400])
 }
 
 /// A credential that does not hold.
@@ -495,16 +542,9 @@ fn forged(rng: &mut Rng, material: &Material) -> String {
 }
 
 fn token(rng: &mut Rng, material: &Material) -> Case {
-    let target = format!(
-        "/witter/{}?channel={}&wait=0&token={}",
-        transport(rng).name(),
-        material.channel,
-        forged(rng, material)
-    );
-    Case {
-        bytes: request("GET", &target, &[], b""),
-        statuses: &[401],
-    }
+    let token = forged(rng, material);
+    let query = format!("channel={}&wait=0&token={token}", material.channel);
+    read(rng, &query, &[], &[401])
 }
 
 fn token_in_header(rng: &mut Rng, material: &Material) -> Case {
@@ -528,6 +568,7 @@ fn token_in_header(rng: &mut Rng, material: &Material) -> Case {
     Case {
         bytes: request("POST", &target, &headers, br#"{"id":"a","body":0}"#),
         statuses: &[401],
+        by: None,
     }
 }
 
@@ -548,11 +589,131 @@ fn query_noise(rng: &mut Rng, material: &Material) -> Case {
         })
         .collect();
     // A poll that lost its `wait` has no place, and is answered at once.
-    let target = format!("/witter/{}?{query}", transport(rng).name());
+    read(rng, &query, &[], &[200, 400, 401, 403])
+}
+
+/// A query whose errors are told with the status 200, where it can be read at all.
+fn inline(rng: &mut Rng, material: &Material) -> Case {
+    let fault = match rng.u8(..5) {
+        0 => "limit=0".to_owned(),
+        1 => format!("after={}", word(rng, 40) + "="),
+        2 => format!("channel=%{}", pick(rng, &["", "4", "g0", "ff"])),
+        3 => format!("errors={}", word(rng, 8)),
+        _ => format!("{}=1&{0}=2", pick(rng, &["token", "wait", "before"])),
+    };
+    let query = format!("channel={}&wait=0&errors=inline&{fault}", material.channel);
+    read(rng, &query, &[], &[400])
+}
+
+/// A text that is no name, on a route that takes one.
+fn callback(rng: &mut Rng, material: &Material) -> Case {
+    let word = word(rng, 20);
+    let odd = format!(
+        "{word}%{:02x}",
+        pick(rng, &[&b'(', &b' ', &b';', &b'<', &0, &0x80])
+    );
+    let callback = match rng.u8(..8) {
+        0 => format!("1{word}"),
+        1 => format!(".{word}"),
+        2 => format!("{word}."),
+        3 => format!("{word}..{word}"),
+        4 => format!("{}{word}", "a".repeat(rng.usize(128..5000))),
+        5 => format!("{word}&callback={word}"),
+        6 => String::new(),
+        _ => odd,
+    };
+    let route = pick(
+        rng,
+        &[
+            "jsonp-polling",
+            "jsonp-publish",
+            "jsonp-session",
+            "htmlfile",
+        ],
+    );
+    let target = format!(
+        "/witter/{route}?channel={}&name=Ann&id=a&body=0&token={}&callback={callback}",
+        material.channel, material.ann.token
+    );
     Case {
         bytes: request("GET", &target, &[], b""),
-        statuses: &[200, 400, 401, 403],
+        statuses: &[400],
+        by: None,
     }
+}
+
+/// A text that is no origin: none that a script could be written with.
+fn origin(rng: &mut Rng, material: &Material) -> Case {
+    let word = word(rng, 20).to_lowercase();
+    let noise = bytes(rng, 40);
+    let origin = match rng.u8(..8) {
+        0 => word,
+        1 => format!("https://{word}/"),
+        2 => format!("https://{word}:{}", rng.u32(65_536..)),
+        3 => format!("https://{word}.Example"),
+        4 => format!("https://{word}@{word}"),
+        5 => format!(
+            "https://{word}%{:02x}",
+            pick(rng, &[b"'", b"\\", b"<", b"\n"])[0]
+        ),
+        6 => format!("{}://{word}'", pick(rng, &["https", "javascript", "data"])),
+        _ => format!("'{}", encode(rng, &noise)),
+    };
+    let target = format!(
+        "/witter/htmlfile?channel={}&origin={origin}",
+        material.channel
+    );
+    Case {
+        bytes: request("GET", &target, &[], b""),
+        statuses: &[400],
+        by: None,
+    }
+}
+
+/// A request of a script element: an error is told in a script.
+fn script(route: &str, query: &str, statuses: &'static [u16]) -> Case {
+    let by = Transport::JsonpPolling;
+    let target = by.target(query).replace(by.name(), route);
+    Case {
+        bytes: request("GET", &target, &[], b""),
+        statuses,
+        by: Some(by),
+    }
+}
+
+/// A draft in a query, of a shape that none has.
+fn script_draft(rng: &mut Rng, material: &Material) -> Case {
+    let noise = bytes(rng, 100);
+    let value = json(rng, 3);
+    let value = encode(rng, value.as_bytes());
+    let draft = match rng.u8(..7) {
+        0 => format!("id=a&body={value}%2c"),
+        1 => format!("id=a&body={value}&body={value}"),
+        2 => format!("body={value}"),
+        3 => "id=a".to_owned(),
+        4 => format!("id={}&body=0", "x".repeat(rng.usize(65..5000))),
+        5 => format!("id=%{:02x}&body=0", pick(rng, &[&b' ', &0, &b'\n', &0x7f])),
+        _ => format!("id=a&body=%5b{}", encode(rng, &noise)),
+    };
+    let query = format!(
+        "channel={}&token={}&{draft}",
+        material.channel, material.ann.token
+    );
+    script("jsonp-publish", &query, &[400, 422])
+}
+
+/// The name of a guest that is none.
+fn script_guest(rng: &mut Rng, _: &Material) -> Case {
+    let word = word(rng, 20);
+    let query = match rng.u8(..6) {
+        0 => String::new(),
+        1 => format!("Name={word}"),
+        2 => "name=+%20".to_owned(),
+        3 => format!("name={word}%{:02x}{word}", rng.u8(..32)),
+        4 => format!("name={}", "%C3%A9".repeat(rng.usize(65..3000))),
+        _ => format!("name={word}&name={word}"),
+    };
+    script("jsonp-session", &query, &[400, 422])
 }
 
 fn publish(material: &Material, body: &[u8], statuses: &'static [u16]) -> Case {
@@ -565,6 +726,7 @@ fn publish(material: &Material, body: &[u8], statuses: &'static [u16]) -> Case {
     Case {
         bytes: request("POST", &target, &headers, body),
         statuses,
+        by: None,
     }
 }
 
@@ -684,6 +846,7 @@ fn guest(rng: &mut Rng, _: &Material) -> Case {
             body.as_bytes(),
         ),
         statuses: &[400, 422],
+        by: None,
     }
 }
 
@@ -698,8 +861,6 @@ fn media_type(rng: &mut Rng, material: &Material) -> Case {
         _ => pick(
             rng,
             &[
-                "",
-                ";",
                 "/",
                 "*/*",
                 "text/*",
@@ -719,6 +880,7 @@ fn media_type(rng: &mut Rng, material: &Material) -> Case {
     Case {
         bytes: request("POST", &target, &headers, br#"{"id":"a","body":0}"#),
         statuses: &[415],
+        by: None,
     }
 }
 
@@ -738,18 +900,28 @@ fn method(rng: &mut Rng, material: &Material) -> Case {
             word.as_str(),
         ],
     );
-    let target = match rng.u8(..3) {
-        0 => format!("/witter/publish?channel={}", material.channel),
-        1 => "/witter/session".to_owned(),
-        _ => format!(
-            "/witter/{}?channel={}&wait=0",
-            transport(rng).name(),
-            material.channel
+    let (target, by) = match rng.u8(..3) {
+        0 => (
+            format!("/witter/publish?channel={}", material.channel),
+            None,
         ),
+        1 => ("/witter/session".to_owned(), None),
+        _ => {
+            let transport = transport(rng);
+            let query = format!("channel={}&wait=0", material.channel);
+            (transport.target(&query), Some(transport))
+        }
     };
+    let is_inline = by.is_some_and(|transport| transport.callback().is_some());
     Case {
         bytes: request(method, &target, &[], b""),
-        statuses: &[405],
+        // The answer to HEAD has no body that could tell more than its status.
+        statuses: if is_inline && method == "HEAD" {
+            &[200]
+        } else {
+            &[405]
+        },
+        by,
     }
 }
 
@@ -779,15 +951,8 @@ fn header(rng: &mut Rng, material: &Material) -> Case {
         18 => ("if-none-match", "*"),
         _ => ("accept", "nothing/here;q=x"),
     };
-    let target = format!(
-        "/witter/{}?channel={}&wait=0",
-        transport(rng).name(),
-        material.channel
-    );
-    Case {
-        bytes: request("GET", &target, &[(name, value)], b""),
-        statuses: &[200, 400, 413, 431],
-    }
+    let query = format!("channel={}&wait=0", material.channel);
+    read(rng, &query, &[(name, value)], &[200, 400, 413, 431])
 }
 
 #[test]
