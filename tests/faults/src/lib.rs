@@ -7,9 +7,11 @@
 //! |---------------------|-------------------------------------------|-----------|---------|
 //! | `WITTER_PUBLISHES`  | publishes under kills                     | 10,000    | 100,000 |
 //! | `WITTER_KILLS`      | kills of the host meanwhile               | 3         | 10      |
-//! | `WITTER_CHANGES`    | changes of a reader's transport, or a few more | 2,000 | 10,000  |
+//! | `WITTER_CHANGES`    | changes of a reader's transport, at least | 2,000     | 10,000  |
 //! | `WITTER_SECONDS`    | seconds in which readers are cut          | 5         | 60      |
 //! | `WITTER_READERS`    | idle SSE readers, and as many held polls  | 500       | 2,000   |
+//!
+//! `WITTER_SEED` makes the choices of a run with changes again; it is told where one fails.
 
 mod crowd;
 mod deployment;
