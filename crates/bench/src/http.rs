@@ -64,6 +64,11 @@ impl Connection {
         }
     }
 
+    /// Sends bytes of the protocol that the connection was upgraded to.
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await
+    }
+
     /// The next piece of the body, as it came; none at its end.
     pub(crate) async fn piece(&mut self) -> Result<Option<&[u8]>> {
         loop {
@@ -133,8 +138,11 @@ struct Step {
 
 impl Body {
     fn of(status: u16, fields: &[httparse::Header<'_>]) -> Result<Self> {
-        if matches!(status, 100..=199 | 204 | 304) {
-            return Ok(Self::End);
+        match status {
+            // From here on the connection speaks another protocol, without end.
+            101 => return Ok(Self::Length(u64::MAX)),
+            100..=199 | 204 | 304 => return Ok(Self::End),
+            _ => {}
         }
         let field = |name: &str| {
             let field = fields

@@ -13,7 +13,9 @@ use futures::future::LocalBoxFuture;
 use crate::drafts::Drafts;
 use crate::run::Inbox;
 use crate::server::{Cores, Server};
-use crate::subjects::{htmlfile, jsonp_polling, long_polling, short_polling, sse, xhr_streaming};
+use crate::subjects::{
+    htmlfile, jsonp_polling, long_polling, short_polling, sse, websocket, xhr_streaming,
+};
 
 /// Every row of the table.
 pub(crate) const ALL: &[Subject] = &[
@@ -23,6 +25,7 @@ pub(crate) const ALL: &[Subject] = &[
     htmlfile::SUBJECT,
     xhr_streaming::SUBJECT,
     sse::SUBJECT,
+    websocket::SUBJECT,
 ];
 
 /// The channel that everybody reads.

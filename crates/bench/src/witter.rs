@@ -112,10 +112,21 @@ async fn store(connection: &mut Connection, request: &[u8]) -> Result<Result<()>
 
 /// A request to read [`CHANNEL`] by a transport; `query` goes on behind the channel.
 pub(crate) fn get(transport: &str, query: &str, target: &Target) -> Vec<u8> {
+    read(transport, query, target, "")
+}
+
+/// The same by a WebSocket, with the key that RFC 6455 takes as its example.
+pub(crate) fn upgrade(transport: &str, query: &str, target: &Target) -> Vec<u8> {
+    const HEADERS: &str = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+        sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    read(transport, query, target, HEADERS)
+}
+
+fn read(transport: &str, query: &str, target: &Target, headers: &str) -> Vec<u8> {
     let (address, token) = (target.address, &target.token);
     format!(
         "GET /witter/{transport}?channel={CHANNEL}{query} HTTP/1.1\r\nhost: {address}\r\n\
-         authorization: Bearer {token}\r\n\r\n"
+         authorization: Bearer {token}\r\n{headers}\r\n"
     )
     .into_bytes()
 }

@@ -23,7 +23,7 @@ pub(crate) async fn read(transport: &str, query: &str, target: Target, inbox: In
 }
 
 /// Takes what a line brings; the reason, where it is the end.
-fn take(line: &[u8], inbox: &Inbox) -> Option<String> {
+pub(super) fn take(line: &[u8], inbox: &Inbox) -> Option<String> {
     let member = |name: &[u8]| {
         let value = &line[memmem::rfind(line, name)? + name.len()..];
         Some(&value[..memchr::memchr(b'"', value)?])
