@@ -2,6 +2,7 @@
 //!
 //! Each brings about what it needs, a WebAssembly compiler included, and says in one line what it did.
 
+mod autobahn;
 mod build;
 mod cargo;
 mod debian;
@@ -41,7 +42,7 @@ enum Verb {
         options: Vec<String>,
     },
     /// Builds everything and runs every test, ring by ring, until a ring fails.
-    #[command(after_help = format!("Rings:\n{}", rings::list()))]
+    #[command(after_help = rings::help())]
     Test {
         /// Runs this ring only. Repeatable.
         #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(rings::names()), hide_possible_values = true)]

@@ -48,7 +48,6 @@ pub(crate) fn run(command: &mut Command, what: &str, limit: Duration) -> Result<
             Event::Nothing => task.now(what),
         }
         if task.elapsed() > limit {
-            running.end()?;
             bail!("{what} was not done after {} s", limit.as_secs());
         }
     }
@@ -130,11 +129,18 @@ impl Running {
         self.child.wait().context("the child got lost")
     }
 
-    /// Ends it at once.
-    fn end(mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
+    /// What it has said since it was last asked, without waiting for more.
+    pub(crate) fn said(&mut self) -> Vec<String> {
+        self.lines.try_iter().map(|line| line.text).collect()
+    }
+}
+
+/// It does not outlive who reads it.
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It fails only where the child has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

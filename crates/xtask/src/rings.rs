@@ -12,7 +12,7 @@ use crate::cargo::{self, Artifact, Package, cargo, root};
 use crate::process::{self, exists};
 use crate::runner::{Tally, check, observe};
 use crate::terminal;
-use crate::{build, debian};
+use crate::{autobahn, build, debian};
 
 /// How long the node packages may take to arrive.
 const NPM_PATIENCE: Duration = Duration::from_secs(300);
@@ -33,6 +33,8 @@ enum Tests {
     Packages(&'static str, Group, &'static [&'static str]),
     /// The examples in the documentation.
     Examples,
+    /// A suite that others wrote, against the built host.
+    Autobahn,
     /// The package of a folder, run by node, which drives a browser.
     Node(&'static str),
 }
@@ -84,6 +86,11 @@ const RINGS: &[Ring] = &[
         tests: Tests::Packages("tests/conformance", Group::Hosted, &[]),
     },
     Ring {
+        name: "autobahn",
+        about: "the Autobahn suite of WebSocket, against an echo",
+        tests: Tests::Autobahn,
+    },
+    Ring {
         name: "faults",
         about: "kills, cuts, proxies and broken stores",
         tests: Tests::Packages("tests/faults", Group::Hosted, &["nginx"]),
@@ -95,13 +102,17 @@ const RINGS: &[Ring] = &[
     },
 ];
 
-/// The rings as the command's help lists them.
-pub(crate) fn list() -> String {
-    RINGS
+/// What the command's help says of the rings.
+pub(crate) fn help() -> String {
+    let rings: Vec<_> = RINGS
         .iter()
         .map(|ring| format!("  {:<12} {}", ring.name, ring.about))
-        .collect::<Vec<_>>()
-        .join("\n")
+        .collect();
+    format!(
+        "Rings:\n{}\n\n{}=all makes the ring autobahn run the whole suite, which takes many minutes.",
+        rings.join("\n"),
+        autobahn::CASES,
+    )
 }
 
 /// The names by which rings are asked for.
@@ -116,7 +127,7 @@ pub(crate) fn run(only: &[String], arguments: &[String]) -> Result<bool> {
     let mut suite = Suite {
         packages: tested_packages()?,
         built: Vec::new(),
-        has_host: false,
+        host: None,
         arguments,
     };
     let mut total = Tally::default();
@@ -134,8 +145,13 @@ pub(crate) fn run(only: &[String], arguments: &[String]) -> Result<bool> {
             failed = Some(ring.name);
             break;
         }
+        let verb = if tally == Tally::ONE_SKIPPED {
+            "Skipped"
+        } else {
+            "Passed"
+        };
         terminal::say(
-            "Passed",
+            verb,
             &format!("ring {}, {}: {tally}", ring.name, ring.about),
         );
     }
@@ -168,8 +184,8 @@ struct Suite<'a> {
     packages: Vec<Package>,
     /// The test programs of the groups that a ring asked for.
     built: Vec<(Group, Rc<[Artifact]>)>,
-    /// The components and the host are built.
-    has_host: bool,
+    /// The host's program, once it and the components are built.
+    host: Option<PathBuf>,
     arguments: &'a [String],
 }
 
@@ -181,16 +197,18 @@ impl Suite<'_> {
                 self.packages(folder, *group, &path_to(programs)?)
             }
             Tests::Examples => self.examples(),
+            Tests::Autobahn => autobahn::run(&self.build_host()?),
             Tests::Node(folder) => self.node(folder),
         }
     }
 
-    fn build_host(&mut self) -> Result<()> {
-        if !self.has_host {
-            build::host()?;
-            self.has_host = true;
+    fn build_host(&mut self) -> Result<PathBuf> {
+        if let Some(host) = &self.host {
+            return Ok(host.clone());
         }
-        Ok(())
+        let host = build::host()?;
+        self.host = Some(host.clone());
+        Ok(host)
     }
 
     /// Builds all test programs of a group.

@@ -27,6 +27,11 @@ impl Tally {
         failed: 1,
         skipped: 0,
     };
+    pub(crate) const ONE_SKIPPED: Self = Self {
+        passed: 0,
+        failed: 0,
+        skipped: 1,
+    };
 
     pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;
@@ -72,6 +77,7 @@ pub(crate) fn observe(command: &mut Command, name: &str) -> Result<Tally> {
     let mut task = Task::new("Testing", name);
     let mut running = Running::start(command)?;
     let mut said = Vec::new();
+    let mut unseen = Vec::new();
     let mut tally = Tally::default();
     let mut has_summary = false;
     let mut of = 0;
@@ -91,6 +97,9 @@ pub(crate) fn observe(command: &mut Command, name: &str) -> Result<Tally> {
             done += 1;
             task.progress(done, of.max(done), &format!("{name}: {test}"));
         }
+        if let Some(test) = skipped(&line.text) {
+            unseen.push(test.to_owned());
+        }
         if shown {
             task.print(&line.text);
         } else if test.is_none() {
@@ -106,6 +115,9 @@ pub(crate) fn observe(command: &mut Command, name: &str) -> Result<Tally> {
     } else if success && !has_summary {
         // It is a test by itself, without a runner.
         tally.add(Tally::ONE_PASSED);
+    }
+    for test in unseen {
+        terminal::complain("Skipped", &format!("{name}: {test}"));
     }
     if tally.failed > 0 {
         said.iter().for_each(|line| eprintln!("{line}"));
@@ -169,6 +181,11 @@ fn passed(line: &str) -> Option<&str> {
     line.trim_start().strip_prefix("✔ ")
 }
 
+/// The name of a test that node says it skipped, and why.
+fn skipped(line: &str) -> Option<&str> {
+    line.trim_start().strip_prefix("﹣ ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,6 +215,17 @@ mod tests {
         check("ℹ skipped 3", Some((0, 0, 3)));
         check("ℹ duration_ms 301.5", None);
         check("test reopening_reports_a_gap ... ok", None);
+    }
+
+    #[test]
+    fn a_skipped_test_is_told_with_its_reason() {
+        let line = "  ﹣ Python talks (0.1ms) # there is no python3";
+        assert_eq!(
+            skipped(line),
+            Some("Python talks (0.1ms) # there is no python3")
+        );
+        assert_eq!(skipped("✔ Python talks (0.1ms)"), None);
+        assert_eq!(skipped("ℹ skipped 1"), None);
     }
 
     #[test]
