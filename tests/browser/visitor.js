@@ -13,6 +13,7 @@ export const PAGES = [
   { page: "forever-iframe" },
   { page: "htmlfile-activex", standIn: activeXObject },
   { page: "sse" },
+  { page: "websocket" },
   { page: "jsonp", crosses: true },
   { page: "forever-iframe-postmessage", crosses: true },
   { page: "xdomainrequest", crosses: true, standIn: xDomainRequest },
@@ -25,16 +26,18 @@ export function shown(name, body) {
 }
 
 export class Visitor extends Person {
-  /** What the page asked of the server. */
+  /** What the page asked of the server: requests, and sockets. */
   requests = [];
 
   /** Opens a page of `origin` in a window of its own. */
   static async on({ page, standIn }, browser, origin, parameters) {
     const visitor = await Visitor.open(browser);
     if (standIn) await visitor.page.addInitScript(standIn);
-    visitor.page.on("request", (request) => {
-      if (new URL(request.url()).pathname.startsWith("/witter/")) visitor.requests.push(request);
-    });
+    for (const kind of ["request", "websocket"]) {
+      visitor.page.on(kind, (request) => {
+        if (new URL(request.url()).pathname.startsWith("/witter/")) visitor.requests.push(request);
+      });
+    }
     await visitor.page.goto(`${origin}/examples/${page}.html?${new URLSearchParams(parameters)}`);
     return visitor;
   }

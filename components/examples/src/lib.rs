@@ -15,7 +15,7 @@ const OTHER_FRAME: &str =
     "script-src 'unsafe-inline'; connect-src http: https:; frame-src http: https:";
 const OTHER_SCRIPT: &str = "script-src 'unsafe-inline' http: https:";
 
-const FILES: [File; 12] = [
+const FILES: [File; 13] = [
     page(
         "/examples/",
         "",
@@ -61,6 +61,11 @@ const FILES: [File; 12] = [
         "/examples/sse.html",
         OWN_SERVER,
         include_str!("../../../examples/sse.html"),
+    ),
+    page(
+        "/examples/websocket.html",
+        OWN_SERVER,
+        include_str!("../../../examples/websocket.html"),
     ),
     page(
         "/examples/cors.html",
