@@ -8,11 +8,14 @@ mod process;
 mod raw;
 mod reader;
 mod server;
+mod socket;
 
 pub use client::{Answer, Client, Session};
 pub use process::{Process, manifest, program};
 pub use raw::{RawAnswer, exchange, read_answer, read_head};
 pub use reader::{Batch, Envelope, Fault, Gap, Query, Reader};
 pub use server::{Server, UNLIMITED, Wakeup};
+pub use socket::{Said, Socket};
+pub use yawc::Frame;
 
 include!(concat!(env!("OUT_DIR"), "/transport.rs"));

@@ -22,7 +22,7 @@ pub struct RawAnswer {
     pub status: u16,
     /// Names in lower case, with their values.
     pub headers: Vec<(String, String)>,
-    /// The whole body; of a stream that does not end, nothing.
+    /// The whole body; of a stream that does not end, nothing, nor of a connection that was upgraded.
     pub body: Vec<u8>,
 }
 
@@ -65,7 +65,7 @@ pub async fn read_answer(socket: &mut TcpStream) -> Result<Option<RawAnswer>> {
     };
     let mut rest = bytes.split_off(length);
     let is_stream = STREAMS.contains(&answer.header("content-type").unwrap_or_default());
-    if [204, 304].contains(&answer.status) || is_stream && answer.header("content-length").is_none()
+    if [101, 204, 304].contains(&answer.status) || is_stream && answer.header("content-length").is_none()
     {
         return Ok(Some(answer));
     }

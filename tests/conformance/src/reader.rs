@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use http::request::Builder;
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::{BodyDataStream, Full};
 use hyper::body::Incoming;
@@ -13,7 +14,8 @@ use parsers::{Htmlfile, Lines, Parser, Sse, Window, jsonp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{Answer, Client, Transport};
+use crate::socket::UPGRADE;
+use crate::{Answer, Client, Said, Socket, Transport};
 
 /// How often a reader by short polling asks.
 const PERIOD: Duration = Duration::from_millis(20);
@@ -122,13 +124,19 @@ enum Framing {
     Answer(fn(&[u8]) -> Result<String, parsers::Error>),
     /// A stream of frames.
     Stream(fn() -> Box<dyn Parser>),
+    /// No body: a frame is a message on the connection, which was upgraded.
+    Messages,
 }
 
-/// A body that goes on.
+/// Frames that go on.
 struct Stream {
-    body: BodyDataStream<Incoming>,
-    parser: Box<dyn Parser>,
+    source: Source,
     frames: VecDeque<String>,
+}
+
+enum Source {
+    Body(BodyDataStream<Incoming>, Box<dyn Parser>),
+    Socket(Socket),
 }
 
 impl Transport {
@@ -143,6 +151,7 @@ impl Transport {
             Self::Htmlfile => {
                 Framing::Stream(|| Box::new(Htmlfile::new(Window::Calls(CALLBACK.to_owned()))))
             }
+            Self::Websocket => Framing::Messages,
         }
     }
 
@@ -152,11 +161,28 @@ impl Transport {
         matches!(self.framing(), Framing::Answer(_))
     }
 
-    /// What finds the frames of its stream; none where it polls.
+    /// Whether it takes the connection over. What it says then is in no body, and passes no cache and no
+    /// proxy that does not know of it.
+    #[must_use]
+    pub fn upgrades(self) -> bool {
+        matches!(self.framing(), Framing::Messages)
+    }
+
+    /// The status with which it begins.
+    #[must_use]
+    pub fn accepted(self) -> StatusCode {
+        if self.upgrades() {
+            StatusCode::SWITCHING_PROTOCOLS
+        } else {
+            StatusCode::OK
+        }
+    }
+
+    /// What finds the frames of a body that goes on; none where it has no such body.
     #[must_use]
     pub fn parser(self) -> Option<Box<dyn Parser>> {
         match self.framing() {
-            Framing::Answer(_) => None,
+            Framing::Answer(_) | Framing::Messages => None,
             Framing::Stream(parser) => Some(parser()),
         }
     }
@@ -169,18 +195,20 @@ impl Transport {
         Ok(match self.framing() {
             Framing::Answer(text) => vec![text(body)?],
             Framing::Stream(parser) => parser().feed(body)?,
+            Framing::Messages => Vec::new(),
         })
     }
 
-    /// The media type of its answers.
+    /// The media type of its answers; none where they have no body.
     #[must_use]
-    pub const fn content_type(self) -> &'static str {
+    pub const fn content_type(self) -> Option<&'static str> {
         match self {
-            Self::LongPolling | Self::ShortPolling => "application/json",
-            Self::JsonpPolling => "text/javascript; charset=utf-8",
-            Self::Sse => "text/event-stream",
-            Self::XhrStreaming => "application/x-ndjson",
-            Self::Htmlfile => "text/html; charset=utf-8",
+            Self::LongPolling | Self::ShortPolling => Some("application/json"),
+            Self::JsonpPolling => Some("text/javascript; charset=utf-8"),
+            Self::Sse => Some("text/event-stream"),
+            Self::XhrStreaming => Some("application/x-ndjson"),
+            Self::Htmlfile => Some("text/html; charset=utf-8"),
+            Self::Websocket => None,
         }
     }
 
@@ -189,7 +217,11 @@ impl Transport {
     #[must_use]
     pub const fn callback(self) -> Option<&'static str> {
         match self {
-            Self::LongPolling | Self::ShortPolling | Self::Sse | Self::XhrStreaming => None,
+            Self::LongPolling
+            | Self::ShortPolling
+            | Self::Sse
+            | Self::XhrStreaming
+            | Self::Websocket => None,
             Self::JsonpPolling | Self::Htmlfile => Some(CALLBACK),
         }
     }
@@ -204,44 +236,53 @@ impl Transport {
         format!("/witter/{}?{query}{callback}", self.name())
     }
 
+    /// The headers that a request by it needs.
+    #[must_use]
+    pub fn headers(self) -> &'static [(&'static str, &'static str)] {
+        if self.upgrades() { UPGRADE } else { &[] }
+    }
+
+    /// A request by it for a path with its query.
+    pub fn request(self, client: &Client, target: &str) -> Builder {
+        self.headers().iter().fold(
+            client.request(Method::GET, target),
+            |request, (name, value)| request.header(*name, *value),
+        )
+    }
+
     /// What a response says first, which is all that a poll or an error says: its JSON text, out of its
     /// framing.
     ///
     /// # Errors
     /// Where the body breaks off, or is against the framing.
     pub async fn first(self, response: Response<Incoming>) -> Result<Answer, Fault> {
-        if response.status() != StatusCode::OK {
+        if response.status() != self.accepted() {
             return Answer::read(response).await.map_err(broken);
         }
-        match self.framing() {
-            Framing::Answer(text) => {
-                let answer = Answer::read(response).await.map_err(broken)?;
-                let body = text(&answer.body)?.into();
-                Ok(Answer { body, ..answer })
-            }
-            Framing::Stream(parser) => {
-                let (headers, mut stream) = Stream::of(response, parser());
-                let body = stream.frame().await?.into();
-                let status = StatusCode::OK;
-                Ok(Answer {
-                    status,
-                    headers,
-                    body,
-                })
-            }
+        if let Framing::Answer(text) = self.framing() {
+            let answer = Answer::read(response).await.map_err(broken)?;
+            let body = text(&answer.body)?.into();
+            return Ok(Answer { body, ..answer });
         }
+        let headers = response.headers().clone();
+        let body = Stream::of(self, response).await?.frame().await?.into();
+        Ok(Answer {
+            status: self.accepted(),
+            headers,
+            body,
+        })
     }
 }
 
 impl Stream {
-    fn of(response: Response<Incoming>, parser: Box<dyn Parser>) -> (HeaderMap, Self) {
-        let (head, body) = response.into_parts();
-        let stream = Self {
-            body: BodyDataStream::new(body),
-            parser,
-            frames: VecDeque::new(),
+    /// What comes of a response that begins a stream.
+    async fn of(transport: Transport, response: Response<Incoming>) -> Result<Self, Fault> {
+        let source = match transport.parser() {
+            Some(parser) => Source::Body(BodyDataStream::new(response.into_body()), parser),
+            None => Source::Socket(Socket::accepted(response).await?),
         };
-        (head.headers, stream)
+        let frames = VecDeque::new();
+        Ok(Self { source, frames })
     }
 
     /// The JSON text of the next frame.
@@ -250,11 +291,33 @@ impl Stream {
             if let Some(frame) = self.frames.pop_front() {
                 return Ok(frame);
             }
-            match self.body.next().await {
-                Some(Ok(bytes)) => self.frames.extend(self.parser.feed(&bytes)?),
-                Some(Err(error)) => return Err(Fault::Broken(error.to_string())),
-                None => return Err(Fault::Broken("the body ended without an end".to_owned())),
+            match &mut self.source {
+                Source::Body(body, parser) => match body.next().await {
+                    Some(Ok(bytes)) => self.frames.extend(parser.feed(&bytes)?),
+                    Some(Err(error)) => return Err(Fault::Broken(error.to_string())),
+                    None => {
+                        return Err(Fault::Broken("the body ended without an end".to_owned()));
+                    }
+                },
+                Source::Socket(socket) => return socket.text().await,
             }
+        }
+    }
+
+    /// Reads what stands behind an end: a socket is closed for the same reason.
+    async fn end(&mut self, end: &str) -> Result<(), Fault> {
+        /// RFC 6455, section 7.4.1: the server goes away.
+        const GOING_AWAY: u16 = 1001;
+        let Source::Socket(socket) = &mut self.source else {
+            return Ok(());
+        };
+        match socket.next().await? {
+            Said::Close { code, reason }
+                if reason == end && (code == GOING_AWAY) == (end == "reopen") =>
+            {
+                Ok(())
+            }
+            other => Err(Fault::Nonsense(format!("{other:?} behind the end {end}"))),
         }
     }
 }
@@ -392,9 +455,10 @@ impl Reader {
         query: Query,
         seen: Option<&str>,
     ) -> Result<Self, Fault> {
-        let delivery = match transport.framing() {
-            Framing::Answer(_) => Delivery::Polls(None),
-            Framing::Stream(parser) => stream(client, transport, &query, seen, parser()).await?,
+        let delivery = if transport.polls() {
+            Delivery::Polls(None)
+        } else {
+            stream(client, transport, &query, seen).await?
         };
         let mut reader = Self {
             client: client.clone(),
@@ -435,11 +499,17 @@ impl Reader {
                 Some(batch) => batch,
                 None => poll(&self.client, self.transport, &self.query).await?,
             },
-            Delivery::Stream(stream) => loop {
-                if let Some(batch) = batch(&stream.frame().await?)? {
-                    break batch;
+            Delivery::Stream(stream) => {
+                let batch = loop {
+                    if let Some(batch) = batch(&stream.frame().await?)? {
+                        break batch;
+                    }
+                };
+                if let Some(end) = &batch.end {
+                    stream.end(end).await?;
                 }
-            },
+                batch
+            }
         };
         match &batch.cursor {
             Some(cursor) => self.query.after = Some(cursor.clone()),
@@ -507,17 +577,18 @@ async fn stream(
     transport: Transport,
     query: &Query,
     seen: Option<&str>,
-    parser: Box<dyn Parser>,
 ) -> Result<Delivery, Fault> {
     let response = open(client, transport, query, seen).await?;
-    if response.status() != StatusCode::OK {
+    let status = response.status();
+    if status != transport.accepted() {
         let answer = Answer::read(response).await.map_err(broken)?;
         return Err(Fault::Refused(Box::new(answer)));
     }
-    let (headers, mut stream) = Stream::of(response, parser);
+    let headers = response.headers().clone();
+    let mut stream = Stream::of(transport, response).await?;
     let first = stream.frame().await?;
     let answer = Answer {
-        status: StatusCode::OK,
+        status,
         headers,
         body: first.clone().into(),
     };
@@ -534,7 +605,7 @@ async fn open(
     query: &Query,
     seen: Option<&str>,
 ) -> Result<Response<Incoming>, Fault> {
-    let mut request = client.request(Method::GET, &query.target(transport));
+    let mut request = transport.request(client, &query.target(transport));
     if let Some(seen) = seen {
         request = request.header("last-event-id", seen);
     }
