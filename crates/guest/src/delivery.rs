@@ -53,7 +53,7 @@ pub async fn once<F: AnswerFraming + Clone + 'static>(
             let stay = if held { Stay::Long } else { Stay::Short };
             let mut reader = Reader::open(&asked, caller, stay).await?;
             let limit = asked.limit as usize;
-            let items = reader.take(limit).await?;
+            let items = reader.take(limit, 0).await?;
             if !items.is_empty() || !held {
                 return Ok(whole(batch(&reader, &items)));
             }
@@ -92,7 +92,7 @@ pub async fn stream<F: StreamFraming + Clone + 'static>(
                 cursor: &reader.cursor().encode(),
             });
             let limit = asked.limit as usize;
-            let items = reader.take(limit).await?;
+            let items = reader.take(limit, reader.cost()).await?;
             pen.items(&reader, items);
             let (response, body) = Response::stream(F::CONTENT_TYPE);
             let heartbeat = u64::from(asked.heartbeat) * TICKS_PER_SECOND;
@@ -142,7 +142,7 @@ async fn hold<F: AnswerFraming>(
     let items = loop {
         let tick = deadline.min(hub.now() + PROBE);
         if reader.news(&hub, tick).await {
-            match reader.take(limit).await {
+            match reader.take(limit, 0).await {
                 Ok(items) if items.is_empty() => {}
                 Ok(items) => break items,
                 // Whatever ails the store or the host: the client asks again from the same place.
@@ -187,7 +187,7 @@ async fn pour<F: StreamFraming>(
         while open && pen.out.is_empty() && hub.now() < end {
             let tick = silent.min(end).min(hub.now() + PROBE);
             if reader.news(&hub, tick).await {
-                match reader.take(limit).await {
+                match reader.take(limit, reader.cost()).await {
                     Ok(items) => pen.items(&reader, items),
                     Err(types::Error::Unavailable(_)) => hub.sleep(PAUSE).await,
                     Err(error) => {

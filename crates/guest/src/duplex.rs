@@ -4,7 +4,7 @@ use crate::delivery::{PAUSE, Told, read_request, tell};
 use crate::http::{Request, Response};
 use crate::hub::{Hub, TICKS_PER_SECOND};
 use crate::messenger::{self, Feed};
-use crate::reader::{Reader, Stay};
+use crate::reader::{Item, Reader, Stay};
 use crate::socket::{Handshake, Socket};
 use crate::types::{self, Caller};
 use futures::future::{self, LocalBoxFuture};
@@ -21,8 +21,7 @@ use websocket::{CloseCode, Event, Limits};
 /// The subprotocol (RFC 6455, section 1.9).
 const PROTOCOL: &str = "witter.v1";
 
-/// As much as a request's body may have; and more than one step of reading makes, so that a frame of it is
-/// always taken.
+/// As much as a request's body may have; and more than is ever said between two flushes.
 const LIMITS: Limits = Limits {
     frame: 1024 * 1024,
     message: 1024 * 1024,
@@ -167,9 +166,9 @@ impl Conversation {
             End::Over => {}
             End::Closed(code, reason) => self.socket.close(code, reason).await,
             End::Told(error) => {
-                self.tell(&Frame::End {
-                    error: error.as_ref(),
-                });
+                let error = error.as_ref();
+                // Where it cannot be said, the close says so much too.
+                let _ = self.tell(&Frame::End { error });
                 match error {
                     Some(error) => {
                         self.socket
@@ -189,9 +188,8 @@ impl Conversation {
         let mut paused = 0;
         // Beats since anything came.
         let mut unheard = 0;
-        self.tell(&Frame::Open {
-            cursor: &self.cursor.encode(),
-        });
+        let cursor = self.cursor.encode();
+        self.tell(&Frame::Open { cursor: &cursor })?;
         loop {
             if working.is_none() {
                 working = self.work()?;
@@ -209,8 +207,8 @@ impl Conversation {
                     working = None;
                     self.answer(done).await?;
                 }
-                Next::News => match self.reader.take(self.limit).await {
-                    Ok(items) => self.items(items),
+                Next::News => match self.reader.take(self.limit, self.reader.cost()).await {
+                    Ok(items) => self.items(items)?,
                     Err(types::Error::Closing) => return Err(End::Told(None)),
                     Err(types::Error::Unavailable(_)) => paused = hub.now() + PAUSE,
                     Err(error) => return Err(End::Told(Some(error.into()))),
@@ -224,9 +222,9 @@ impl Conversation {
                         return Err(End::Over);
                     }
                     // A page sees no pings: a frame tells it that the connection lives.
-                    self.tell(&Frame::Heartbeat);
-                    // It fails only where the connection is closed, which is seen at the next turn.
-                    let _ = self.socket.connection().send_ping(b"");
+                    self.tell(&Frame::Heartbeat)?;
+                    let pinged = self.socket.connection().send_ping(b"");
+                    pinged.map_err(|_| End::Over)?;
                 }
             }
         }
@@ -277,7 +275,7 @@ impl Conversation {
         match event {
             Event::Text(text) => match Ask::parse(&text) {
                 Ok(Ask { reference, verb }) => self.asked.push_back((reference, verb)),
-                Err((reference, error)) => self.reply(&reference, &Reply::Failed(&error)),
+                Err((reference, error)) => self.reply(&reference, &Reply::Failed(&error))?,
             },
             Event::Binary(_) => {
                 return Err(End::Closed(CloseCode::UNSUPPORTED, "text is expected"));
@@ -317,7 +315,7 @@ impl Conversation {
                         None
                     };
                     if let Some(why) = refused {
-                        self.reply(&reference, &Reply::Failed(&Error::Invalid(why)));
+                        self.reply(&reference, &Reply::Failed(&Error::Invalid(why)))?;
                         continue;
                     }
                     return Ok(Some(Box::pin(follow(caller, reference, channel, start))));
@@ -332,7 +330,7 @@ impl Conversation {
                             channel: &channel,
                             cursor: &cursor,
                         },
-                    );
+                    )?;
                 }
             }
         }
@@ -361,8 +359,8 @@ impl Conversation {
                         id: &draft.id,
                     });
                     match receipt {
-                        Ok(receipt) => self.reply(&reference, &Reply::Published(receipt)),
-                        Err(error) => self.reply(&reference, &Reply::Failed(&error)),
+                        Ok(receipt) => self.reply(&reference, &Reply::Published(receipt))?,
+                        Err(error) => self.reply(&reference, &Reply::Failed(&error))?,
                     }
                 }
             }
@@ -386,49 +384,54 @@ impl Conversation {
                                 channel: &channel,
                                 cursor: &cursor,
                             },
-                        );
+                        )?;
                     }
                     Err(types::Error::Closing) => return Err(End::Told(None)),
-                    Err(error) => self.reply(&reference, &Reply::Failed(&error.into())),
+                    Err(error) => self.reply(&reference, &Reply::Failed(&error.into()))?,
                 }
             }
         }
         Ok(())
     }
 
-    fn items(&mut self, items: Vec<(usize, crate::reader::Item)>) {
+    fn items(&mut self, items: Vec<(usize, Item)>) -> Result<(), End> {
         let Self {
             socket,
             reader,
             cursor,
             ..
         } = self;
+        let mut said = Ok(());
         tell(reader, cursor, items, |told| {
-            // It fails only where the connection is closed, which is seen at the next turn.
-            let _ = match told {
+            let sent = match told {
                 Told::Message(heard, cursor) => socket
                     .connection()
                     .send_prepared(heard.prepared(), &Frame::behind(&cursor.encode())),
-                Told::Gap(gap, cursor) => socket.connection().send_text(
-                    &Frame::Gap {
-                        gap,
-                        cursor: &cursor.encode(),
-                    }
-                    .to_json(),
-                ),
+                Told::Gap(gap, cursor) => {
+                    let cursor = &cursor.encode();
+                    let frame = Frame::Gap { gap, cursor };
+                    socket.connection().send_text(&frame.to_json())
+                }
             };
+            if sent.is_err() {
+                said = Err(End::Over);
+            }
         });
+        said
     }
 
-    fn reply(&mut self, reference: &Reference, reply: &Reply<'_>) {
-        let _ = self
-            .socket
-            .connection()
-            .send_text(&reply.to_json(reference));
+    fn reply(&mut self, reference: &Reference, reply: &Reply<'_>) -> Result<(), End> {
+        self.say(&reply.to_json(reference))
     }
 
-    fn tell(&mut self, frame: &Frame<'_>) {
-        let _ = self.socket.connection().send_text(&frame.to_json());
+    fn tell(&mut self, frame: &Frame<'_>) -> Result<(), End> {
+        self.say(&frame.to_json())
+    }
+
+    /// What cannot be sent is not left out: the connection ends.
+    fn say(&mut self, text: &str) -> Result<(), End> {
+        let said = self.socket.connection().send_text(text);
+        said.map_err(|_| End::Over)
     }
 }
 

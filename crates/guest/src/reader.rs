@@ -15,6 +15,9 @@ use std::task::Poll;
 /// smaller: more writes to catch up.
 const STEP_BYTES: usize = 64 * 1024;
 
+/// What a cursor says of a channel beside its name, before it is encoded.
+const POSITION_BYTES: usize = 20;
+
 /// What a reader reads: behind it, the reader is at `at`.
 pub(crate) enum Item {
     Message(Rc<Heard>),
@@ -126,6 +129,12 @@ impl Reader {
             .collect()
     }
 
+    /// What a frame of this reader's takes beside the envelope, in bytes: its cursor names every channel.
+    pub(crate) fn cost(&self) -> usize {
+        let names = self.places.iter().map(|place| place.channel.as_str().len());
+        names.map(|name| name + POSITION_BYTES).sum::<usize>() * 4 / 3
+    }
+
     /// Whether this reader's cursor is that of its one channel alone.
     pub(crate) fn is_single(&self) -> bool {
         self.places.len() == 1
@@ -139,10 +148,15 @@ impl Reader {
     /// empty only where there is nothing.
     ///
     /// Every place gets its share first, however loud another is; what is left goes to those with more.
+    /// Each message counts for `cost` bytes more than its envelope has.
     ///
     /// # Errors
     /// One place could not be read, and nothing was taken from the others.
-    pub(crate) async fn take(&mut self, limit: usize) -> Result<Vec<(usize, Item)>, types::Error> {
+    pub(crate) async fn take(
+        &mut self,
+        limit: usize,
+        cost: usize,
+    ) -> Result<Vec<(usize, Item)>, types::Error> {
         let count = self.places.len();
         let mut items = Vec::new();
         let mut bytes = 0;
@@ -162,7 +176,7 @@ impl Reader {
                 }
                 let before = items.len();
                 let hand = |item: Item| {
-                    bytes += item.size();
+                    bytes += item.size() + cost;
                     items.push((index, item));
                     bytes < STEP_BYTES
                 };
