@@ -5,6 +5,7 @@ import { after, before, test } from "node:test";
 
 import { Curl } from "./curl.js";
 import { guest } from "./guest.js";
+import { HOSTILE } from "./hostile.js";
 import { Host } from "./host.js";
 import { Person, launch } from "./person.js";
 import { activeXObject, xDomainRequest } from "./stand-ins.js";
@@ -19,29 +20,6 @@ after(async () => {
   await browser?.close();
   await host?.stop();
 });
-
-/** Bodies as JSON, each meant to break out of one framing or another. */
-const HOSTILE = [
-  String.raw`"</script><script>broken = true</script>"`,
-  String.raw`"<!-- <script> --> <plaintext> ]]>"`,
-  String.raw`{"text":"</script><img src=x onerror='broken = true'>"}`,
-  "\"raw \u2028 and \u2029 in it\"",
-  String.raw`"escaped \u2028 and \u2029, \u0000, \r\n, \t"`,
-  String.raw`"'); broken = true; ('"`,
-  String.raw`"\"} \\ \\' \\\" \\u2028 \/ end\\"`,
-  String.raw`{"lone":["\ud800","\udfff x","\udc00\ud800"]}`,
-  String.raw`{"text":"lone \ud800 there"}`,
-  String.raw`{"__proto__":{"x":1}}`,
-  String.raw`{"__proto__":{"text":"not a text"},"constructor":null}`,
-  String.raw`{"a":"\n\ndata: {}\n\nevent: end\n\n"}`,
-  String.raw`{"end":"reopen","heartbeat":true,"cursor":"x"}`,
-  `"😀 שלום \u202e \ufeff"`,
-  "{\"\":\"\"}",
-  "\"\"",
-  "[]",
-  "null",
-  "-0.5e-3",
-];
 
 const text = (text) => JSON.stringify({ text });
 

@@ -14,12 +14,19 @@ export class Host {
   #folder;
   #process;
   #environment;
+  #options;
+  #scheme = "http";
   /** Where it listens, `127.0.0.1:PORT`: the same after every start. */
   address = "127.0.0.1:0";
 
-  /** A fresh one, listening. `variables` are those of spin.toml. */
-  static async start(variables = {}) {
+  /** What its clients have to trust, in PEM; undefined where it speaks without TLS. */
+  trusted;
+
+  /** A fresh one, listening. `variables` are those of spin.toml, `options` what `witter up` takes. */
+  static async start(variables = {}, { certificate, options = [] } = {}) {
     const host = new Host();
+    host.trusted = certificate?.pem;
+    host.#options = [...options, ...(certificate?.options ?? [])];
     host.#environment = Object.fromEntries(
       Object.entries(variables).map(([name, value]) => [`SPIN_VARIABLE_${name.toUpperCase()}`, value]),
     );
@@ -29,13 +36,18 @@ export class Host {
   }
 
   get url() {
-    return `http://${this.address}`;
+    return `${this.#scheme}://${this.address}`;
+  }
+
+  /** Where its WebSockets are. */
+  get sockets() {
+    return this.url.replace(/^http/, "ws");
   }
 
   /** Starts it again, on what it has stored. */
   async start() {
     const store = `sqlite:${path.join(this.#folder, "mailbox.db")}`;
-    this.#process = spawn(PROGRAM, ["up", "--listen", this.address, "--store", store], {
+    this.#process = spawn(PROGRAM, ["up", "--listen", this.address, "--store", store, ...this.#options], {
       cwd: ROOT,
       env: { ...process.env, ...this.#environment },
       stdio: ["ignore", "pipe", "inherit"],
@@ -44,8 +56,9 @@ export class Host {
       throw new Error(`the host ended before it listened: ${code ?? signal}`);
     });
     const [line] = await Promise.race([once(createInterface(this.#process.stdout), "line"), failed]);
-    const [, address] = /^listening on http:\/\/(\S+)$/.exec(line) ?? [];
+    const [, scheme, address] = /^listening on (https?):\/\/(\S+)$/.exec(line) ?? [];
     if (!address) throw new Error(`not the line that says where the host listens: ${line}`);
+    this.#scheme = scheme;
     this.address = address;
   }
 

@@ -1,13 +1,12 @@
 // Who is told what, where a page and the server are of different origins.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 
 import { guest } from "./guest.js";
 import { Host } from "./host.js";
 import { Person, launch } from "./person.js";
+import { serve } from "./serve.js";
 import { PAGES, Visitor } from "./visitor.js";
 
 let host, browser;
@@ -20,15 +19,6 @@ after(async () => {
   await browser?.close();
   await host?.stop();
 });
-
-/** Serves one page, on an address of its own. */
-async function serve(html, headers) {
-  const server = createServer((_, response) => {
-    response.writeHead(200, { "content-type": "text/html", ...headers }).end(html);
-  });
-  await once(server.listen(0, "127.0.0.1"), "listening");
-  return server;
-}
 
 /** A page that keeps what a frame tells it, in `frames`. */
 const listener = (src, script = "") => `<!doctype html><script>

@@ -24,9 +24,10 @@ use crate::terminal::{self, Task, seconds};
 /// suite has them, `9.*,12.1.1`.
 pub(crate) const CASES: &str = "WITTER_AUTOBAHN";
 
-/// What every run tries: framing, pings, reserved bits, opcodes, fragments, UTF-8, closing. The rest, limits
-/// and compression, takes many minutes.
-const CONFORMANCE: &str = "1.*,2.*,3.*,4.*,5.*,6.*,7.*,10.*";
+/// What every run tries: framing, pings, reserved bits, opcodes, fragments, UTF-8, closing; and one case of
+/// compression for each choice of its parameters. The rest, limits and much compression, takes many minutes.
+const CONFORMANCE: &str = "1.*,2.*,3.*,4.*,5.*,6.*,7.*,10.*,\
+    12.1.1,13.1.1,13.2.1,13.3.1,13.4.1,13.5.1,13.6.1,13.7.1";
 
 /// How long the host may take until it listens, which compiles the echo, and how long the suite may be silent,
 /// whose slowest case sends a thousand messages of 128 KiB.
