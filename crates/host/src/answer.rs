@@ -38,6 +38,10 @@ pub(crate) enum Refusal {
     ComponentFailed,
     /// The instance that the request was in ended. Another one is there.
     InstanceEnded,
+    /// The application that a gateway stands in front of cannot be reached.
+    UpstreamAway,
+    /// It was reached, and gave no response.
+    UpstreamFailed,
 }
 
 impl Refusal {
@@ -52,7 +56,10 @@ impl Refusal {
             Self::TooManyFromAddress | Self::TooManyGuests(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::UnknownProtocol => StatusCode::NOT_IMPLEMENTED,
             Self::ComponentFailed => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::TooManyConnections | Self::InstanceEnded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamFailed => StatusCode::BAD_GATEWAY,
+            Self::TooManyConnections | Self::InstanceEnded | Self::UpstreamAway => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -67,7 +74,10 @@ impl Refusal {
             Self::UnknownProtocol => "unknown-protocol",
             Self::TooManyFromAddress | Self::TooManyGuests(_) => "rate-limited",
             Self::ComponentFailed => "internal",
-            Self::TooManyConnections | Self::InstanceEnded => "unavailable",
+            Self::TooManyConnections
+            | Self::InstanceEnded
+            | Self::UpstreamAway
+            | Self::UpstreamFailed => "unavailable",
         }
     }
 
@@ -85,6 +95,8 @@ impl Refusal {
             Self::TooManyConnections => "too many connections",
             Self::ComponentFailed => "the component failed",
             Self::InstanceEnded => "the component's instance ended, another one is there",
+            Self::UpstreamAway => "the application cannot be reached",
+            Self::UpstreamFailed => "the application gave no response",
         }
     }
 
@@ -92,7 +104,11 @@ impl Refusal {
     fn retry_after(self) -> Option<u64> {
         match self {
             Self::TooManyGuests(wait) => Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
-            Self::TooManyFromAddress | Self::TooManyConnections | Self::InstanceEnded => Some(1),
+            Self::TooManyFromAddress
+            | Self::TooManyConnections
+            | Self::InstanceEnded
+            | Self::UpstreamAway
+            | Self::UpstreamFailed => Some(1),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::instance::Seat;
@@ -18,6 +19,8 @@ pub(crate) enum Answer {
     Own(Option<Bytes>),
     /// A component's, as it writes it.
     Component(Streaming),
+    /// That of an application elsewhere, as it comes.
+    Upstream(Passing),
 }
 
 /// A body that a component writes.
@@ -25,6 +28,14 @@ pub(crate) struct Streaming {
     pub(crate) body: WasiBody,
     /// Counts in the instance for as long as this is open.
     pub(crate) seat: Seat,
+    /// The request's place among those of its address.
+    pub(crate) _slot: Slot,
+}
+
+/// A body that is passed on.
+#[derive(Debug)]
+pub(crate) struct Passing {
+    pub(crate) body: Incoming,
     /// The request's place among those of its address.
     pub(crate) _slot: Slot,
 }
@@ -42,6 +53,8 @@ pub(crate) enum Broken {
     Instance,
     #[error(transparent)]
     Component(#[from] wasmtime_wasi_http::Error),
+    #[error(transparent)]
+    Upstream(#[from] hyper::Error),
 }
 
 impl Body for Answer {
@@ -62,6 +75,10 @@ impl Body for Answer {
                     frame => frame.map(|frame| frame.map_err(Broken::from)),
                 })
             }
+            Self::Upstream(passing) => {
+                let frame = ready!(Pin::new(&mut passing.body).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(Broken::from)))
+            }
         }
     }
 
@@ -71,6 +88,7 @@ impl Body for Answer {
             Self::Component(streaming) => {
                 streaming.body.is_end_stream() && !streaming.seat.is_cut()
             }
+            Self::Upstream(passing) => passing.body.is_end_stream(),
         }
     }
 
@@ -80,6 +98,7 @@ impl Body for Answer {
                 SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64))
             }
             Self::Component(streaming) => streaming.body.size_hint(),
+            Self::Upstream(passing) => passing.body.size_hint(),
         }
     }
 }

@@ -31,10 +31,10 @@ use crate::upgrade::{Tunnel, WEBSOCKET};
 
 /// How long a peer may leave what was sent unconfirmed, or its window shut, before the connection counts
 /// as dead. Shorter cuts those who pass through a tunnel; longer keeps what vanished peers hold.
-const UNCONFIRMED: Duration = Duration::from_secs(30);
+pub(crate) const UNCONFIRMED: Duration = Duration::from_secs(30);
 
 /// When nothing is sent either way, how soon a peer is asked whether it is there.
-const SILENCE: Duration = Duration::from_secs(30);
+pub(crate) const SILENCE: Duration = Duration::from_secs(30);
 
 /// The most streams of one HTTP/2 connection. Browsers open about 100; each is a request that counts only
 /// once among the connections of its address.
@@ -126,7 +126,6 @@ async fn accept(server: &Server, stream: TcpStream) -> std::io::Result<Option<(S
 }
 
 /// Serves HTTP/1. Where the connection was upgraded, returns what goes on on it, and what was read of that.
-
 async fn http1(
     server: &Arc<Server>,
     socket: Socket,

@@ -3,8 +3,9 @@
 //! A request comes in through a `connection`, is checked and routed by the `server`, gets the head that
 //! components see (`request`), and is `dispatch`ed to an `instance` of its component, which streams the
 //! `body` of the response back. A connection that a component accepts to `upgrade` carries bytes both ways
-//! instead. What components import beside WASI is in `keyvalue` (on a [`store`]),
-//! `config` and `wakeup`.
+//! instead. What components import beside WASI is in `keyvalue` (on a [`store`]), `config` and `wakeup`.
+//!
+//! A [`gateway`] serves the same connections with an application elsewhere in place of the components.
 
 mod answer;
 mod bindings;
@@ -14,6 +15,7 @@ mod config;
 mod connection;
 mod dispatch;
 mod engine;
+pub mod gateway;
 mod instance;
 mod keyvalue;
 mod listening;
@@ -49,7 +51,7 @@ use crate::instance::Allowance;
 use crate::listening::Listening;
 use crate::manifest::App;
 use crate::routes::Routes;
-use crate::server::Server;
+use crate::server::{Backend, Server};
 use crate::state::Grants;
 use crate::store::Store;
 use crate::wakeup::Wakeups;
@@ -87,8 +89,7 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
     )?;
     let running = components.values().cloned().collect();
     let server = Server {
-        routes,
-        components,
+        backend: Backend::Components { routes, components },
         upgrades: options.upgrades == Upgrades::On,
         tls: options.connections.tls()?,
         peers: options.connections.peers(options.guests_per_address),

@@ -1,11 +1,11 @@
-//! `witter`: serves an application.
+//! `witter`: serves an application, or stands in front of one.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, ValueEnum};
-use host::Options;
+use clap::{Parser, Subcommand, ValueEnum};
+use host::{Options, gateway};
 use mimalloc::MiMalloc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,19 +19,34 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// Instant messaging on WebAssembly components
 #[derive(Parser)]
 #[command(version)]
+struct Witter {
+    #[command(subcommand)]
+    command: Command,
+
+    /// How the log is written, to standard error; its level is set by RUST_LOG
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        env = "WITTER_LOG_FORMAT"
+    )]
+    log_format: LogFormat,
+}
+
+#[derive(Subcommand)]
 enum Command {
     /// Serve an application
     ///
     /// The first line on standard output is `listening on http://ADDRESS` (with a certificate `https`), once it
     /// is served. SIGTERM and SIGINT end it in order.
-    Up {
-        #[command(flatten)]
-        options: Box<Options>,
+    Up(Box<Options>),
 
-        /// How the log is written, to standard error; its level is set by RUST_LOG
-        #[arg(long, value_enum, default_value_t, env = "WITTER_LOG_FORMAT")]
-        log_format: LogFormat,
-    },
+    /// Give an application that is served elsewhere its WebSockets
+    ///
+    /// Upgrades connections in front of a host that cannot, as `spin up`, and passes on everything else as it
+    /// comes. The first line on standard output is as for `up`.
+    Gateway(Box<gateway::Options>),
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
@@ -43,12 +58,22 @@ enum LogFormat {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command::Up {
-        options,
+    let Witter {
+        command,
         log_format,
-    } = Command::parse();
+    } = Witter::parse();
     log(log_format);
-    match up(*options).await {
+    let served = match command {
+        Command::Up(options) => {
+            let starting = host::start(*options);
+            serve(starting, host::Running::url, host::Running::shutdown).await
+        }
+        Command::Gateway(options) => {
+            let starting = gateway::start(*options);
+            serve(starting, gateway::Running::url, gateway::Running::shutdown).await
+        }
+    };
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -57,7 +82,12 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn up(options: Options) -> anyhow::Result<()> {
+/// Starts, tells where it is found, and shuts it down when told to.
+async fn serve<R>(
+    starting: impl Future<Output = anyhow::Result<R>>,
+    url: impl FnOnce(&R) -> String,
+    shutdown: impl AsyncFnOnce(R),
+) -> anyhow::Result<()> {
     open_files();
     small_pages();
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
@@ -69,14 +99,14 @@ async fn up(options: Options) -> anyhow::Result<()> {
         }
     };
     let running = tokio::select! {
-        running = host::start(options) => running?,
+        running = starting => running?,
         () = told() => return Ok(()),
     };
-    writeln!(io::stdout(), "listening on {}", running.url())?;
+    writeln!(io::stdout(), "listening on {}", url(&running))?;
     told().await;
     // Told twice, it does not wait for anybody.
     tokio::select! {
-        () = running.shutdown() => {}
+        () = shutdown(running) => {}
         () = told() => {}
     }
     Ok(())

@@ -110,7 +110,7 @@ pub struct Connections {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "10")]
     pub head_timeout: Duration,
 
-    /// How long a request's body may take to arrive
+    /// How long a request's body may take to arrive, or the head of the response to an upgrade
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
     pub body_timeout: Duration,
 
@@ -118,7 +118,7 @@ pub struct Connections {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60")]
     pub idle_timeout: Duration,
 
-    /// How long what is open may take to end when the host is told to stop
+    /// How long what is open may take to end after SIGTERM or SIGINT
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "3")]
     pub stop_timeout: Duration,
 
@@ -185,6 +185,12 @@ struct Defaults {
 impl Default for Options {
     fn default() -> Self {
         Defaults::parse_from(["witter"]).options
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Options::default().connections
     }
 }
 

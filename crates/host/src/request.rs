@@ -34,11 +34,8 @@ pub(crate) fn rewrite(
     peer: SocketAddr,
     client: IpAddr,
 ) {
+    pass_on(&mut head.headers, client);
     let headers = &mut head.headers;
-    strip(headers);
-    headers.remove(FORWARDED);
-    headers.insert(X_FORWARDED_FOR, value(client.to_string()));
-
     let host = headers
         .get(HOST)
         .and_then(|host| Authority::try_from(host.as_bytes()).ok());
@@ -95,20 +92,38 @@ pub(crate) fn rewrite(
     }
 }
 
-/// Takes away what concerns one connection only (RFC 9110, section 7.6.1), and what only Spin may say.
-fn strip(headers: &mut HeaderMap) {
+/// Makes the head what an application elsewhere sees: for the host that its client named, and without what
+/// concerns this connection only, with the client's address as this host knows it.
+pub(crate) fn forward(head: &mut request::Parts, client: IpAddr) {
+    pass_on(&mut head.headers, client);
+    if let Some(named) = head.uri.authority() {
+        // It counts more than the header (RFC 9112, section 3.2.2), which HTTP/2 has none of.
+        head.headers.insert(HOST, value(named.to_string()));
+    }
+}
+
+fn pass_on(headers: &mut HeaderMap, client: IpAddr) {
+    strip(headers);
+    let spin: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with(SPIN))
+        .cloned()
+        .collect();
+    for name in spin {
+        headers.remove(name);
+    }
+    headers.remove(FORWARDED);
+    headers.insert(X_FORWARDED_FOR, value(client.to_string()));
+}
+
+/// Takes away what concerns one connection only (RFC 9110, section 7.6.1).
+pub(crate) fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(','))
         .filter_map(|name| HeaderName::try_from(name.trim()).ok())
-        .chain(
-            headers
-                .keys()
-                .filter(|name| name.as_str().starts_with(SPIN))
-                .cloned(),
-        )
         .collect();
     for name in named {
         headers.remove(name);
@@ -133,9 +148,7 @@ pub(crate) async fn body(
     time: Duration,
 ) -> Result<WasiBody, Refusal> {
     if body.is_end_stream() {
-        return Ok(http_body_util::Empty::new()
-            .map_err(|never| match never {})
-            .boxed_unsync());
+        return Ok(empty());
     }
     let whole = async {
         let mut bytes = BytesMut::new();
@@ -168,4 +181,11 @@ pub(crate) async fn body(
     Ok(http_body_util::Full::new(bytes)
         .map_err(|never| match never {})
         .boxed_unsync())
+}
+
+/// No body.
+pub(crate) fn empty() -> WasiBody {
+    http_body_util::Empty::new()
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }

@@ -1,7 +1,7 @@
 //! From a request that was read to its response: limits, routes, components.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,21 +12,22 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use wasmtime_wasi_http::Error;
+use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::answer::{Refusal, text};
 use crate::body::Answer;
 use crate::dispatch::{Component, Failure};
-use crate::peers::{Full, Peers};
+use crate::gateway::{self, Upstream};
+use crate::peers::{Full, Peers, Slot};
 use crate::request;
-use crate::routes::Routes;
+use crate::routes::{Match, Routes};
 use crate::upgrade::{self, Asked, Handover};
 
 /// Where Spin answers itself that it is there.
 const HEALTH: &str = "/.well-known/spin/health";
 
 /// The routes on which guests are made, however the path is spelled, and by which method: counted.
-const GUESTS: [(&str, Method); 2] = [
+pub(crate) const GUESTS: [(&str, Method); 2] = [
     ("/witter/session", Method::POST),
     ("/witter/jsonp-session", Method::GET),
 ];
@@ -51,10 +52,26 @@ pub(crate) struct Reply {
     pub(crate) handover: Option<Handover>,
 }
 
+/// Who answers.
+pub(crate) enum Backend {
+    /// The components of an application that is served here.
+    Components {
+        routes: Routes,
+        components: HashMap<String, Arc<Component>>,
+    },
+    /// An application that is served elsewhere.
+    Upstream(Box<Upstream>),
+}
+
+/// Who answers one request.
+enum Target<'a> {
+    Component(&'a Arc<Component>, Match<'a>),
+    Upstream(&'a Upstream),
+}
+
 /// What answers the requests of all connections.
 pub(crate) struct Server {
-    pub(crate) routes: Routes,
-    pub(crate) components: HashMap<String, Arc<Component>>,
+    pub(crate) backend: Backend,
     /// Whether connections are upgraded.
     pub(crate) upgrades: bool,
     /// What connections begin with, if they do.
@@ -78,51 +95,48 @@ impl Server {
         if !path.starts_with('/') {
             return Err(Refusal::BadRequest);
         }
-        if path == HEALTH {
-            return Ok(text("OK").into());
-        }
         let asked = upgrade::asked(&head, !body.is_end_stream(), self.upgrades)?;
-        let found = self.routes.find(&path).ok_or(Refusal::NotFound)?;
-        let component = self
-            .components
-            .get(found.component)
-            .ok_or(Refusal::NotFound)?;
+        let target = match &self.backend {
+            Backend::Components { .. } if path == HEALTH => return Ok(text("OK").into()),
+            Backend::Components { routes, components } => {
+                let found = routes.find(&path).ok_or(Refusal::NotFound)?;
+                let component = components.get(found.component).ok_or(Refusal::NotFound)?;
+                Target::Component(component, found)
+            }
+            Backend::Upstream(upstream) => Target::Upstream(upstream),
+        };
         let client = self.peers.client(peer.ip(), &head.headers);
         let slot = self
             .peers
             .request(peer.ip(), client)
             .map_err(Refusal::from)?;
-        request::rewrite(&mut head, &found, self.scheme(), peer, client);
+        match &target {
+            Target::Component(_, found) => {
+                request::rewrite(&mut head, found, self.scheme(), peer, client);
+            }
+            Target::Upstream(_) => request::forward(&mut head, client),
+        }
         if asked == Some(Asked::Here) {
             upgrade::mark(&mut head);
         }
-        if GUESTS
-            .iter()
-            .any(|(route, method)| found.route == *route && head.method == *method)
-        {
+        if target.makes_guest(&path, &head.method) {
             self.peers
                 .admit_guest(client, Instant::now())
                 .map_err(Refusal::TooManyGuests)?;
         }
-        let call = async move |body| {
-            let request = http::Request::from_parts(head, body);
-            component
-                .call(request, client, slot)
-                .await
-                .map_err(|failure| match failure {
-                    Failure::Ended => Refusal::InstanceEnded,
-                    Failure::Fault(fault) => {
-                        tracing::warn!(component = found.component, "{fault}");
-                        Refusal::ComponentFailed
-                    }
-                })
-        };
         let Some(asked) = asked else {
-            let whole = request::body(body, self.limits.body, self.limits.body_timeout).await?;
-            return Ok(call(whole).await?.into());
+            let body = match &target {
+                Target::Component(..) => {
+                    request::body(body, self.limits.body, self.limits.body_timeout).await?
+                }
+                Target::Upstream(_) => gateway::passed(body, &self.limits),
+            };
+            let request = http::Request::from_parts(head, body);
+            return Ok(target.call(request, client, slot).await?.into());
         };
         let (handover, awaited) = upgrade::awaited();
-        let response = timeout(self.limits.body_timeout, call(awaited))
+        let request = http::Request::from_parts(head, awaited);
+        let response = timeout(self.limits.body_timeout, target.call(request, client, slot))
             .await
             .map_err(|_| Refusal::Timeout)??;
         if response.status() != StatusCode::OK {
@@ -135,10 +149,41 @@ impl Server {
             },
             Asked::Elsewhere => {
                 // Where the component does not read it, nobody does.
-                handover.send(body.map_err(Error::from).boxed_unsync()).ok();
+                let body = body.map_err(|_| Error::ConnectionTerminated);
+                handover.send(body.boxed_unsync()).ok();
                 response.into()
             }
         })
+    }
+}
+
+impl Target<'_> {
+    fn makes_guest(&self, path: &str, method: &Method) -> bool {
+        match self {
+            Self::Component(_, found) => GUESTS.contains(&(found.route, method.clone())),
+            Self::Upstream(upstream) => upstream.makes_guest(path, method),
+        }
+    }
+
+    async fn call(
+        self,
+        request: http::Request<WasiBody>,
+        client: IpAddr,
+        slot: Slot,
+    ) -> Result<Response<Answer>, Refusal> {
+        match self {
+            Self::Component(component, found) => component
+                .call(request, client, slot)
+                .await
+                .map_err(|failure| match failure {
+                    Failure::Ended => Refusal::InstanceEnded,
+                    Failure::Fault(fault) => {
+                        tracing::warn!(component = found.component, "{fault}");
+                        Refusal::ComponentFailed
+                    }
+                }),
+            Self::Upstream(upstream) => upstream.call(request, slot).await,
+        }
     }
 }
 

@@ -35,7 +35,10 @@ where
     fn execute(&self, future: F) {
         let is_upgraded = UPGRADED.try_with(|_| ()).is_ok();
         if is_upgraded {
-            // Drops the future, and with it the sender that others wait for, when it has ended.
+            #[expect(
+                clippy::redundant_async_block,
+                reason = "it drops the future when that has ended, which is what ours waits for"
+            )]
             let sending = Box::pin(async move { future.await });
             UPGRADED.with(|upgraded| upgraded.borrow_mut().sending = Some(sending));
             return;

@@ -26,6 +26,7 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::answer::Refusal;
 use crate::body::Answer;
+use crate::request::empty;
 use crate::socket::Open;
 
 /// Marks a request whose body and response are the two directions of an upgraded connection, by the name
@@ -124,7 +125,6 @@ pub(crate) fn awaited() -> (Handover, WasiBody) {
 enum Awaited {
     Handover(oneshot::Receiver<WasiBody>),
     Body(WasiBody),
-    Refused,
 }
 
 impl Body for Awaited {
@@ -138,14 +138,11 @@ impl Body for Awaited {
         loop {
             match &mut *self {
                 Self::Body(body) => return Pin::new(body).poll_frame(cx),
-                Self::Refused => return Poll::Ready(None),
-                Self::Handover(body) => match ready!(Pin::new(body).poll(cx)) {
-                    Ok(body) => *self = Self::Body(body),
-                    Err(_) => {
-                        *self = Self::Refused;
-                        return Poll::Ready(Some(Err(Error::ConnectionTerminated)));
-                    }
-                },
+                Self::Handover(body) => {
+                    let body = ready!(Pin::new(body).poll(cx));
+                    // An end in order where there are none: an error would break off the response too.
+                    *self = Self::Body(body.unwrap_or_else(|_| empty()));
+                }
             }
         }
     }

@@ -129,10 +129,12 @@ fn duplex(request: Request, key: String) -> Response {
             Watch::new(&key).wait(0, 60_000).await;
         }
         loop {
-            let (result, bytes) = received.read(Vec::with_capacity(1 << 16)).await;
-            writer.write_all(bytes).await;
+            let (result, bytes) = received.read(Vec::with_capacity(1 << 12)).await;
             if matches!(result, StreamResult::Dropped) {
                 break;
+            }
+            if !writer.write_all(bytes).await.is_empty() {
+                return;
             }
         }
         let word = match ended.await {

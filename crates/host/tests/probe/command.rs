@@ -62,6 +62,39 @@ fn it_tells_where_it_listens_serves_and_ends_when_told() {
 }
 
 #[test]
+fn a_gateway_tells_where_it_listens_and_needs_no_application_for_that() {
+    let mut witter = Command::new(env!("CARGO_BIN_EXE_witter"))
+        .args([
+            "gateway",
+            "--to",
+            "http://127.0.0.1:1",
+            "--listen",
+            "127.0.0.1:0",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the command runs");
+    let mut line = String::new();
+    let mut output = BufReader::new(witter.stdout.take().expect("it is piped"));
+    output.read_line(&mut line).expect("it writes a line");
+    let address = line.strip_prefix("listening on http://");
+    let mut connection = TcpStream::connect(address.expect("the line is as documented").trim_end())
+        .expect("it listens where it says");
+    let told = connection.write_all(b"GET / HTTP/1.0\r\n\r\n");
+    told.expect("it reads");
+    let mut response = String::new();
+    let read = connection.read_to_string(&mut response);
+    read.expect("it answers");
+    assert!(response.starts_with("HTTP/1.0 503 "), "{response}");
+    let told = Command::new("kill")
+        .args(["-TERM", &witter.id().to_string()])
+        .status();
+    assert!(told.expect("kill runs").success());
+    assert!(witter.wait().expect("it ends").success());
+}
+
+#[test]
 fn what_it_cannot_serve_it_tells_in_a_line() {
     for (arguments, expected) in [
         (["--store", "nowhere:"], "\"nowhere:\" is no store"),

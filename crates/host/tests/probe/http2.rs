@@ -8,7 +8,6 @@ use h2::client::SendRequest;
 use host::Upgrades;
 use http::{Method, Request, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
 async fn plain() -> Host {
     serve(|_| {}).await
@@ -26,10 +25,7 @@ pub(crate) struct Stream {
 
 impl Http2 {
     pub(crate) async fn connect(host: &Host) -> Self {
-        let stream = TcpStream::connect(host.running.address())
-            .await
-            .expect("the host accepts");
-        Self::over(stream).await
+        Self::over(host.connect().await.stream).await
     }
 
     pub(crate) async fn over<S>(stream: S) -> Self

@@ -17,7 +17,7 @@ async fn reader(host: &Host, path: &str) -> Connection {
 }
 
 /// Waits until the probe has written that the reader of its key left, and not longer than two seconds.
-async fn until_left(host: &Host, key: &str) {
+pub(crate) async fn until_left(host: &Host, key: &str) {
     let begin = Instant::now();
     while host.get(&format!("get?key={key}")).await.body != "left" {
         assert!(

@@ -91,20 +91,24 @@ impl Host {
 
     /// What a request, to its last byte, is answered.
     pub(crate) async fn ask(&self, request: &str) -> Response {
-        let mut connection = self.connect().await;
-        connection.send(request.as_bytes()).await;
-        connection.response().await
+        ask(self.running.address(), request).await
     }
 
     pub(crate) async fn connect(&self) -> Connection {
-        let stream = TcpStream::connect(self.running.address())
-            .await
-            .expect("the host accepts");
-        Connection {
-            stream,
-            read: Vec::new(),
-        }
+        connect(self.running.address()).await
     }
+}
+
+/// What a request, to its last byte, is answered at an address.
+pub(crate) async fn ask(address: SocketAddr, request: &str) -> Response {
+    let mut connection = connect(address).await;
+    connection.send(request.as_bytes()).await;
+    connection.response().await
+}
+
+pub(crate) async fn connect(address: SocketAddr) -> Connection {
+    let stream = TcpStream::connect(address).await;
+    Connection::over(stream.expect("the address is listened on"))
 }
 
 /// A connection, byte by byte.
@@ -138,6 +142,13 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 }
 
 impl Connection {
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            read: Vec::new(),
+        }
+    }
+
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.expect("the host reads");
     }

@@ -1,12 +1,13 @@
 //! Connections that carry bytes both ways.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::http2::Http2;
-use crate::support::{Connection, Host, handshake, serve};
+use crate::support::{Connection, Host, ask, connect, handshake, serve};
 use host::Upgrades;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -15,7 +16,11 @@ async fn plain() -> Host {
 }
 
 async fn upgraded(host: &Host, path: &str) -> Connection {
-    let mut connection = host.connect().await;
+    upgraded_at(host.running.address(), path).await
+}
+
+pub(crate) async fn upgraded_at(address: SocketAddr, path: &str) -> Connection {
+    let mut connection = connect(address).await;
     let head = connection.upgrade(path).await;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     connection
@@ -199,10 +204,15 @@ async fn who_upgraded_elsewhere_streams_both_ways() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_not_read_either() {
+    let host = plain().await;
+    check_pressure(host.running.address()).await;
+}
+
+/// What a client sends that does not read what comes back stays with the client, and nobody else is held up.
+pub(crate) async fn check_pressure(address: SocketAddr) {
     /// More than sockets hold.
     const MUCH: usize = 64 << 20;
-    let host = plain().await;
-    let (mut from, mut to) = upgraded(&host, "duplex").await.stream.into_split();
+    let (mut from, mut to) = upgraded_at(address, "duplex").await.stream.into_split();
     let sent = Arc::new(AtomicUsize::new(0));
     let sender = tokio::spawn({
         let sent = sent.clone();
@@ -215,12 +225,13 @@ async fn a_client_that_does_not_read_is_not_read_either() {
         }
     });
     // Others are served meanwhile, until it is stuck.
-    let mut other = upgraded(&host, "duplex").await;
+    let mut other = upgraded_at(address, "duplex").await;
+    let hello = "GET /probe/hello HTTP/1.1\r\nhost: probe\r\nconnection: close\r\n\r\n";
     let mut before = usize::MAX;
     while before != sent.load(Ordering::Relaxed) {
         before = sent.load(Ordering::Relaxed);
         for _ in 0..100 {
-            assert_eq!(host.get("hello").await.body, "hello");
+            assert_eq!(ask(address, hello).await.body, "hello");
             other.send(b"ping").await;
             other.until("ping").await;
         }

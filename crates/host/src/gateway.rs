@@ -1,0 +1,254 @@
+//! A gateway: upgrades connections in front of an application that is served elsewhere, by a host that
+//! upgrades none, and passes on everything else as it comes.
+
+use std::error::Error as _;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, Response, Uri, Version};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::{Sleep, sleep};
+use wasmtime_wasi_http::{Error, WasiBody};
+
+use crate::answer::Refusal;
+use crate::body::{Answer, Passing};
+use crate::connection::{SILENCE, UNCONFIRMED};
+use crate::listening::Listening;
+use crate::options::Connections;
+use crate::peers::Slot;
+use crate::request;
+use crate::routes::Routes;
+use crate::server::{Backend, GUESTS, Limits, Server};
+
+/// How long a connection to the application is kept on which nothing is asked. Longer than its host keeps
+/// it, and a request may go to one that is just being closed.
+const IDLE: Duration = Duration::from_secs(20);
+
+/// In front of what a gateway stands, and how.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Where the application is: `http://HOST:PORT`
+    #[arg(long, value_name = "URL")]
+    pub to: Uri,
+
+    /// The address to listen on; port 0 takes a free one
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "WITTER_LISTEN",
+        default_value = "127.0.0.1:8080"
+    )]
+    pub listen: SocketAddr,
+
+    /// The most guests that one address may make in an hour
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
+    pub guests_per_address: u32,
+
+    /// What connections may be
+    #[command(flatten)]
+    pub connections: Connections,
+}
+
+/// A gateway that is open. Dropping it cuts everything off; [`Running::shutdown`] ends it in order.
+#[derive(Debug)]
+pub struct Running(Listening);
+
+/// Opens a gateway, in the runtime that this is called in. Once it returns, connections are answered. Whether
+/// the application is there is seen by each request.
+///
+/// # Errors
+/// Where the URL, the certificate or the address is not usable.
+pub async fn start(options: Options) -> anyhow::Result<Running> {
+    let limits = options.connections.limits();
+    let server = Server {
+        backend: Backend::Upstream(Box::new(Upstream::new(&options.to, &limits)?)),
+        upgrades: true,
+        tls: options.connections.tls()?,
+        peers: options.connections.peers(options.guests_per_address),
+        limits,
+    };
+    let stop_timeout = options.connections.stop_timeout;
+    let listening = Listening::start(options.listen, server, stop_timeout).await?;
+    Ok(Running(listening))
+}
+
+impl Running {
+    /// The address that it listens on, with the port that it got.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.0.address()
+    }
+
+    /// Where it is found, by that address: `http://` or, with a certificate, `https://`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.0.url()
+    }
+
+    /// Accepts nothing more, waits until what is open has ended, for as long as the options allow, then cuts
+    /// off the rest.
+    pub async fn shutdown(self) {
+        self.0.shutdown(|| {}).await;
+    }
+}
+
+/// An application that is served elsewhere.
+pub(crate) struct Upstream {
+    authority: Authority,
+    client: Client<HttpConnector, WasiBody>,
+    guests: Routes,
+}
+
+impl Upstream {
+    fn new(url: &Uri, limits: &Limits) -> anyhow::Result<Self> {
+        let is_origin = url.scheme() == Some(&Scheme::HTTP) && url.path() == "/";
+        ensure!(
+            is_origin && url.query().is_none(),
+            "{url} is not of the form http://HOST:PORT"
+        );
+        let authority = url.authority().cloned().context("it has no host")?;
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(limits.head_timeout));
+        connector.set_keepalive(Some(SILENCE));
+        #[cfg(target_os = "linux")]
+        connector.set_tcp_user_timeout(Some(UNCONFIRMED));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .http1_max_buf_size(limits.head.max(8192))
+            .build(connector);
+        Ok(Self {
+            authority,
+            client,
+            guests: Routes::new(GUESTS.map(|(route, _)| (route, route)))?,
+        })
+    }
+
+    /// Whether a request makes a guest, as far as a gateway can tell.
+    pub(crate) fn makes_guest(&self, path: &str, method: &Method) -> bool {
+        self.guests
+            .find(path)
+            .is_some_and(|found| GUESTS.contains(&(found.component, method.clone())))
+    }
+
+    /// Passes a request on. `slot` is kept until the response's body ends.
+    ///
+    /// Dropping the future, or the body, ends the request to the application too.
+    pub(crate) async fn call(
+        &self,
+        mut request: Request<WasiBody>,
+        slot: Slot,
+    ) -> Result<Response<Answer>, Refusal> {
+        let mut uri = http::uri::Parts::default();
+        uri.scheme = Some(Scheme::HTTP);
+        uri.authority = Some(self.authority.clone());
+        uri.path_and_query = request
+            .uri()
+            .path_and_query()
+            .cloned()
+            .or(Some(PathAndQuery::from_static("/")));
+        *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Refusal::BadRequest)?;
+        *request.version_mut() = Version::HTTP_11;
+        let mut response = match self.client.request(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                let refusal = refusal(&error);
+                if matches!(refusal, Refusal::UpstreamAway | Refusal::UpstreamFailed) {
+                    tracing::warn!("{:#}", anyhow::Error::from(error));
+                }
+                return Err(refusal);
+            }
+        };
+        request::strip(response.headers_mut());
+        Ok(response.map(|body| Answer::Upstream(Passing { body, _slot: slot })))
+    }
+}
+
+/// Who is to blame that there is no response: the client, whose body was passed on, or the application.
+fn refusal(error: &hyper_util::client::legacy::Error) -> Refusal {
+    let mut source = error.source();
+    while let Some(error) = source {
+        match error.downcast_ref() {
+            Some(Error::HttpRequestBodySize(_)) => return Refusal::BodyTooLarge,
+            Some(Error::ConnectionReadTimeout) => return Refusal::Timeout,
+            Some(_) => return Refusal::BadRequest,
+            None => source = error.source(),
+        }
+    }
+    if error.is_connect() {
+        Refusal::UpstreamAway
+    } else {
+        Refusal::UpstreamFailed
+    }
+}
+
+/// The body of a request as it comes, within the limits.
+pub(crate) fn passed(body: Incoming, limits: &Limits) -> WasiBody {
+    if body.is_end_stream() {
+        return request::empty();
+    }
+    Bounded {
+        body,
+        left: limits.body,
+        late: Box::pin(sleep(limits.body_timeout)),
+    }
+    .boxed_unsync()
+}
+
+struct Bounded {
+    body: Incoming,
+    /// How many bytes may still come.
+    left: usize,
+    late: Pin<Box<Sleep>>,
+}
+
+impl Body for Bounded {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => frame,
+            Poll::Ready(ended) => {
+                return Poll::Ready(ended.map(|frame| frame.map_err(Error::from)));
+            }
+            Poll::Pending => {
+                return self
+                    .late
+                    .as_mut()
+                    .poll(cx)
+                    .map(|()| Some(Err(Error::ConnectionReadTimeout)));
+            }
+        };
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        Poll::Ready(Some(match self.left.checked_sub(length) {
+            Some(left) => {
+                self.left = left;
+                Ok(frame)
+            }
+            None => Err(Error::HttpRequestBodySize(None)),
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

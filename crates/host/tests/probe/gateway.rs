@@ -1,0 +1,324 @@
+//! A gateway, in front of a host that upgrades nothing.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::http2::Http2;
+use crate::readers::until_left;
+use crate::support::{Connection, Host, Response, ask, connect, handshake, serve};
+use crate::upgrades::{check_pressure, until_noticed, upgraded_at};
+use host::gateway::{self, Options, Running};
+use host::{Connections, Upgrades};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+
+/// Opens a gateway to what is at an address.
+async fn open(to: SocketAddr, change: impl FnOnce(&mut Options)) -> Running {
+    let mut options = Options {
+        to: format!("http://{to}").parse().expect("a URL"),
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        guests_per_address: 1000,
+        connections: Connections::default(),
+    };
+    change(&mut options);
+    gateway::start(options).await.expect("it can be opened")
+}
+
+struct Front {
+    gateway: Running,
+    host: Host,
+}
+
+async fn front() -> Front {
+    let host = serve(|options| options.upgrades = Upgrades::Off).await;
+    Front {
+        gateway: open(host.running.address(), |_| {}).await,
+        host,
+    }
+}
+
+impl Front {
+    async fn connect(&self) -> Connection {
+        connect(self.gateway.address()).await
+    }
+
+    async fn upgraded(&self, path: &str) -> Connection {
+        upgraded_at(self.gateway.address(), path).await
+    }
+
+    async fn ask(&self, request: &str) -> Response {
+        ask(self.gateway.address(), request).await
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_goes_on_as_a_marked_post() {
+    let front = front().await;
+    let mut connection = front.upgraded("head?channel=a").await;
+    let seen = connection.rest().await;
+    let mut lines: Vec<_> = seen
+        .lines()
+        .filter(|line| !line.starts_with("spin-"))
+        .collect();
+    assert_eq!(lines.remove(0), "probe POST /probe/head?channel=a");
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        [
+            "authorization: Bearer token",
+            "origin: http://page.example",
+            "sec-websocket-key: key",
+            "witter-upgrade: websocket",
+            "x-forwarded-for: 127.0.0.1",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn bytes_go_both_ways_until_either_end() {
+    let front = front().await;
+    let mut connection = front.connect().await;
+    let begun = handshake("duplex") + "begun";
+    connection.send(begun.as_bytes()).await;
+    connection.until("begun").await;
+    connection.send(b"more").await;
+    connection.until("more").await;
+    tokio::io::AsyncWriteExt::shutdown(&mut connection.stream)
+        .await
+        .expect("a socket can be shut");
+    assert_eq!(connection.rest().await, "ended");
+
+    let mut connection = front.upgraded("duplex?key=gone").await;
+    connection.until("open\n").await;
+    front.host.get("notify?key=gone").await;
+    connection.send(b"word").await;
+    connection.until("word").await;
+    socket2::SockRef::from(&connection.stream)
+        .set_linger(Some(Duration::ZERO))
+        .expect("a socket can be told to reset");
+    drop(connection);
+    until_noticed(&front.host, "gone", "broken").await;
+}
+
+#[tokio::test]
+async fn streams_of_http_2_are_upgraded_too() {
+    let front = front().await;
+    let client = Http2::over(front.connect().await.stream).await;
+    let mut head = client.connect_to("head").await;
+    let seen = head.read(usize::MAX).await;
+    assert!(
+        seen.contains("\nwitter-upgrade: websocket; extended-connect\n"),
+        "{seen}"
+    );
+    assert!(seen.starts_with("probe POST /probe/head\n"), "{seen}");
+    let mut stream = client.connect_to("duplex").await;
+    stream.send("word");
+    assert_eq!(stream.read(4).await, "word");
+}
+
+#[tokio::test]
+async fn what_is_no_upgrade_comes_through_as_it_is() {
+    let front = front().await;
+    for request in [
+        "GET /probe/head?channel=%40a HTTP/1.1\r\nhost: chat.example:8080\r\nconnection: x-hop\r\nx-hop: 1\r\n\
+         x-forwarded-for: 198.51.100.1\r\n\r\n",
+        "HEAD /probe/hello HTTP/1.1\r\nhost: probe\r\nconnection: close\r\n\r\n",
+        "GET /nowhere HTTP/1.1\r\nhost: probe\r\n\r\n",
+        "GET /.well-known/spin/health HTTP/1.1\r\nhost: probe\r\n\r\n",
+        "GET /probe/long-head?bytes=60000 HTTP/1.1\r\nhost: probe\r\n\r\n",
+        "GET /probe/status?number=204 HTTP/1.1\r\nhost: probe\r\n\r\n",
+        "POST /probe/echo HTTP/1.1\r\nhost: probe\r\ncontent-length: 5\r\n\r\nab\0cd",
+        "POST /probe/echo HTTP/1.1\r\nhost: probe\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
+        "GET /probe/duplex HTTP/1.1\r\nhost: probe\r\n\r\n",
+        &handshake("status?number=426"),
+        &handshake("status?number=403"),
+    ] {
+        let (direct, through) = (front.host.ask(request).await, front.ask(request).await);
+        assert_eq!(through.status, direct.status, "{request}");
+        assert_eq!(lines(&through.head), lines(&direct.head), "{request}");
+        assert_eq!(lines(&through.body), lines(&direct.body), "{request}");
+        assert_eq!(through.whole, direct.whole, "{request}");
+    }
+}
+
+/// In one order, and without what is new each time.
+fn lines(text: &str) -> Vec<&str> {
+    let mut lines: Vec<_> = text
+        .lines()
+        .filter(|line| !line.starts_with("date: ") && !line.starts_with("spin-client-addr: "))
+        .collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[tokio::test]
+async fn a_stream_comes_through_frame_by_frame_and_ends_with_its_reader() {
+    let front = front().await;
+    let mut connection = front.connect().await;
+    connection.get("stream?key=a").await;
+    connection.until("\r\n5\r\nopen\n\r\n").await;
+    for _ in 0..3 {
+        front.host.get("notify?key=a").await;
+        connection.until("8\r\nchanged\n\r\n").await;
+    }
+    drop(connection);
+    until_left(&front.host, "a").await;
+
+    let mut connection = front.connect().await;
+    connection.get("stream-then-trap?key=b").await;
+    connection.until("open\n").await;
+    front.host.get("notify?key=b").await;
+    assert!(!connection.rest().await.contains("0\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn a_body_goes_on_as_it_comes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let gateway = open(listener.local_addr().expect("its address"), |_| {}).await;
+    let mut client = connect(gateway.address()).await;
+    let head = "POST /x HTTP/1.1\r\nhost: probe\r\ncontent-length: 10\r\n\r\nfirst";
+    client.send(head.as_bytes()).await;
+    let (stream, _) = listener.accept().await.expect("the gateway connects");
+    let mut application = Connection::over(stream);
+    application.until("\r\n\r\nfirst").await;
+    client.send(b"again").await;
+    application.until("again").await;
+    // One that answers before it has all goes through too.
+    let early = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    application.send(early.as_bytes()).await;
+    assert_eq!(client.response().await.body, "ok");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_answer_leaves_the_application_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let gateway = open(listener.local_addr().expect("its address"), |_| {}).await;
+    let mut client = connect(gateway.address()).await;
+    client.get("hang").await;
+    let (stream, _) = listener.accept().await.expect("the gateway connects");
+    let mut application = Connection::over(stream);
+    application.until("\r\n\r\n").await;
+    drop(client);
+    assert_eq!(application.rest().await, "");
+}
+
+#[tokio::test]
+async fn an_application_that_is_away_or_no_application_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let gateway = open(listener.local_addr().expect("its address"), |_| {}).await;
+    let hello = "GET /probe/hello HTTP/1.1\r\nhost: probe\r\nconnection: close\r\n\r\n";
+    let (failed, ()) = tokio::join!(ask(gateway.address(), hello), async {
+        let (stream, _) = listener.accept().await.expect("the gateway connects");
+        let mut application = Connection::over(stream);
+        application.until("\r\n\r\n").await;
+        application.send(b"SSH-2.0-x\r\n\r\n").await;
+    });
+    drop(listener);
+    let upgrade = handshake("duplex");
+    let away = [hello, &upgrade].map(|request| ask(gateway.address(), request));
+    let [plain, upgrade] = away;
+    for (response, status, detail) in [
+        (failed, 502, "the application gave no response"),
+        (plain.await, 503, "the application cannot be reached"),
+        (upgrade.await, 503, "the application cannot be reached"),
+    ] {
+        assert_eq!(response.status, status);
+        assert_eq!(
+            response.body,
+            format!(r#"{{"error":"unavailable","detail":"{detail}"}}"#)
+        );
+        assert_eq!(response.header("retry-after"), Some("1"));
+        assert_eq!(response.header("access-control-allow-origin"), Some("*"));
+    }
+}
+
+#[tokio::test]
+async fn limits_are_kept_before_the_application_is_troubled() {
+    let host = serve(|_| {}).await;
+    let gateway = open(host.running.address(), |options| {
+        options.guests_per_address = 1;
+        options.connections.max_body = 5;
+        options.connections.body_timeout = Duration::from_millis(300);
+    })
+    .await;
+    let post = "POST /probe/length HTTP/1.1\r\nconnection: close\r\n";
+    let chunked = format!("{post}transfer-encoding: chunked\r\n\r\n");
+    let session =
+        "POST //witter/session HTTP/1.1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    for (request, status) in [
+        (format!("{post}content-length: 5\r\n\r\nabcde"), 200),
+        (format!("{post}content-length: 6\r\n\r\nabcdef"), 413),
+        (format!("{chunked}6\r\nabcdef\r\n0\r\n\r\n"), 413),
+        (format!("{post}content-length: 5\r\n\r\nabc"), 408),
+        (format!("{chunked}x"), 400),
+        (session.to_owned(), 404),
+        (session.to_owned(), 429),
+    ] {
+        let response = ask(gateway.address(), &request).await;
+        assert_eq!(response.status, status, "{request}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_not_read_by_a_gateway_either() {
+    let front = front().await;
+    check_pressure(front.gateway.address()).await;
+}
+
+#[tokio::test]
+async fn a_trap_is_no_end_in_order_through_a_gateway() {
+    let front = front().await;
+    let mut connection = front.upgraded("duplex-then-trap").await;
+    connection.until("open\n").await;
+    connection.send(b"x").await;
+    let error = connection.stream.read_u8().await.expect_err("it is cut");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_waits_for_what_is_open_and_cuts_off_the_rest() {
+    let host = serve(|options| options.upgrades = Upgrades::Off).await;
+    let gateway = open(host.running.address(), |options| {
+        options.connections.stop_timeout = Duration::from_millis(300);
+    })
+    .await;
+    let mut ends = upgraded_at(gateway.address(), "duplex?key=end").await;
+    let mut stays = upgraded_at(gateway.address(), "duplex").await;
+    ends.until("open\n").await;
+    let stopped = tokio::spawn(gateway.shutdown());
+    host.get("notify?key=end").await;
+    tokio::io::AsyncWriteExt::shutdown(&mut ends.stream)
+        .await
+        .expect("a socket can be shut");
+    assert_eq!(ends.rest().await, "ended");
+    let error = stays.stream.read_u8().await.expect_err("it is cut");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    stopped.await.expect("it stops");
+}
+
+#[tokio::test]
+async fn only_an_origin_is_stood_in_front_of() {
+    for (url, works) in [
+        ("http://app.example", true),
+        ("http://app.example:3000/", true),
+        ("http://[::1]:3000", true),
+        ("https://app.example", false),
+        ("http://app.example/path", false),
+        ("http://app.example/?query", false),
+        ("app.example:3000", false),
+        ("/", false),
+    ] {
+        let options = Options {
+            to: url.parse().expect("a URL"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            guests_per_address: 1,
+            connections: Connections::default(),
+        };
+        let started = gateway::start(options).await;
+        assert_eq!(started.is_ok(), works, "{url}");
+        if let Err(error) = started {
+            assert!(error.to_string().contains("http://HOST:PORT"), "{error}");
+        }
+    }
+}
