@@ -210,6 +210,8 @@ impl Answer {
             _detail: String,
             #[serde(rename = "retry_after")]
             _retry_after: Option<u32>,
+            #[serde(rename = "next")]
+            _next: Option<String>,
         }
         self.json::<Told>().ok().map(|told| told.error)
     }

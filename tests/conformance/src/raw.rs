@@ -65,7 +65,8 @@ pub async fn read_answer(socket: &mut TcpStream) -> Result<Option<RawAnswer>> {
     };
     let mut rest = bytes.split_off(length);
     let is_stream = STREAMS.contains(&answer.header("content-type").unwrap_or_default());
-    if [101, 204, 304].contains(&answer.status) || is_stream && answer.header("content-length").is_none()
+    if [101, 204, 304].contains(&answer.status)
+        || is_stream && answer.header("content-length").is_none()
     {
         return Ok(Some(answer));
     }

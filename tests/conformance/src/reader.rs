@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use http::request::Builder;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body_util::{BodyDataStream, Full};
 use hyper::body::Incoming;
 use parsers::{Htmlfile, Lines, Parser, Sse, Window, jsonp};

@@ -27,6 +27,7 @@ const HANGS: Duration = Duration::from_secs(60);
 
 /// Every status that the protocol knows, and its code.
 const DOCUMENTED: &[(u16, Option<&str>)] = &[
+    (101, None),
     (200, None),
     (201, None),
     (204, None),
@@ -41,6 +42,7 @@ const DOCUMENTED: &[(u16, Option<&str>)] = &[
     (414, Some("uri-too-long")),
     (415, Some("unsupported-media-type")),
     (422, Some("unprocessable")),
+    (426, Some("upgrade-required")),
     (429, Some("rate-limited")),
     (431, Some("head-too-large")),
 ];
@@ -306,9 +308,10 @@ fn shown_answer(answer: &RawAnswer) -> String {
 }
 
 fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
-    let mut bytes =
-        format!("{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n")
-            .into_bytes();
+    let mut bytes = format!("{method} {target} HTTP/1.1\r\nhost: localhost\r\n").into_bytes();
+    if !headers.iter().any(|(name, _)| *name == "connection") {
+        bytes.extend_from_slice(b"connection: close\r\n");
+    }
     for (name, value) in headers {
         bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
     }
@@ -331,8 +334,18 @@ fn transport(rng: &mut Rng) -> Transport {
 /// A request by any transport.
 fn read(rng: &mut Rng, query: &str, headers: &[(&str, &str)], statuses: &'static [u16]) -> Case {
     let transport = transport(rng);
+    read_by(transport, query, headers, statuses)
+}
+
+fn read_by(
+    transport: Transport,
+    query: &str,
+    headers: &[(&str, &str)],
+    statuses: &'static [u16],
+) -> Case {
+    let headers = [transport.headers(), headers].concat();
     Case {
-        bytes: request("GET", &transport.target(query), headers, b""),
+        bytes: request("GET", &transport.target(query), &headers, b""),
         statuses,
         by: Some(transport),
     }
@@ -510,7 +523,7 @@ fn changed_cursor(rng: &mut Rng, material: &Material) -> String {
 fn cursor(rng: &mut Rng, material: &Material) -> Case {
     let cursor = changed_cursor(rng, material);
     let query = format!("channel={}&wait=0&after={cursor}", material.channel);
-    read(rng, &query, &[], &[200, 400])
+    read(rng, &query, &[], &[101, 200, 400])
 }
 
 fn cursor_in_header(rng: &mut Rng, material: &Material) -> Case {
@@ -520,7 +533,7 @@ fn cursor_in_header(rng: &mut Rng, material: &Material) -> Case {
         changed_cursor(rng, material)
     };
     let query = format!("channel={}&wait=0", material.channel);
-    read(rng, &query, &[("last-event-id", &cursor)], &[200, 400])
+    read(rng, &query, &[("last-event-id", &cursor)], &[101, 200, 400])
 }
 
 /// A credential that does not hold.
@@ -589,7 +602,7 @@ fn query_noise(rng: &mut Rng, material: &Material) -> Case {
         })
         .collect();
     // A poll that lost its `wait` has no place, and is answered at once.
-    read(rng, &query, &[], &[200, 400, 401, 403])
+    read(rng, &query, &[], &[101, 200, 400, 401, 403])
 }
 
 /// A query whose errors are told with the status 200, where it can be read at all.
@@ -602,7 +615,14 @@ fn inline(rng: &mut Rng, material: &Material) -> Case {
         _ => format!("{}=1&{0}=2", pick(rng, &["token", "wait", "before"])),
     };
     let query = format!("channel={}&wait=0&errors=inline&{fault}", material.channel);
-    read(rng, &query, &[], &[400])
+    // Behind an upgrade there is nothing that could be read as the body of an answer.
+    let transport = loop {
+        let transport = transport(rng);
+        if !transport.upgrades() {
+            break transport;
+        }
+    };
+    read_by(transport, &query, &[], &[400])
 }
 
 /// A text that is no name, on a route that takes one.
@@ -952,7 +972,7 @@ fn header(rng: &mut Rng, material: &Material) -> Case {
         _ => ("accept", "nothing/here;q=x"),
     };
     let query = format!("channel={}&wait=0", material.channel);
-    read(rng, &query, &[(name, value)], &[200, 400, 413, 431])
+    read(rng, &query, &[(name, value)], &[101, 200, 400, 413, 431])
 }
 
 #[test]

@@ -41,7 +41,9 @@ fn holds(transport: Transport) -> bool {
     match transport {
         Transport::ShortPolling => false,
         Transport::LongPolling | Transport::JsonpPolling => true,
-        Transport::Sse | Transport::XhrStreaming | Transport::Htmlfile => false,
+        Transport::Sse | Transport::XhrStreaming | Transport::Htmlfile | Transport::Websocket => {
+            false
+        }
     }
 }
 

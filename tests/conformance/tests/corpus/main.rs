@@ -6,6 +6,7 @@
 
 mod calling;
 mod carrying;
+mod conversing;
 mod hostile;
 mod publishing;
 mod reading;
@@ -52,9 +53,14 @@ fn main() -> ExitCode {
                 reading::cases(&mut corpus, transport);
                 hostile::cases(&mut corpus, transport);
                 refusing::cases(&mut corpus, transport);
-                sharing::cases(&mut corpus, transport);
-                carrying::cases(&mut corpus, transport);
-                xdomain::cases(&mut corpus, transport);
+                if transport.upgrades() {
+                    conversing::cases(&mut corpus, transport);
+                } else {
+                    // What is about bodies and their headers.
+                    sharing::cases(&mut corpus, transport);
+                    carrying::cases(&mut corpus, transport);
+                    xdomain::cases(&mut corpus, transport);
+                }
             }
             let mut corpus = Corpus {
                 trials: &mut trials,

@@ -57,7 +57,9 @@ pub(crate) fn cases(corpus: &mut Corpus<'_>, transport: Transport) {
         corpus.reads(transport, a_loud_channel_alone_fills_a_batch);
     } else {
         corpus.reads(transport, last_event_id_wins_over_after_and_history);
-        corpus.reads(transport, an_idle_stream_beats_as_often_as_asked);
+        if !transport.upgrades() {
+            corpus.reads(transport, an_idle_stream_beats_as_often_as_asked);
+        }
     }
     if transport == Transport::Sse {
         corpus.reads(transport, an_idle_stream_beats_by_a_comment_alone);
