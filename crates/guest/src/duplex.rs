@@ -16,7 +16,7 @@ use protocol::{
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::task::Poll;
-use websocket::{CloseCode, Event, Limits};
+use ws::{CloseCode, Event, Limits};
 
 /// The subprotocol (RFC 6455, section 1.9).
 const PROTOCOL: &str = "witter.v1";

@@ -12,7 +12,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
-use websocket::Prepared;
+use ws::Prepared;
 
 /// The backup of lost wakeups: at most one read of the store in this time, in milliseconds.
 const WAIT_MS: u32 = 15_000;

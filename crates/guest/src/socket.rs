@@ -9,9 +9,9 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use wasip3::clocks::monotonic_clock;
-use websocket::handshake::{self, Accepted, Bootstrap, Refused};
-use websocket::{CloseCode, Connection, Event, Limits};
 use wit_bindgen::StreamWriter;
+use ws::handshake::{self, Accepted, Bootstrap, Refused};
+use ws::{CloseCode, Connection, Event, Limits};
 
 /// Marks a request that carries an upgraded connection; grants nothing.
 const MARK: &str = "witter-upgrade";

@@ -2,7 +2,7 @@
 
 use guest::socket::{Handshake, Socket};
 use guest::{Request, Response};
-use websocket::{CloseCode, Event, Limits};
+use ws::{CloseCode, Event, Limits};
 
 /// The suites send messages of 16 MiB.
 const LIMITS: Limits = Limits {

@@ -8,7 +8,7 @@ use crate::deflate;
 use allocation_counter::measure;
 use fastrand::Rng;
 use std::time::{Duration, Instant};
-use websocket::{CloseCode, Connection, Deflate, Event, Limits};
+use ws::{CloseCode, Connection, Deflate, Event, Limits};
 
 const LIMITS: Limits = Limits {
     frame: 3_000,

@@ -1,8 +1,8 @@
 //! RFC 6455 section 8.1: text is UTF-8, and what is not fails at its first byte.
 
 use crate::client::*;
-use websocket::Event::{Binary, Failed, Text};
-use websocket::{Connection, Failure};
+use ws::Event::{Binary, Failed, Text};
+use ws::{Connection, Failure};
 
 #[test]
 fn all_of_unicode_is_text() {

@@ -3,7 +3,7 @@
 use crate::client::*;
 use crate::deflate;
 use allocation_counter::measure;
-use websocket::{CloseCode, Connection, Event, Limits, SendError};
+use ws::{CloseCode, Connection, Event, Limits, SendError};
 
 const LIMITS: Limits = Limits {
     frame: 1_000,

@@ -7,8 +7,8 @@ use anyhow::{Context, bail};
 use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
-use websocket::handshake::{self, Bootstrap};
-use websocket::{Connection, Event, Limits};
+use ws::handshake::{self, Bootstrap};
+use ws::{Connection, Event, Limits};
 
 /// The largest messages of the Autobahn suite have 16 MiB.
 const LIMITS: Limits = Limits {

@@ -4,7 +4,7 @@
 //! wasm. Input of any kind gives an event, never a panic, and the same ones however it is cut.
 //!
 //! ```
-//! use websocket::{Connection, Event, Limits, SendError};
+//! use ws::{Connection, Event, Limits, SendError};
 //!
 //! /// Echoes what the client sent, and gives what is to be written to it.
 //! fn echo(connection: &mut Connection, mut input: &[u8]) -> Result<Vec<u8>, SendError> {

@@ -1,8 +1,8 @@
 //! RFC 6455 sections 5.5.1, 7.1 and 7.4: the closing handshake from both ends.
 
 use crate::client::*;
-use websocket::Event::{Close, Failed, Ping, Text};
-use websocket::{CloseCode, Connection, Failure, SendError};
+use ws::Event::{Close, Failed, Ping, Text};
+use ws::{CloseCode, Connection, Failure, SendError};
 
 fn connection() -> Connection {
     Connection::new(LIMITS, None)
@@ -170,7 +170,7 @@ fn assert_nothing_is_sent(connection: &mut Connection) {
     assert_eq!(connection.send_text("x"), Err(SendError::Closed));
     assert_eq!(connection.send_binary(b"x"), Err(SendError::Closed));
     assert_eq!(connection.send_ping(b"x"), Err(SendError::Closed));
-    let prepared = websocket::Prepared::new("x".to_owned());
+    let prepared = ws::Prepared::new("x".to_owned());
     assert_eq!(
         connection.send_prepared(&prepared, ""),
         Err(SendError::Closed)

@@ -6,7 +6,7 @@ use futures::{SinkExt, StreamExt};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tokio::runtime::Builder;
-use websocket::{Connection, Event};
+use ws::{Connection, Event};
 use yawc::close::CloseCode;
 use yawc::frame::{Frame, OpCode};
 use yawc::{Options, WebSocket};

@@ -2,9 +2,9 @@
 
 use crate::client::*;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
-use websocket::Event::{self, Binary, Failed, Ping, Text};
-use websocket::handshake::{Bootstrap, accept};
-use websocket::{Connection, Deflate, Failure, Limits, Prepared};
+use ws::Event::{self, Binary, Failed, Ping, Text};
+use ws::handshake::{Bootstrap, accept};
+use ws::{Connection, Deflate, Failure, Limits, Prepared};
 
 /// What is agreed on for an offer.
 pub(crate) fn agreed(offer: &str) -> Option<Deflate> {

@@ -1,6 +1,6 @@
 //! RFC 6455 section 4, RFC 8441 section 5, and the negotiation of RFC 7692 sections 5 and 7.1.
 
-use websocket::handshake::{Accepted, Bootstrap, Refused, accept};
+use ws::handshake::{Accepted, Bootstrap, Refused, accept};
 
 type Headers<'a> = &'a [(&'a str, &'a str)];
 

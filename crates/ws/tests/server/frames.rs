@@ -1,8 +1,8 @@
 //! RFC 6455 section 5: frames, fragments, control frames and limits.
 
 use crate::client::*;
-use websocket::Event::{self, Binary, Close, Failed, Ping, Pong, Text};
-use websocket::{CloseCode, Connection, Failure, Limits};
+use ws::Event::{self, Binary, Close, Failed, Ping, Pong, Text};
+use ws::{CloseCode, Connection, Failure, Limits};
 
 fn text(text: &str) -> Event {
     Text(text.to_owned())

@@ -1,6 +1,6 @@
 //! The client's side by hand: frames as it sends them, right or wrong, and what the server made of them.
 
-use websocket::{Connection, Event, Limits};
+use ws::{Connection, Event, Limits};
 
 pub(crate) const CONTINUATION: u8 = 0x0;
 pub(crate) const TEXT: u8 = 0x1;
