@@ -121,6 +121,39 @@ test("every page goes on from its cursor after the host was killed", async (t) =
   }
 });
 
+test("websocket: what nobody acknowledged is said again, and stands there once", async (t) => {
+  const way = PAGES.find(({ page }) => page === "websocket");
+  const ann = await Visitor.on(way, browser, host.url, { channel: "unacknowledged" });
+  const curl = await Curl.follow(host, "unacknowledged");
+  t.after(() => curl.stop());
+  const published = [];
+  await ann.page.routeWebSocket(/\/witter\/websocket\?/, (socket) => {
+    const server = socket.connectToServer();
+    socket.onMessage((message) => {
+      published.push(JSON.parse(message).publish);
+      server.send(message);
+    });
+    server.onMessage((message) => {
+      // It is stored; the page will not know.
+      if (published.length === 1 && JSON.parse(message).published) socket.close({ code: 1011 });
+      else socket.send(message);
+    });
+  });
+  await ann.enter("Ann");
+  await ann.say("once");
+  await ann.page.getByRole("status").filter({ hasText: "Reconnecting" }).waitFor();
+  await ann.say("twice");
+  await ann.connected();
+  assert.deepEqual(await ann.sees(2), ["Ann: once", "Ann: twice"]);
+  assert.deepEqual((await curl.messages(2)).map(({ body }) => body.text), ["once", "twice"]);
+  const [first, again, second] = published;
+  assert.deepEqual(again, first);
+  assert.equal(second.body.text, "twice");
+  // What it says goes over the socket, and no other way.
+  assert.deepEqual(ann.requests.filter((request) => request.url().includes("publish")), []);
+  await ann.leave();
+});
+
 test("every page tells that it is refused", async (t) => {
   const host = await Host.start({ anonymous_read: "", guest_channels: "open" });
   t.after(() => host.stop());

@@ -97,7 +97,7 @@ const RINGS: &[Ring] = &[
     },
     Ring {
         name: "browser",
-        about: "people chat in Chromium",
+        about: "people chat in Chromium, and other programs over WebSockets",
         tests: Tests::Node("tests/browser"),
     },
 ];
@@ -297,9 +297,11 @@ impl Suite<'_> {
         if !exists("npm") {
             bail!("the tests in a browser need node 20 or later, with npm");
         }
-        if !exists("chromium") {
-            debian::ensure_installed(&["chromium"])
-                .context("the tests in a browser need chromium")?;
+        for program in ["chromium", "curl", "openssl"] {
+            if !exists(program) {
+                debian::ensure_installed(&[program])
+                    .with_context(|| format!("the tests in a browser need {program}"))?;
+            }
         }
         if is_older(
             &folder.join("node_modules/.package-lock.json"),
