@@ -37,6 +37,8 @@ pub struct Query {
     pub wait: Option<u32>,
     /// A credential.
     pub token: Option<String>,
+    /// The seconds of silence before a stream beats.
+    pub heartbeat: Option<u32>,
 }
 
 /// A message as readers get it.
@@ -386,6 +388,15 @@ impl Query {
         }
     }
 
+    /// The same, with so many seconds of silence before a stream beats.
+    #[must_use]
+    pub fn heartbeat(self, seconds: u32) -> Self {
+        Self {
+            heartbeat: Some(seconds),
+            ..self
+        }
+    }
+
     /// The path and query that ask for this.
     #[must_use]
     pub fn target(&self, transport: Transport) -> String {
@@ -397,6 +408,7 @@ impl Query {
             ("history", self.history),
             ("limit", self.limit),
             ("wait", self.wait),
+            ("heartbeat", self.heartbeat),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?.to_string())));

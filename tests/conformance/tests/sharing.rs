@@ -119,6 +119,55 @@ async fn a_list_with_something_else_in_it_shares_with_nobody() -> Result<()> {
 }
 
 #[tokio::test]
+async fn pages_that_are_listed_open_websockets() -> Result<()> {
+    /// What is answered to a page of an origin; to none, whoever is no browser.
+    async fn status(host: &Process, origin: Option<&str>) -> Result<u16> {
+        let transport = Transport::Websocket;
+        let client = Client::new(host.address());
+        let mut request = transport.request(&client, &Query::of(["a"]).target(transport));
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
+        let response = client.open(request.body(Full::default())?).await?;
+        Ok(response.status().as_u16())
+    }
+    const OTHERS: [&str; 6] = [
+        "https://elsewhere.example",
+        "http://chat.example",
+        "https://chat.example:8443",
+        "https://chat.example.elsewhere.example",
+        "null",
+        "",
+    ];
+    // Which pages see answers is another question.
+    for (listed, is_listed) in [
+        (LISTED.join(" , "), [101, 403]),
+        ("*".to_owned(), [101, 101]),
+        (String::new(), [403, 403]),
+        // Nobody is let in where it is not known who may.
+        ("*, https://chat.example".to_owned(), [503, 503]),
+        ("chat.example".to_owned(), [503, 503]),
+    ] {
+        let host = Process::deployed(&[("websocket_origins", &listed), ("origins", "*")])?;
+        let own = format!("http://{}", host.address());
+        let [listed_ones, others] = is_listed;
+        let is_known = if others == 503 { 503 } else { 101 };
+        for (origins, expected) in [
+            (&[own.as_str()][..], is_known),
+            (&LISTED, listed_ones),
+            (&OTHERS, others),
+        ] {
+            for origin in origins {
+                let case = format!("{listed:?}: {origin:?}");
+                assert_eq!(status(&host, Some(origin)).await?, expected, "{case}");
+            }
+        }
+        assert_eq!(status(&host, None).await?, is_known, "{listed:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_documents_domain_is_the_deployments_word() -> Result<()> {
     const DOMAIN: &str = "document.domain=";
     let target = Query::of(["a"]).target(Transport::Htmlfile);

@@ -10,6 +10,7 @@
 //! | `WITTER_CHANGES`    | changes of a reader's transport, at least | 2,000     | 10,000  |
 //! | `WITTER_SECONDS`    | seconds in which readers are cut          | 5         | 60      |
 //! | `WITTER_READERS`    | idle SSE readers, and as many held polls  | 500       | 2,000   |
+//! | `WITTER_SOCKETS`    | idle WebSockets, after as many streams    | 500       | 5,000   |
 //!
 //! `WITTER_SEED` makes the choices of a run with changes again; it is told where one fails.
 
@@ -20,7 +21,7 @@ mod load;
 mod nginx;
 mod process;
 
-pub use crowd::{hold, hold_all, raise_file_limit};
+pub use crowd::{hold, hold_all, idle, raise_file_limit};
 pub use deployment::Deployment;
 pub use follower::{Follower, Progress, Read, Way};
 pub use load::{Load, Offsets, check_read};

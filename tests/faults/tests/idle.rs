@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use conformance::{Client, Query, Reader, Server, Transport, Wakeup};
-use faults::{Deployment, HANGS, Usage, hold_all, raise_file_limit, size};
+use faults::{Deployment, HANGS, Usage, hold_all, idle, raise_file_limit, size};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 const CHANNELS: usize = 20;
@@ -62,6 +63,48 @@ fn idle_readers_cost_next_to_nothing() -> Result<()> {
         );
         ensure!(each < MOST_MEMORY, "{each} bytes a connection");
         drop(held);
+        Ok(())
+    })
+}
+
+#[test]
+fn an_idle_websocket_costs_about_what_a_stream_does() -> Result<()> {
+    faults::run(async {
+        /// Twice is meant; what comes of a measurement as small as that of every run is not counted.
+        const MOST: u64 = 3;
+        let count: usize = size("WITTER_SOCKETS", 500);
+        raise_file_limit()?;
+        let mut each = Vec::new();
+        for transport in [Transport::Sse, Transport::Websocket] {
+            let deployment = Deployment::start(&[])?;
+            let (client, host) = (deployment.client(), deployment.process().id());
+            let hold = async |count| {
+                let queries = queries(&client, transport, count).await?;
+                let sockets = hold_all(client.address(), transport, &queries).await?;
+                anyhow::Ok(idle(sockets))
+            };
+            // What comes with the first ones comes only once.
+            let mut held = [hold(CHANNELS).await?, JoinSet::new()];
+            let before = Usage::of(host)?;
+            held[1] = hold(count).await?;
+            let begun = Usage::of(host)?;
+            sleep(WINDOW).await;
+            let after = Usage::of(host)?;
+            for held in &mut held {
+                if let Some(ended) = held.try_join_next() {
+                    ended?.with_context(|| transport.name())?;
+                }
+            }
+            let memory = after.memory.saturating_sub(before.memory) / count as u64;
+            println!(
+                "{count} idle readers by {}: {:.2}% of a core for each 1,000, {:.1} KiB a connection",
+                transport.name(),
+                after.percent_since(&begun) * 1000.0 / (CHANNELS + count) as f64,
+                memory as f64 / 1024.0,
+            );
+            each.push(memory);
+        }
+        ensure!(each[1] < MOST * each[0], "{each:?} bytes a connection");
         Ok(())
     })
 }

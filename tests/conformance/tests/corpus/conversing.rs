@@ -1023,7 +1023,7 @@ async fn an_idle_connection_beats_as_often_as_asked(
 ) -> Result<()> {
     // More than one that answers nothing lives for.
     const BEATS: usize = 5;
-    let target = Query::of([world.channel()]).target(transport) + "&heartbeat=1";
+    let target = Query::of([world.channel()]).heartbeat(1).target(transport);
     let mut ann = Conversation::begin(connect(world, transport, &target, &[]).await?).await?;
     for _ in 0..BEATS {
         // A page sees the frame, and its browser answers the ping.
@@ -1039,7 +1039,7 @@ async fn an_idle_connection_beats_as_often_as_asked(
 async fn who_answers_no_ping_is_dropped(world: &World, transport: Transport) -> Result<()> {
     /// A ping without a payload (RFC 6455, section 5.5.2); in text and in its lengths there is no such thing.
     const PING: &[u8] = &[0x89, 0];
-    let target = Query::of([world.channel()]).target(transport) + "&heartbeat=1";
+    let target = Query::of([world.channel()]).heartbeat(1).target(transport);
     let mut head = format!("GET {target} HTTP/1.1\r\nhost: x\r\n");
     for (name, value) in transport.headers() {
         head += &format!("{name}: {value}\r\n");
