@@ -24,7 +24,7 @@ mod process;
 pub use crowd::{hold, hold_all, idle, raise_file_limit};
 pub use deployment::Deployment;
 pub use follower::{Follower, Progress, Read, Way};
-pub use load::{Load, Offsets, check_read};
+pub use load::{Load, Offsets, Sending, check_read};
 pub use nginx::Nginx;
 pub use process::Usage;
 

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
-use conformance::{Client, Session};
+use anyhow::{Context, Result, bail, ensure};
+use conformance::{Client, Fault, Frame, Query, Session, Socket, Transport};
+use http_body_util::Full;
 use serde::Deserialize;
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
@@ -15,6 +16,18 @@ use crate::{Deployment, Progress, Read};
 
 /// Between two tries at a host that is away.
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// What a writer's WebSocket follows, since it has to follow something.
+const SILENT: &str = "silent";
+
+/// How a writer sends its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sending {
+    /// Each by a request of its own.
+    Posting,
+    /// On a WebSocket, for as long as it lives.
+    Conversing,
+}
 
 /// What the writers of a channel share.
 #[derive(Debug)]
@@ -25,6 +38,11 @@ pub struct Load {
     progress: Progress,
     acknowledged: AtomicU64,
     moved: Notify,
+}
+
+#[derive(Deserialize)]
+struct Receipt {
+    offset: u64,
 }
 
 /// Where each acknowledged message is, by its id.
@@ -53,12 +71,14 @@ impl Load {
     /// Where the host refuses for another reason than to be away.
     pub async fn publish(
         &self,
+        sending: Sending,
         ids: impl IntoIterator<Item = String>,
         mut ahead: impl FnMut() -> u64,
     ) -> Result<Offsets> {
         let mut offsets = Offsets::new();
         let mut address = self.address.clone();
         let mut client = Client::new(*address.borrow_and_update());
+        let mut socket = None;
         for id in ids {
             let most = self.acknowledged.load(Ordering::Relaxed);
             self.progress.reaches(most.saturating_sub(ahead())).await;
@@ -66,7 +86,11 @@ impl Load {
                 if address.has_changed()? {
                     client = Client::new(*address.borrow_and_update());
                 }
-                match self.publish_once(&client, &id).await? {
+                let stored = match sending {
+                    Sending::Posting => self.post(&client, &id).await?,
+                    Sending::Conversing => self.say(&client, &mut socket, &id).await?,
+                };
+                match stored {
                     Some(offset) => break offset,
                     None => sleep(PAUSE).await,
                 }
@@ -80,11 +104,7 @@ impl Load {
     }
 
     /// One try. None: the host is away, and nothing is known.
-    async fn publish_once(&self, client: &Client, id: &str) -> Result<Option<u64>> {
-        #[derive(Deserialize)]
-        struct Receipt {
-            offset: u64,
-        }
+    async fn post(&self, client: &Client, id: &str) -> Result<Option<u64>> {
         let Ok(answer) = client.publish(&self.session, &self.channel, id, "0").await else {
             return Ok(None);
         };
@@ -92,6 +112,68 @@ impl Load {
             200 | 201 => Ok(Some(answer.json::<Receipt>()?.offset)),
             503 => Ok(None),
             _ => bail!("{answer:?}"),
+        }
+    }
+
+    /// As [`Self::post`], on a WebSocket, which is opened where there is none and kept while it is good.
+    async fn say(
+        &self,
+        client: &Client,
+        kept: &mut Option<Socket>,
+        id: &str,
+    ) -> Result<Option<u64>> {
+        #[derive(Deserialize)]
+        struct Told {
+            #[serde(rename = "ref")]
+            reference: Option<String>,
+            published: Option<Receipt>,
+            error: Option<String>,
+        }
+        let mut socket = match kept.take() {
+            Some(socket) => socket,
+            None => match self.connect(client).await? {
+                Some(socket) => socket,
+                None => return Ok(None),
+            },
+        };
+        let channel = &self.channel;
+        let ask =
+            format!(r#"{{"ref":"{id}","publish":{{"channel":"{channel}","id":"{id}","body":0}}}}"#);
+        if let Err(fault) = socket.send(Frame::text(ask)).await {
+            return is_away(fault);
+        }
+        let told = loop {
+            match socket.text().await {
+                Ok(text) => {
+                    let told: Told = serde_json::from_str(&text).context(text)?;
+                    if told.reference.as_deref() == Some(id) {
+                        break told;
+                    }
+                }
+                Err(fault) => return is_away(fault),
+            }
+        };
+        *kept = Some(socket);
+        match (told.published, told.error.as_deref()) {
+            (Some(receipt), None) => Ok(Some(receipt.offset)),
+            (None, Some("unavailable")) => Ok(None),
+            (_, error) => bail!("{error:?}"),
+        }
+    }
+
+    async fn connect(&self, client: &Client) -> Result<Option<Socket>> {
+        let transport = Transport::Websocket;
+        let query = Query::of([SILENT]).token(&self.session.token);
+        let request = transport.request(client, &query.target(transport));
+        let Ok(response) = client.open(request.body(Full::default())?).await else {
+            return Ok(None);
+        };
+        if response.status() == 503 {
+            return Ok(None);
+        }
+        match Socket::accepted(response).await {
+            Ok(socket) => Ok(Some(socket)),
+            Err(fault) => is_away(fault),
         }
     }
 
@@ -104,6 +186,14 @@ impl Load {
             }
             moved.await;
         }
+    }
+}
+
+/// A connection that breaks tells nothing; whatever else is wrong is a fault.
+fn is_away<T>(fault: Fault) -> Result<Option<T>> {
+    match fault {
+        Fault::Broken(_) => Ok(None),
+        fault => Err(fault.into()),
     }
 }
 

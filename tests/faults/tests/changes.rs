@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use conformance::Transport;
 use fastrand::Rng;
-use faults::{Deployment, Follower, Load, Offsets, Progress, Read, Way, check_read, size};
+use faults::{Deployment, Follower, Load, Offsets, Progress, Read, Sending, Way, check_read, size};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -66,7 +66,8 @@ async fn run(changes: u64, mut random: Rng) -> Result<()> {
                 .iter()
                 .flat_map(|ahead| (0..PHASE).map(|_| *ahead))
                 .cycle();
-            load.publish(ids, || phases.next().unwrap_or_default())
+            let sending = [Sending::Posting, Sending::Conversing][(writer % 2) as usize];
+            load.publish(sending, ids, || phases.next().unwrap_or_default())
                 .await
         });
     }
@@ -84,7 +85,10 @@ async fn run(changes: u64, mut random: Rng) -> Result<()> {
     while let Some(published) = writers.join_next().await {
         offsets.extend(published??);
     }
-    offsets.extend(load.publish([LAST.to_owned()], || 0).await?);
+    offsets.extend(
+        load.publish(Sending::Posting, [LAST.to_owned()], || 0)
+            .await?,
+    );
     let read = reader.await??;
     let took = begun.elapsed();
     check_read(&read, &offsets)?;

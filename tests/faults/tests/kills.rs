@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use conformance::Transport;
-use faults::{Deployment, Follower, Load, Offsets, Progress, Way, check_read, size};
+use faults::{Deployment, Follower, Load, Offsets, Progress, Sending, Way, check_read, size};
 use tokio::task::JoinSet;
 
 const CHANNEL: &str = "kills";
@@ -50,7 +50,8 @@ async fn run(publishes: u64, kills: u64) -> Result<()> {
         let load = Arc::clone(&load);
         publishers.spawn(async move {
             let ids = (first..end).map(|number| number.to_string());
-            load.publish(ids, || AHEAD).await
+            let sending = [Sending::Posting, Sending::Conversing][(publisher % 2) as usize];
+            load.publish(sending, ids, || AHEAD).await
         });
     }
     for kill in 1..=kills {
@@ -63,7 +64,10 @@ async fn run(publishes: u64, kills: u64) -> Result<()> {
         offsets.extend(published??);
     }
     let took = begun.elapsed();
-    offsets.extend(load.publish([LAST.to_owned()], || AHEAD).await?);
+    offsets.extend(
+        load.publish(Sending::Posting, [LAST.to_owned()], || AHEAD)
+            .await?,
+    );
     ensure!(
         offsets.get(LAST) == Some(&(publishes + 1)),
         "{:?} messages are stored, {publishes} were published before the last",

@@ -3,31 +3,40 @@
 use std::io::Write;
 
 use anyhow::{Context, Result, ensure};
-use conformance::{Answer, Batch, Client, Fault, Query, Reader, Session, Transport};
+use conformance::{
+    Answer, Batch, Client, Fault, Frame, Query, Reader, Said, Session, Socket, Transport,
+};
 use faults::{Deployment, HANGS, Nginx};
 use flate2::write::GzDecoder;
 use futures::StreamExt;
 use futures::future::try_join_all;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, ORIGIN};
 use http::{HeaderMap, HeaderName, Method};
 use http_body_util::{BodyDataStream, Full};
 use hyper::body::Incoming;
 use rusqlite::Connection;
+use serde::Deserialize;
 use tokio::time::timeout;
 
-/// What HTTP lets every hop say for itself (RFC 9110, sections 6.6.1, 7.6.1 and 10.2.4), and what is said to
+/// What HTTP lets every hop say for itself (RFC 9110, sections 6.6.1, 7.6.1, 7.8 and 10.2.4), and what is said to
 /// nginx alone.
-const OF_A_HOP: [HeaderName; 5] = [
+const OF_A_HOP: [HeaderName; 6] = [
     http::header::CONNECTION,
     http::header::DATE,
     http::header::SERVER,
     http::header::TRANSFER_ENCODING,
+    http::header::UPGRADE,
     HeaderName::from_static("x-accel-buffering"),
 ];
 /// Who is silent for longer is cut.
 const CUTS_THE_IDLE: &str = "proxy_read_timeout 10s; send_timeout 10s;";
 /// Nobody may ask for anything to be passed on at once.
 const HOLDS_BACK: &str = "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;";
+
+/// Upgrades are passed on (nginx's documentation, "WebSocket proxying"), and the name under which the page knows
+/// the server, so that the host knows its own pages.
+const PASSES_UPGRADES: &str = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
+    proxy_set_header Connection upgrade; proxy_set_header Host $http_host;";
 
 /// A host behind an nginx.
 struct Front {
@@ -71,7 +80,7 @@ fn held() -> impl Iterator<Item = Transport> {
 }
 
 fn streams() -> impl Iterator<Item = Transport> {
-    held().filter(|transport| !transport.polls())
+    held().filter(|transport| !transport.polls() && !transport.upgrades())
 }
 
 /// A stream as it comes in.
@@ -134,7 +143,8 @@ fn heartbeats(text: &str) -> usize {
 fn behind_nginx_as_debian_ships_it_every_transport_delivers_at_once() -> Result<()> {
     faults::run(async {
         let front = Front::start("").await?;
-        for &transport in Transport::ALL {
+        let plain = Transport::ALL.iter().filter(|known| !known.upgrades());
+        for &transport in plain {
             deliver_at_once(&front, transport)
                 .await
                 .with_context(|| front.by(transport))?;
@@ -197,7 +207,7 @@ async fn deliver_at_once(front: &Front, transport: Transport) -> Result<()> {
 }
 
 /// A request, a header of it, its body, and the status that it gets.
-const ANSWERED: [(&str, &str, &str, u16); 22] = [
+const ANSWERED: [(&str, &str, &str, u16); 24] = [
     ("GET /", "", "", 200),
     ("GET /witter/nowhere", "", "", 404),
     (
@@ -234,6 +244,13 @@ const ANSWERED: [(&str, &str, &str, u16); 22] = [
         400,
     ),
     ("GET /witter/htmlfile?channel=c", "", "", 400),
+    (
+        "GET /witter/websocket?channel=c",
+        "sec-websocket-version: 13",
+        "",
+        426,
+    ),
+    ("POST /witter/websocket?channel=c", "", "", 405),
     (
         "GET /witter/htmlfile?channel=&callback=received",
         "",
@@ -369,15 +386,27 @@ fn lasting(answer: &Answer) -> HeaderMap {
 
 #[test]
 fn streams_with_heartbeats_and_short_waits_outlive_a_proxy_that_cuts_the_idle() -> Result<()> {
-    faults::run(async {
-        let front = Front::start(CUTS_THE_IDLE).await?;
-        let readers = held().map(async |transport| {
-            let read = outlive(&front, transport).await;
-            read.with_context(|| front.by(transport))
-        });
-        try_join_all(readers).await?;
-        Ok(())
-    })
+    faults::run(async { behind_proxies_that_cut_the_idle(outlive).await })
+}
+
+/// Reads by every transport that stays open: by what upgrades, where that is passed on.
+async fn behind_proxies_that_cut_the_idle(
+    read: impl AsyncFn(&Front, Transport) -> Result<()>,
+) -> Result<()> {
+    let upgrading = format!("{CUTS_THE_IDLE} {PASSES_UPGRADES}");
+    let (plain, upgrading) =
+        tokio::try_join!(Front::start(CUTS_THE_IDLE), Front::start(&upgrading))?;
+    let readers = held().map(async |transport| {
+        let front = if transport.upgrades() {
+            &upgrading
+        } else {
+            &plain
+        };
+        let read = read(front, transport).await;
+        read.with_context(|| front.by(transport))
+    });
+    try_join_all(readers).await?;
+    Ok(())
 }
 
 /// Is silent for longer than the proxy waits, and then delivers.
@@ -393,6 +422,14 @@ async fn outlive(front: &Front, transport: Transport) -> Result<()> {
         }
         front.publish(channel, "late").await?;
         ensure!(reader.messages(1).await?[0].id == "late", "it is read");
+    } else if transport.upgrades() {
+        let query = Query::of([channel]).heartbeat(5);
+        let mut socket = converse(front, &query, None).await?;
+        for _ in 0..3 {
+            while socket.next().await? != Said::Ping {}
+        }
+        front.publish(channel, "late").await?;
+        while !socket.text().await?.contains("late") {}
     } else {
         let mut stream = Stream::open(&front.client, transport, &Query::of([channel]), 5).await?;
         stream.until(|text| heartbeats(text) == 3).await?;
@@ -404,15 +441,7 @@ async fn outlive(front: &Front, transport: Transport) -> Result<()> {
 
 #[test]
 fn readers_that_a_proxy_cuts_are_told_of_a_fault_and_lose_nothing() -> Result<()> {
-    faults::run(async {
-        let front = Front::start(CUTS_THE_IDLE).await?;
-        let readers = held().map(async |transport| {
-            let read = lose_nothing(&front, transport).await;
-            read.with_context(|| front.by(transport))
-        });
-        try_join_all(readers).await?;
-        Ok(())
-    })
+    faults::run(async { behind_proxies_that_cut_the_idle(lose_nothing).await })
 }
 
 /// Heartbeats and waits are as long as they are by themselves: the proxy cuts first.
@@ -438,6 +467,102 @@ async fn lose_nothing(front: &Front, transport: Transport) -> Result<()> {
     let ids: Vec<&str> = read.iter().map(|message| message.id.as_str()).collect();
     ensure!(ids == ["before", "meanwhile", "after"], "{ids:?}");
     Ok(())
+}
+
+/// A WebSocket through nginx, for a page of an origin or for no page.
+async fn converse(front: &Front, query: &Query, origin: Option<&str>) -> Result<Socket, Fault> {
+    let transport = Transport::Websocket;
+    let mut request = transport.request(&front.client, &query.target(transport));
+    if let Some(origin) = origin {
+        request = request.header(ORIGIN, origin);
+    }
+    let broken = |error: anyhow::Error| Fault::Broken(error.to_string());
+    let request = request
+        .body(Full::default())
+        .map_err(|error| broken(error.into()))?;
+    let response = front.client.open(request).await.map_err(broken)?;
+    if response.status() != transport.accepted() {
+        let answer = transport.first(response).await?;
+        return Err(Fault::Refused(Box::new(answer)));
+    }
+    Socket::accepted(response).await
+}
+
+#[test]
+fn a_websocket_passes_an_nginx_that_passes_upgrades_on() -> Result<()> {
+    faults::run(async {
+        let front = Front::start(PASSES_UPGRADES).await?;
+        let query = Query::of(["both-ways"]).token(&front.session.token);
+        let own = format!("http://{}", front.nginx.address());
+        let mut socket = converse(&front, &query, Some(&own)).await?;
+        ensure!(opens(&socket.text().await?), "it opens");
+        // Larger than what nginx reads at once, and not to be guessed from what came before.
+        for id in ["first", "second", "third"] {
+            let body = format!("{id}{}", "x".repeat(60_000));
+            let ask = format!(
+                r#"{{"ref":1,"publish":{{"channel":"both-ways","id":"{id}","body":"{body}"}}}}"#
+            );
+            socket.send(Frame::text(ask)).await?;
+            let (mut acknowledged, mut delivered) = (false, false);
+            while !(acknowledged && delivered) {
+                let text = timeout(HANGS, socket.text()).await.context("it hangs")??;
+                acknowledged |= text.contains("\"published\"") && text.contains(id);
+                delivered |= text.contains(&body);
+            }
+        }
+        // What ends for a reason is closed for it.
+        front.deployment.process().terminate()?;
+        while !socket.text().await?.contains("reopen") {}
+        let closed = socket.next().await?;
+        let going_away = Said::Close {
+            code: 1001,
+            reason: "reopen".to_owned(),
+        };
+        ensure!(closed == going_away, "{closed:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn an_nginx_that_hides_the_servers_name_keeps_its_own_pages_out() -> Result<()> {
+    faults::run(async {
+        let nameless = PASSES_UPGRADES.replace("proxy_set_header Host $http_host;", "");
+        let front = Front::start(&nameless).await?;
+        let own = format!("http://{}", front.nginx.address());
+        let query = Query::of(["nameless"]);
+        match converse(&front, &query, Some(&own)).await {
+            Err(Fault::Refused(answer)) if answer.code().as_deref() == Some("forbidden") => {}
+            other => anyhow::bail!("{:?}", other.err()),
+        }
+        // Who is no page is known by the credential alone.
+        converse(&front, &query, None).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn behind_nginx_as_debian_ships_it_a_websocket_is_sent_elsewhere() -> Result<()> {
+    faults::run(async {
+        #[derive(Deserialize)]
+        struct Next {
+            next: String,
+        }
+        let front = Front::start("").await?;
+        let query = Query::of(["elsewhere"]);
+        let refused = match converse(&front, &query, None).await {
+            Err(Fault::Refused(answer)) => answer,
+            other => anyhow::bail!("{:?}", other.err()),
+        };
+        ensure!(
+            refused.status == 426 && refused.code().as_deref() == Some("upgrade-required"),
+            "{refused:?}"
+        );
+        let next = refused.json::<Next>()?.next;
+        let mut known = streams();
+        let next = known.find(|known| known.name() == next);
+        let next = next.with_context(|| format!("{refused:?} names a stream"))?;
+        deliver_at_once(&front, next).await
+    })
 }
 
 #[test]

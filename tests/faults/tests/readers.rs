@@ -1,10 +1,12 @@
 //! Readers that leave, and readers that do not read.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use conformance::{Query, Reader, Transport};
+use conformance::{Frame, Query, Reader, Socket, Transport};
 use faults::{Deployment, HANGS, Usage, hold};
+use http_body_util::Full;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -77,68 +79,121 @@ async fn settled(host: u32) -> Result<usize> {
 #[test]
 fn a_slow_reader_takes_no_memory_and_gets_its_messages_or_a_gap() -> Result<()> {
     faults::run(async {
-        const READERS: usize = 20;
-        /// All of it for each reader would be 500 MiB.
-        const MESSAGES: usize = 1_300;
-        const BYTES: usize = 20_000;
-        const MOST_MEMORY: u64 = 100 << 20;
-        let deployment = Deployment::start(&[])?;
-        let (client, host) = (deployment.client(), deployment.process().id());
-        let session = client.session("Ann").await?;
-        let body = format!("\"{}\"", "x".repeat(BYTES));
-        // What the channel itself takes, is taken before.
-        for number in 0..100 {
-            let answer = client
-                .publish(&session, "slow", &format!("before-{number}"), &body)
-                .await?;
-            ensure!(answer.status == 201, "{answer:?}");
+        for transport in [Transport::Sse, Transport::Websocket] {
+            read_slowly(transport).await.context(transport.name())?;
         }
-        let mut readers = Vec::new();
-        for _ in 0..READERS {
-            readers.push(Reader::open(&client, Transport::Sse, Query::of(["slow"])).await?);
-        }
-        let before = Usage::of(host)?;
-        let mut last = 0;
-        for number in 0..MESSAGES {
-            let answer = client
-                .publish(&session, "slow", &number.to_string(), &body)
-                .await?;
-            ensure!(answer.status == 201, "{answer:?}");
-            last = 100 + number as u64 + 1;
-        }
-        let grown = Usage::of(host)?.memory.saturating_sub(before.memory);
-        println!(
-            "{READERS} readers that do not read, {} MiB published: the host grew by {} MiB",
-            (MESSAGES * BYTES) >> 20,
-            grown >> 20
-        );
-        ensure!(grown < MOST_MEMORY, "the host grew by {grown} bytes");
-        let mut told = 0;
-        for mut reader in readers {
-            let mut seen = 100;
-            while seen < last {
-                let batch = timeout(HANGS, reader.news())
-                    .await
-                    .context("nothing more comes")??;
-                for gap in batch.gaps {
-                    ensure!(
-                        gap.after == seen && gap.resumed > seen,
-                        "{gap:?} behind {seen}"
-                    );
-                    seen = gap.resumed;
-                    told += 1;
-                }
-                for envelope in batch.envelopes {
-                    ensure!(
-                        envelope.offset == seen + 1,
-                        "{} behind {seen}",
-                        envelope.offset
-                    );
-                    seen = envelope.offset;
-                }
+        Ok(())
+    })
+}
+
+async fn read_slowly(transport: Transport) -> Result<()> {
+    const READERS: usize = 20;
+    /// All of it for each reader would be 500 MiB.
+    const MESSAGES: usize = 1_300;
+    const BYTES: usize = 20_000;
+    const MOST_MEMORY: u64 = 100 << 20;
+    let deployment = Deployment::start(&[])?;
+    let (client, host) = (deployment.client(), deployment.process().id());
+    let session = client.session("Ann").await?;
+    let body = format!("\"{}\"", "x".repeat(BYTES));
+    // What the channel itself takes, is taken before.
+    for number in 0..100 {
+        let answer = client
+            .publish(&session, "slow", &format!("before-{number}"), &body)
+            .await?;
+        ensure!(answer.status == 201, "{answer:?}");
+    }
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        readers.push(Reader::open(&client, transport, Query::of(["slow"])).await?);
+    }
+    let before = Usage::of(host)?;
+    let mut last = 0;
+    for number in 0..MESSAGES {
+        let answer = client
+            .publish(&session, "slow", &number.to_string(), &body)
+            .await?;
+        ensure!(answer.status == 201, "{answer:?}");
+        last = 100 + number as u64 + 1;
+    }
+    let grown = Usage::of(host)?.memory.saturating_sub(before.memory);
+    println!(
+        "{READERS} readers by {} that do not read, {} MiB published: the host grew by {} MiB",
+        transport.name(),
+        (MESSAGES * BYTES) >> 20,
+        grown >> 20
+    );
+    ensure!(grown < MOST_MEMORY, "the host grew by {grown} bytes");
+    let mut told = 0;
+    for mut reader in readers {
+        let mut seen = 100;
+        while seen < last {
+            let batch = timeout(HANGS, reader.news())
+                .await
+                .context("nothing more comes")??;
+            for gap in batch.gaps {
+                ensure!(
+                    gap.after == seen && gap.resumed > seen,
+                    "{gap:?} behind {seen}"
+                );
+                seen = gap.resumed;
+                told += 1;
+            }
+            for envelope in batch.envelopes {
+                ensure!(
+                    envelope.offset == seen + 1,
+                    "{} behind {seen}",
+                    envelope.offset
+                );
+                seen = envelope.offset;
             }
         }
-        println!("{READERS} readers that read on: nothing missed but {told} gaps that were told");
+    }
+    println!("{READERS} readers that read on: nothing missed but {told} gaps that were told");
+    Ok(())
+}
+
+#[test]
+fn who_asks_and_does_not_read_the_answers_takes_no_memory() -> Result<()> {
+    faults::run(async {
+        /// Far more than the system keeps for both directions of a connection.
+        const ASKED: usize = 512 << 20;
+        const MOST_MEMORY: u64 = 32 << 20;
+        const PERIOD: Duration = Duration::from_millis(100);
+        let deployment = Deployment::start(&[])?;
+        let (client, host) = (deployment.client(), deployment.process().id());
+        let transport = Transport::Websocket;
+        let request = transport.request(&client, &Query::of(["asking"]).target(transport));
+        let response = client.open(request.body(Full::default())?).await?;
+        let mut socket = Socket::accepted(response).await?;
+        let before = Usage::of(host)?;
+        let mut most = before.memory;
+        let mut asked = 0;
+        let ended = {
+            let mut asks = pin!(async {
+                // It is answered by more than it is asked with.
+                let ask = r#"{"ref":"a","unsubscribe":{"channel":"another"}}"#;
+                while asked < ASKED {
+                    socket.send(Frame::text(ask)).await?;
+                    asked += ask.len();
+                }
+                anyhow::Ok(())
+            });
+            loop {
+                tokio::select! {
+                    ended = &mut asks => break ended,
+                    () = sleep(PERIOD) => most = most.max(Usage::of(host)?.memory),
+                }
+            }
+        };
+        ensure!(ended.is_err(), "all of it was taken");
+        let grown = most - before.memory;
+        println!(
+            "a client that read none of its answers was cut after {} KiB: the host grew by {} KiB",
+            asked >> 10,
+            grown >> 10
+        );
+        ensure!(grown < MOST_MEMORY, "the host grew by {grown} bytes");
         Ok(())
     })
 }
