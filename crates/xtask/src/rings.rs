@@ -44,8 +44,7 @@ enum Tests {
 enum Group {
     /// Needs no host: tested minutes before wasmtime is compiled.
     Alone,
-    /// Compiled with the host, or runs it. Nothing else may join: wasmtime would be compiled a second
-    /// time, for features that the built host does not ask for.
+    /// Compiled with the host, which comes with it, or runs it.
     Hosted,
 }
 
@@ -127,7 +126,6 @@ pub(crate) fn run(only: &[String], arguments: &[String]) -> Result<bool> {
     let mut suite = Suite {
         packages: tested_packages()?,
         built: Vec::new(),
-        host: None,
         arguments,
     };
     let mut total = Tally::default();
@@ -184,8 +182,6 @@ struct Suite<'a> {
     packages: Vec<Package>,
     /// The test programs of the groups that a ring asked for.
     built: Vec<(Group, Rc<[Artifact]>)>,
-    /// The host's program, once it and the components are built.
-    host: Option<PathBuf>,
     arguments: &'a [String],
 }
 
@@ -197,18 +193,20 @@ impl Suite<'_> {
                 self.packages(folder, *group, &path_to(programs)?)
             }
             Tests::Examples => self.examples(),
-            Tests::Autobahn => autobahn::run(&self.build_host()?),
+            Tests::Autobahn => autobahn::run(&self.host()?),
             Tests::Node(folder) => self.node(folder),
         }
     }
 
-    fn build_host(&mut self) -> Result<PathBuf> {
-        if let Some(host) = &self.host {
-            return Ok(host.clone());
-        }
-        let host = build::host()?;
-        self.host = Some(host.clone());
-        Ok(host)
+    /// The built host. It comes with the tests of its group: built by itself, with the features that it alone
+    /// asks for, wasmtime would be compiled a second time.
+    fn host(&mut self) -> Result<PathBuf> {
+        let artifacts = self.build(Group::Hosted)?;
+        let host = artifacts
+            .iter()
+            .filter(|artifact| artifact.target.name == "witter")
+            .find_map(Artifact::program);
+        Ok(host.context("the tests come without the host")?.to_owned())
     }
 
     /// Builds all test programs of a group.
@@ -217,7 +215,7 @@ impl Suite<'_> {
             return Ok(Rc::clone(artifacts));
         }
         if group == Group::Hosted {
-            self.build_host()?;
+            build::components()?;
         }
         let mut arguments = vec!["test", "--release", "--no-run"];
         arguments.extend(self.selection(group));
@@ -292,7 +290,7 @@ impl Suite<'_> {
 
     /// Runs a folder's node tests; installs what they need first.
     fn node(&mut self, folder: &str) -> Result<Tally> {
-        self.build_host()?;
+        self.host()?;
         let folder = root().join(folder);
         if !exists("npm") {
             bail!("the tests in a browser need node 20 or later, with npm");
