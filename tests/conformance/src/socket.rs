@@ -20,9 +20,7 @@ pub(crate) const UPGRADE: &[(&str, &str)] = &[
 ];
 
 /// What the server answers to [`UPGRADE`] when it lets the client in.
-const ACCEPTED: [(&str, &str); 4] = [
-    ("connection", "Upgrade"),
-    ("upgrade", "websocket"),
+const ACCEPTED: [(&str, &str); 2] = [
     ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
     ("sec-websocket-protocol", "witter.v1"),
 ];
@@ -60,10 +58,14 @@ impl Socket {
     /// Where the response does not let the client in as RFC 6455, section 4.1, has it.
     pub async fn accepted(response: Response<Incoming>) -> Result<Self, Fault> {
         let header = |name: &str| response.headers().get(name)?.to_str().ok();
+        // These two in any case of letters.
+        let switches = [("connection", "upgrade"), ("upgrade", "websocket")]
+            .iter()
+            .all(|(name, value)| header(name).is_some_and(|told| told.eq_ignore_ascii_case(value)));
         let follows = ACCEPTED
             .iter()
             .all(|(name, value)| header(name) == Some(value));
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS || !follows {
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS || !switches || !follows {
             return Err(Fault::Nonsense(format!("no upgrade: {response:?}")));
         }
         let extensions = header("sec-websocket-extensions").map(str::to_owned);

@@ -10,7 +10,7 @@
 //! | `WITTER_CHANGES`    | changes of a reader's transport, at least | 2,000     | 10,000  |
 //! | `WITTER_SECONDS`    | seconds in which readers are cut          | 5         | 60      |
 //! | `WITTER_READERS`    | idle SSE readers, and as many held polls  | 500       | 2,000   |
-//! | `WITTER_SOCKETS`    | idle WebSockets, after as many streams    | 500       | 5,000   |
+//! | `WITTER_SOCKETS`    | idle WebSockets, after as many streams    | 2,000     | 5,000   |
 //!
 //! `WITTER_SEED` makes the choices of a run with changes again; it is told where one fails.
 
