@@ -135,9 +135,44 @@ pub(crate) fn run(host: &Path) -> Result<Tally> {
         .args(["--mode", "fuzzingclient", "--spec"])
         .arg(&spec)
         .current_dir(&folder);
-    let mut running = Running::start(&mut command)?;
-    let mut said = Vec::new();
-    let mut of = None;
+    let Ran { said, of, success } = play(&mut command, &mut task)?;
+    let elapsed = task.elapsed();
+    drop(task);
+
+    let index = fs::read(reports.join("index.json")).unwrap_or_default();
+    let outcomes = serde_json::from_slice(&index).unwrap_or_default();
+    let (tally, failures) = judge(of, &outcomes);
+    let verdict = format!("autobahn: {tally} in {}", seconds(elapsed));
+    if success && tally.passed > 0 && tally.failed == 0 {
+        terminal::say("Passed", &verdict);
+        return Ok(tally);
+    }
+    if failures.is_empty() {
+        said.iter().for_each(|line| eprintln!("{line}"));
+    }
+    host.said().iter().for_each(|line| eprintln!("{line}"));
+    for failure in failures {
+        eprintln!("{failure}");
+    }
+    terminal::complain("Failed", &verdict);
+    ensure!(tally.failed > 0, "the Autobahn suite did not run");
+    Ok(tally)
+}
+
+/// A run of the suite.
+struct Ran {
+    /// What it said.
+    said: Vec<String>,
+    /// How many cases it was to run.
+    of: u64,
+    success: bool,
+}
+
+/// Runs the suite to its end.
+fn play(command: &mut Command, task: &mut Task) -> Result<Ran> {
+    let mut running = Running::start(command)?;
+    let mut said: Vec<String> = Vec::new();
+    let mut of = 0;
     let mut done = 0;
     let mut heard = task.elapsed();
     while let Some(event) = running.next() {
@@ -152,38 +187,18 @@ pub(crate) fn run(host: &Path) -> Result<Tally> {
             continue;
         };
         heard = task.elapsed();
-        of = of.or_else(|| announced(&line.text));
-        if let Some(case) = begun(&line.text) {
+        if let Some(count) = announced(&line.text) {
+            // Without a case it would wait for ever.
+            ensure!(count > 0, "the Autobahn suite has no such case");
+            of = count;
+        } else if let Some(case) = begun(&line.text) {
             done += 1;
-            task.progress(done, of.unwrap_or(done), &format!("autobahn: {case}"));
+            task.progress(done, of.max(done), &format!("autobahn: {case}"));
         }
         said.push(line.text);
     }
     let success = running.status()?.success();
-    let elapsed = task.elapsed();
-    drop(task);
-
-    let index = fs::read(reports.join("index.json")).unwrap_or_default();
-    let outcomes = serde_json::from_slice(&index).unwrap_or_default();
-    let (tally, failures) = judge(of.unwrap_or_default(), &outcomes);
-    let verdict = format!("autobahn: {tally} in {}", seconds(elapsed));
-    if success && tally.passed > 0 && tally.failed == 0 {
-        terminal::say("Passed", &verdict);
-        return Ok(tally);
-    }
-    if failures.is_empty() {
-        said.iter().for_each(|line| eprintln!("{line}"));
-    }
-    host.said().iter().for_each(|line| eprintln!("{line}"));
-    for failure in failures {
-        eprintln!("{failure}");
-    }
-    terminal::complain("Failed", &verdict);
-    ensure!(
-        tally.failed > 0,
-        "the Autobahn suite ran no case of {cases}"
-    );
-    Ok(tally)
+    Ok(Ran { said, of, success })
 }
 
 /// What of the suite's cases failed, and one line about each. A case without an outcome failed too: the suite
