@@ -1,7 +1,8 @@
 //! Requests against the grammar, by the thousand: each gets its documented error, and the host stays well.
 //!
 //! A request is drawn from the seed and its number alone: `WITTER_SEED` takes another seed,
-//! `WITTER_REQUESTS` another count, and `WITTER_REQUEST` sends one of them by itself.
+//! `WITTER_REQUESTS` another count, and `WITTER_REQUEST` sends one of them by itself. The same goes for what is
+//! asked on a WebSocket.
 
 use std::env;
 use std::net::SocketAddr;
@@ -10,10 +11,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use conformance::{Client, Query, RawAnswer, Reader, Server, Session, Transport, Wakeup, exchange};
+use conformance::{
+    Client, Frame, Query, RawAnswer, Reader, Server, Session, Socket, Transport, Wakeup, exchange,
+};
 use fastrand::Rng;
 use futures::{StreamExt, stream};
+use http_body_util::Full;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -90,12 +95,8 @@ const GENERATORS: &[Generator] = &[
 #[test]
 fn malformed_requests_get_their_documented_errors() -> Result<()> {
     tokio::runtime::Runtime::new()?.block_on(async {
-        let number = |name| env::var(name).ok().map(|text| text.parse::<u64>());
-        let seed = number("WITTER_SEED").transpose()?.unwrap_or(7);
-        let one = number("WITTER_REQUEST").transpose()?;
-        let count = number("WITTER_REQUESTS").transpose()?.unwrap_or(REQUESTS);
+        let (seed, requests) = chosen()?;
         let (server, client, material) = start().await?;
-        let requests = one.map_or(0..count, |one| one..one + 1);
         for begin in requests.clone().step_by(CHUNK as usize) {
             let chunk = begin..requests.end.min(begin + CHUNK);
             let results: Vec<Result<()>> = stream::iter(chunk)
@@ -137,6 +138,101 @@ fn malformed_requests_get_their_documented_errors() -> Result<()> {
     })
 }
 
+/// The seed, and the numbers of what is drawn from it.
+fn chosen() -> Result<(u64, std::ops::Range<u64>)> {
+    let number = |name| env::var(name).ok().map(|text| text.parse::<u64>());
+    let seed = number("WITTER_SEED").transpose()?.unwrap_or(7);
+    let one = number("WITTER_REQUEST").transpose()?;
+    let count = number("WITTER_REQUESTS").transpose()?.unwrap_or(REQUESTS);
+    Ok((seed, one.map_or(0..count, |one| one..one + 1)))
+}
+
+#[test]
+fn malformed_asks_get_one_documented_answer_each() -> Result<()> {
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let (seed, asks) = chosen()?;
+        let (_server, client, material) = start().await?;
+        let transport = Transport::Websocket;
+        let query = Query::of([&material.channel]).token(&material.ann.token);
+        let request = transport.request(&client, &query.target(transport));
+        let response = client.open(request.body(Full::default())?).await?;
+        let mut socket = Socket::accepted(response).await?;
+        let count = asks.end - asks.start;
+        for number in asks {
+            let ask = ask(&mut rng(seed, number), &material);
+            timeout(HANGS, answered(&mut socket, &ask))
+                .await
+                .context("it hangs")
+                .and_then(|answered| answered)
+                .with_context(|| {
+                    let ask = shown(ask.as_bytes());
+                    format!("WITTER_SEED={seed} WITTER_REQUEST={number}\n{ask}")
+                })?;
+        }
+        println!("{count} malformed asks on one connection, seed {seed}: each got its answer");
+        is_well(&client, &material).await
+    })
+}
+
+/// Asks, and reads up to the answer: an error that is documented, or what was asked for.
+async fn answered(socket: &mut Socket, ask: &str) -> Result<()> {
+    /// Bodies hold what no type does.
+    #[derive(Deserialize)]
+    struct Told {
+        published: Option<IgnoredAny>,
+        subscribed: Option<String>,
+        unsubscribed: Option<String>,
+        error: Option<String>,
+        detail: Option<String>,
+    }
+    socket.send(Frame::text(ask.to_owned())).await?;
+    loop {
+        let text = socket.text().await?;
+        let told: Told = serde_json::from_str(&text).with_context(|| text.clone())?;
+        if let Some(code) = told.error {
+            let mut known = DOCUMENTED.iter().filter_map(|(_, code)| *code);
+            let is_told = told.detail.is_some_and(|detail| !detail.is_empty());
+            ensure!(is_told && known.any(|known| known == code), "{text}");
+            return Ok(());
+        }
+        if told.published.is_some() || told.subscribed.is_some() || told.unsubscribed.is_some() {
+            return Ok(());
+        }
+    }
+}
+
+/// An ask with something changed; some of them the grammar lets pass.
+fn ask(rng: &mut Rng, material: &Material) -> String {
+    let value = json(rng, 3);
+    let cursor = changed_cursor(rng, material);
+    let word = word(rng, 20);
+    let channel = pick(rng, &[material.channel.as_str(), &word]);
+    let inner = match rng.u8(..4) {
+        0 => format!(r#"{{"channel":"{channel}","id":"{word}","body":{value}}}"#),
+        1 => format!(r#"{{"channel":"{channel}","after":"{cursor}"}}"#),
+        2 => format!(r#"{{"channel":"{channel}","history":{}}}"#, rng.u16(..)),
+        _ => format!(r#"{{"channel":"{channel}"}}"#),
+    };
+    let verb = pick(rng, &["publish", "subscribe", "unsubscribe", &word]);
+    let ask = format!(r#"{{"ref":{},"{verb}":{inner}}}"#, rng.u64(..));
+    match rng.u8(..8) {
+        0 => value,
+        1 => format!(r#"{{"ref":{value},"{verb}":{inner}}}"#),
+        2 => format!(
+            r#"{{"ref":"{}","{verb}":{inner}}}"#,
+            "x".repeat(rng.usize(63..9000))
+        ),
+        3 => format!(r#"{{"ref":1,"{verb}":{value}}}"#),
+        4 => format!(r#"{{"{verb}":{inner},"{verb}":{inner}}}"#),
+        5 => ask.repeat(rng.usize(2..50)),
+        _ => {
+            let mut ask = ask.into_bytes();
+            edit(rng, &mut ask);
+            String::from_utf8_lossy(&ask).into_owned()
+        }
+    }
+}
+
 async fn start() -> Result<(Server, Client, Material)> {
     // Who stops in the middle of a request is given up sooner than by default.
     let server = Server::built(
@@ -167,10 +263,13 @@ async fn start() -> Result<(Server, Client, Material)> {
 }
 
 fn draw(seed: u64, number: u64, material: &Material) -> Case {
-    // Seeds that differ by one are far apart after the multiplication.
-    let mut rng = Rng::with_seed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let generator = GENERATORS[(number % GENERATORS.len() as u64) as usize];
-    generator(&mut rng, material)
+    generator(&mut rng(seed, number), material)
+}
+
+fn rng(seed: u64, number: u64) -> Rng {
+    // Seeds that differ by one are far apart after the multiplication.
+    Rng::with_seed(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 async fn send(address: SocketAddr, case: &Case) -> Result<()> {
