@@ -138,7 +138,7 @@ struct Stream {
 
 enum Source {
     Body(BodyDataStream<Incoming>, Box<dyn Parser>),
-    Socket(Socket),
+    Socket(Box<Socket>),
 }
 
 impl Transport {
@@ -281,7 +281,7 @@ impl Stream {
     async fn of(transport: Transport, response: Response<Incoming>) -> Result<Self, Fault> {
         let source = match transport.parser() {
             Some(parser) => Source::Body(BodyDataStream::new(response.into_body()), parser),
-            None => Source::Socket(Socket::accepted(response).await?),
+            None => Source::Socket(Box::new(Socket::accepted(response).await?)),
         };
         let frames = VecDeque::new();
         Ok(Self { source, frames })
