@@ -40,6 +40,9 @@ function find(program) {
   return path.join(found, program);
 }
 
+/** How Chromium tells that a server is away. */
+const AWAY = /^Failed to load resource|^WebSocket connection to \S+ failed: Error in connection establishment/;
+
 export class Person {
   page;
   /** Errors of scripts, and what the browser refused to load or run. */
@@ -53,8 +56,8 @@ export class Person {
     person.page = await context.newPage();
     person.page.on("pageerror", (error) => person.errors.push(String(error)));
     person.page.on("console", (message) => {
-      // A server that is away is told here too, and is no fault of the page.
-      const away = message.text().startsWith("Failed to load resource");
+      // It is told here too, and is no fault of the page.
+      const away = AWAY.test(message.text());
       if (message.type() === "error" && !away) person.errors.push(message.text());
     });
     return person;
