@@ -160,6 +160,8 @@ fn who_asks_and_does_not_read_the_answers_takes_no_memory() -> Result<()> {
         const ASKED: usize = 512 << 20;
         const MOST_MEMORY: u64 = 32 << 20;
         const PERIOD: Duration = Duration::from_millis(100);
+        /// A peer that takes no more is asked ever more seldom whether it does by now.
+        const PATIENCE: Duration = HANGS.saturating_mul(3);
         let deployment = Deployment::start(&[])?;
         let (client, host) = (deployment.client(), deployment.process().id());
         let transport = Transport::Websocket;
@@ -179,12 +181,16 @@ fn who_asks_and_does_not_read_the_answers_takes_no_memory() -> Result<()> {
                 }
                 anyhow::Ok(())
             });
-            loop {
-                tokio::select! {
-                    ended = &mut asks => break ended,
-                    () = sleep(PERIOD) => most = most.max(Usage::of(host)?.memory),
+            let watched = async {
+                loop {
+                    tokio::select! {
+                        ended = &mut asks => return Ok(ended),
+                        () = sleep(PERIOD) => most = most.max(Usage::of(host)?.memory),
+                    }
                 }
-            }
+            };
+            let watched: Result<_> = timeout(PATIENCE, watched).await.context("it is kept")?;
+            watched?
         };
         ensure!(ended.is_err(), "all of it was taken");
         let grown = most - before.memory;
