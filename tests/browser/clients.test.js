@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 
@@ -122,6 +123,35 @@ test("ws is told why its connection ends", async (t) => {
       assert.ok(closed.wasClean);
     });
   }
+});
+
+/** How a client may leave without a word: what it asked, when it leaves, and its last deed. */
+const VANISHING = [
+  { what: "after it was let in", when: "open" },
+  { what: "while it is told an error", query: { after: "wrong", errors: "inline" }, when: "open" },
+  { what: "when it was told something", when: "message" },
+  { what: "in the middle of a message", when: "open", last: (socket) => socket.send("{", { fin: false }) },
+  { what: "while it says goodbye", when: "message", last: (socket) => socket.close(1000) },
+];
+
+test("ws that vanishes takes nobody with it", async (t) => {
+  const { url, token, channel } = await talk(plain);
+  // All in one channel: they meet in one instance.
+  const address = (query) => `${url}/witter/websocket?${new URLSearchParams({ channel, token, ...query })}`;
+  const bystander = await Socket.open(address());
+  for (const [id, { what, query, when, last }] of VANISHING.entries()) {
+    await t.test(what, async () => {
+      const socket = new WebSocket(address(query), "witter.v1");
+      await once(socket, when);
+      last?.(socket);
+      socket.terminate();
+      await once(socket, "close");
+      // What its end brings about has been brought about when somebody else has come and gone.
+      await (await Socket.open(address())).close();
+      assert.ok((await bystander.ask(`"publish":{"channel":"${channel}","id":"${id}","body":1}`)).published);
+    });
+  }
+  await bystander.close();
 });
 
 test("ws is told on what host there are no upgrades", async () => {
