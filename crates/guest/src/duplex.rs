@@ -5,13 +5,14 @@ use crate::http::{Request, Response};
 use crate::hub::{Hub, TICKS_PER_SECOND};
 use crate::messenger::{self, Feed};
 use crate::reader::{Item, Reader, Stay};
+use crate::sending::store;
 use crate::socket::{Handshake, Socket};
 use crate::types::{self, Caller};
 use futures::future::{self, LocalBoxFuture};
 use protocol::framing::Frame;
 use protocol::{
-    Ask, Channel, Cursor, Draft, Error, MOST_CHANNELS, MOST_DRAFTS, Origins, Receipt, Reference,
-    Reply, Start, Verb,
+    Ask, Channel, Cursor, Drafts, Error, MOST_CHANNELS, MOST_DRAFTS, Origins, Reference, Reply,
+    Start, Stored, Verb,
 };
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -28,8 +29,10 @@ const LIMITS: Limits = Limits {
     pending: 4 * 1024 * 1024,
 };
 
-/// What a client may have asked that is not answered. Beyond it the client is not heard, and waits.
+/// What a client may have asked that is not begun. Beyond it the client is not heard, and waits.
 const MOST_ASKED: usize = 256;
+/// The same in bytes of its messages: an array of drafts is a long one.
+const MOST_ASKED_BYTES: usize = 1024 * 1024;
 
 /// A WebSocket: frames to the reader, and what it asks: to publish, to follow a channel, to leave one.
 ///
@@ -62,7 +65,7 @@ pub async fn duplex(request: Request, origins: Option<Origins>) -> Response {
                 cursor: reader.cursor(),
                 reader,
                 caller,
-                asked: VecDeque::new(),
+                asked: Asked::default(),
                 limit: asked.limit as usize,
                 heartbeat: u64::from(asked.heartbeat) * TICKS_PER_SECOND,
             };
@@ -114,19 +117,48 @@ struct Conversation {
     reader: Reader,
     cursor: Cursor,
     caller: Caller,
-    /// In the order in which it was asked, which is the order in which it is done.
-    asked: VecDeque<(Reference, Verb)>,
+    asked: Asked,
     limit: usize,
     /// In ticks.
     heartbeat: u64,
+}
+
+/// What is not begun, in the order in which it was asked, which is the order in which it is done.
+#[derive(Default)]
+struct Asked {
+    /// Each with the length of its message.
+    asks: VecDeque<(Ask, usize)>,
+    bytes: usize,
+}
+
+impl Asked {
+    fn is_full(&self) -> bool {
+        self.asks.len() >= MOST_ASKED || self.bytes >= MOST_ASKED_BYTES
+    }
+
+    fn push(&mut self, ask: Ask, bytes: usize) {
+        self.bytes += bytes;
+        self.asks.push_back((ask, bytes));
+    }
+
+    fn pop(&mut self) -> Option<Ask> {
+        self.pop_if(|_| true)
+    }
+
+    /// The next one, where it is such.
+    fn pop_if(&mut self, such: impl FnOnce(&Verb) -> bool) -> Option<Ask> {
+        let (ask, bytes) = self.asks.pop_front_if(|(ask, _)| such(&ask.verb))?;
+        self.bytes -= bytes;
+        Some(ask)
+    }
 }
 
 /// What the messenger said.
 enum Done {
     Published {
         channel: Channel,
-        drafts: Vec<(Reference, Draft)>,
-        results: Result<Vec<Result<messenger::Receipt, types::Error>>, types::Error>,
+        drafts: Vec<(Reference, Drafts)>,
+        results: Result<Vec<Result<Stored, Error>>, Error>,
     },
     Followed {
         reference: Reference,
@@ -258,7 +290,7 @@ impl Conversation {
             {
                 return Poll::Ready(Next::Done(done));
             }
-            if asked.len() < MOST_ASKED
+            if !asked.is_full()
                 && let Poll::Ready(received) = socket.poll_receive(cx)
             {
                 return Poll::Ready(Next::Received(received));
@@ -274,7 +306,7 @@ impl Conversation {
     fn hear(&mut self, event: Event) -> Result<(), End> {
         match event {
             Event::Text(text) => match Ask::parse(&text) {
-                Ok(Ask { reference, verb }) => self.asked.push_back((reference, verb)),
+                Ok(ask) => self.asked.push(ask, text.len()),
                 Err((reference, error)) => self.reply(&reference, &Reply::Failed(&error))?,
             },
             Event::Binary(_) => {
@@ -291,20 +323,25 @@ impl Conversation {
 
     /// Begins with what was asked first; drafts for one channel that were asked one after the other go together.
     fn work(&mut self) -> Result<Option<LocalBoxFuture<'static, Done>>, End> {
-        while let Some((reference, verb)) = self.asked.pop_front() {
+        while let Some(Ask { reference, verb }) = self.asked.pop() {
             let caller = self.caller.clone();
             match verb {
-                Verb::Publish { channel, draft } => {
-                    let mut drafts = vec![(reference, draft)];
-                    while drafts.len() < MOST_DRAFTS
-                        && let Some((_, Verb::Publish { channel: next, .. })) = self.asked.front()
-                        && *next == channel
-                        && let Some((reference, Verb::Publish { draft, .. })) =
-                            self.asked.pop_front()
+                Verb::Publish { channel, drafts } => {
+                    let mut room = MOST_DRAFTS - drafts.iter().len();
+                    let mut together = vec![(reference, drafts)];
+                    let fits = |verb: &Verb, room: usize| {
+                        matches!(verb, Verb::Publish { channel: next, drafts }
+                            if *next == channel && drafts.iter().len() <= room)
+                    };
+                    while let Some(Ask {
+                        reference,
+                        verb: Verb::Publish { drafts, .. },
+                    }) = self.asked.pop_if(|verb| fits(verb, room))
                     {
-                        drafts.push((reference, draft));
+                        room -= drafts.iter().len();
+                        together.push((reference, drafts));
                     }
-                    return Ok(Some(Box::pin(publish(caller, channel, drafts))));
+                    return Ok(Some(Box::pin(publish(caller, channel, together))));
                 }
                 Verb::Subscribe { channel, start } => {
                     let refused = if self.reader.follows(&channel) {
@@ -345,21 +382,17 @@ impl Conversation {
                 drafts,
                 results,
             } => {
-                let results: Vec<_> = match results {
-                    Ok(results) => results
-                        .into_iter()
-                        .map(|result| result.map_err(Error::from))
-                        .collect(),
-                    Err(error) => vec![Err(error.into()); drafts.len()],
-                };
-                for ((reference, draft), result) in drafts.into_iter().zip(results) {
-                    let receipt = result.map(|receipt| Receipt {
-                        channel: channel.as_str(),
-                        offset: receipt.offset,
-                        id: &draft.id,
-                    });
-                    match receipt {
-                        Ok(receipt) => self.reply(&reference, &Reply::Published(receipt))?,
+                let mut results = results.map(Vec::into_iter);
+                for (reference, drafts) in drafts {
+                    let told = match &mut results {
+                        Ok(results) => {
+                            let own = results.by_ref().take(drafts.iter().len());
+                            drafts.answer(&channel, own)
+                        }
+                        Err(error) => Err(error.clone()),
+                    };
+                    match told {
+                        Ok((_, told)) => self.reply(&reference, &Reply::Published(&told))?,
                         Err(error) => self.reply(&reference, &Reply::Failed(&error))?,
                     }
                 }
@@ -435,12 +468,9 @@ impl Conversation {
     }
 }
 
-async fn publish(caller: Caller, channel: Channel, drafts: Vec<(Reference, Draft)>) -> Done {
-    let outgoing = drafts.iter().map(|(_, draft)| messenger::Draft {
-        id: draft.id.clone(),
-        body: draft.body.clone(),
-    });
-    let results = messenger::publish(caller, channel.to_string(), outgoing.collect()).await;
+async fn publish(caller: Caller, channel: Channel, drafts: Vec<(Reference, Drafts)>) -> Done {
+    let all = drafts.iter().flat_map(|(_, drafts)| drafts);
+    let results = store(caller, &channel, all).await;
     Done::Published {
         channel,
         drafts,

@@ -3,8 +3,9 @@
 use crate::http::{Request, Response};
 use crate::messenger;
 use crate::route::{Verb, route};
+use crate::types::Caller;
 use protocol::framing::AnswerFraming;
-use protocol::{Draft, Drafts, Error, PublishQuery, Session, Stored};
+use protocol::{Channel, Draft, Drafts, Error, PublishQuery, Session, Stored};
 
 /// Where a request has what it sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,16 +42,7 @@ pub async fn publish<F: AnswerFraming>(
                 Source::Body => Drafts::parse(&request.json().await?)?,
                 Source::Query => Drafts::from_query(request.query())?,
             };
-            let outgoing = drafts.iter().map(|Draft { id, body }| messenger::Draft {
-                id: id.clone(),
-                body: body.clone(),
-            });
-            let results =
-                messenger::publish(caller, channel.to_string(), outgoing.collect()).await?;
-            let results = results.into_iter().map(|result| {
-                let messenger::Receipt { offset, duplicate } = result?;
-                Ok(Stored { offset, duplicate })
-            });
+            let results = store(caller, &channel, &drafts).await?;
             let (status, answer) = drafts.answer(&channel, results)?;
             Ok(Response::new(
                 status,
@@ -60,6 +52,26 @@ pub async fn publish<F: AnswerFraming>(
         },
     )
     .await
+}
+
+/// Stores drafts, 1 to 100, in their order and by one call, and tells what became of each.
+pub(crate) async fn store(
+    caller: Caller,
+    channel: &Channel,
+    drafts: impl IntoIterator<Item = &Draft>,
+) -> Result<Vec<Result<Stored, Error>>, Error> {
+    let outgoing = drafts
+        .into_iter()
+        .map(|Draft { id, body }| messenger::Draft {
+            id: id.clone(),
+            body: body.clone(),
+        });
+    let results = messenger::publish(caller, channel.to_string(), outgoing.collect()).await?;
+    let stored = results.into_iter().map(|result| {
+        let messenger::Receipt { offset, duplicate } = result?;
+        Ok(Stored { offset, duplicate })
+    });
+    Ok(stored.collect())
 }
 
 /// Gives a guest a credential.

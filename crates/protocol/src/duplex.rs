@@ -1,9 +1,9 @@
 //! What the two sides of a WebSocket say beside frames.
 
 use crate::json::Object;
-use crate::publish::Draft;
+use crate::publish::{Draft, Drafts};
 use crate::request::{HISTORY, Start};
-use crate::{Channel, Cursor, Error, LONGEST_BODY, Receipt, json};
+use crate::{Channel, Cursor, Error, json};
 use serde_json::value::RawValue;
 
 /// The longest `ref`, in bytes of JSON text.
@@ -25,12 +25,12 @@ pub struct Reference(Option<String>);
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verb {
-    /// `{"publish":{"channel","id","body"}}`
+    /// `{"publish":{"channel","id","body"}}`, or `{"publish":{"channel","drafts":[{"id","body"},…]}}`
     Publish {
         /// Where.
         channel: Channel,
-        /// What.
-        draft: Draft,
+        /// What: one, or 1 to 100 that are stored in their order.
+        drafts: Drafts,
     },
     /// `{"subscribe":{"channel","after","history"}}`, the last two optional, as in a query
     Subscribe {
@@ -49,8 +49,8 @@ pub enum Verb {
 /// What the server answers to one question.
 #[derive(Clone, Debug)]
 pub enum Reply<'a> {
-    /// `{"ref","published":{"channel","offset","id"}}`: it is in the store.
-    Published(Receipt<'a>),
+    /// `{"ref","published":…}`: what [`Drafts::answer`] tells of those that were asked for.
+    Published(&'a str),
     /// `{"ref","subscribed":"channel","cursor"}`: its messages follow.
     Subscribed {
         /// The channel.
@@ -73,8 +73,8 @@ impl Ask {
     /// Reads a text message.
     ///
     /// # Errors
-    /// As for a request: 400 for what is not JSON or not in the grammar, 422 for another shape, 413 for a
-    /// body of over 65,536 bytes; with the reference where it can be read.
+    /// As for a request: 400 for what is not JSON or not in the grammar, 422 for another shape, 413 for one
+    /// draft whose body has over 65,536 bytes; with the reference where it can be read.
     pub fn parse(text: &str) -> Result<Self, (Reference, Error)> {
         let names = ["ref", "publish", "subscribe", "unsubscribe"];
         let none = |error| (Reference::default(), error);
@@ -117,14 +117,20 @@ impl Reference {
 
 impl Verb {
     fn publish(value: &RawValue) -> Result<Self, Error> {
-        let [channel] = json::members(value, ["channel"])?;
-        let draft = Draft::from_value(value)?;
-        if draft.body.len() > LONGEST_BODY {
-            return Err(Error::TooLarge);
-        }
+        let names = ["channel", "id", "body", "drafts"];
+        let [channel, id, body, drafts] = json::members(value, names)?;
+        let drafts = match (drafts, id.or(body)) {
+            (None, _) => Drafts::one(Draft::from_value(value)?)?,
+            (Some(drafts), None) => Drafts::many(drafts)?,
+            (Some(_), Some(_)) => {
+                return Err(Error::Unprocessable(
+                    "drafts: not together with id or body".to_owned(),
+                ));
+            }
+        };
         Ok(Self::Publish {
             channel: named(channel)?,
-            draft,
+            drafts,
         })
     }
 
@@ -181,7 +187,7 @@ impl Reply<'_> {
             None => Object::new(),
         };
         match self {
-            Self::Published(receipt) => object.raw("published", &receipt.to_json()),
+            Self::Published(receipts) => object.raw("published", receipts),
             Self::Subscribed { channel, cursor } => object
                 .text("subscribed", channel.as_str())
                 .text("cursor", &cursor.encode()),

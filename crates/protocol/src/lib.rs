@@ -58,7 +58,7 @@ pub use envelope::envelope;
 pub use error::Error;
 pub use framing::Gap;
 pub use origin::{Origin, Origins};
-pub use publish::{Draft, Drafts, PublishQuery, Receipt, Stored};
+pub use publish::{Draft, Drafts, PublishQuery, Stored};
 pub use request::{ReadRequest, Start, inline_errors};
 pub use session::{Session, parse_session, session_from_query};
 

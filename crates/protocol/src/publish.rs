@@ -43,14 +43,10 @@ pub struct Stored {
 }
 
 /// What a sender is told of a stored message. No cursor: a sender's place is not a reader's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Receipt<'a> {
-    /// The channel.
-    pub channel: &'a str,
-    /// The message's offset.
-    pub offset: u64,
-    /// The draft's id.
-    pub id: &'a str,
+struct Receipt<'a> {
+    channel: &'a str,
+    offset: u64,
+    id: &'a str,
 }
 
 impl Draft {
@@ -102,14 +98,34 @@ impl Drafts {
     /// array such a draft passes: it fails alone, where it would be stored.
     pub fn parse(body: &[u8]) -> Result<Self, Error> {
         let value = json::value(body)?;
-        if !value.get().starts_with('[') {
-            let draft = Draft::from_value(value)?;
-            return if draft.body.len() > LONGEST_BODY {
-                Err(Error::TooLarge)
-            } else {
-                Ok(Self::One(draft))
-            };
+        if value.get().starts_with('[') {
+            Self::many(value)
+        } else {
+            Self::one(Draft::from_value(value)?)
         }
+    }
+
+    /// Reads one draft from a query, without its `?`: `id` and `body`, for who cannot send a body.
+    ///
+    /// # Errors
+    /// As [`Drafts::parse`], and 422 where one of the two is missing.
+    pub fn from_query(query: &str) -> Result<Self, Error> {
+        let query = Query::parse(query)?;
+        let needed = |name: &str| {
+            let value = query.one(name)?.map(str::to_owned);
+            value.ok_or_else(|| Error::Unprocessable(format!("{name}: missing")))
+        };
+        Self::one(Draft::checked(needed("id")?, needed("body")?)?)
+    }
+
+    pub(crate) fn one(draft: Draft) -> Result<Self, Error> {
+        if draft.body.len() > LONGEST_BODY {
+            return Err(Error::TooLarge);
+        }
+        Ok(Self::One(draft))
+    }
+
+    pub(crate) fn many(value: &RawValue) -> Result<Self, Error> {
         let drafts = json::items(value, MOST_DRAFTS)?;
         if drafts.is_empty() {
             return Err(Error::Unprocessable(
@@ -123,23 +139,6 @@ impl Drafts {
             .map(Self::Many)
     }
 
-    /// Reads one draft from a query, without its `?`: `id` and `body`, for who cannot send a body.
-    ///
-    /// # Errors
-    /// As [`Drafts::parse`], and 422 where one of the two is missing.
-    pub fn from_query(query: &str) -> Result<Self, Error> {
-        let query = Query::parse(query)?;
-        let needed = |name: &str| {
-            let value = query.one(name)?.map(str::to_owned);
-            value.ok_or_else(|| Error::Unprocessable(format!("{name}: missing")))
-        };
-        let draft = Draft::checked(needed("id")?, needed("body")?)?;
-        if draft.body.len() > LONGEST_BODY {
-            return Err(Error::TooLarge);
-        }
-        Ok(Self::One(draft))
-    }
-
     /// The drafts in their order.
     pub fn iter(&self) -> std::slice::Iter<'_, Draft> {
         match self {
@@ -150,7 +149,8 @@ impl Drafts {
 
     /// The answer's status and JSON, from one result for each draft, in order.
     ///
-    /// One draft: 201 where this request stored it, 200 where it was before, and its [`Receipt`]. Many: an
+    /// One draft: 201 where this request stored it, 200 where it was before, and
+    /// its receipt, `{"channel","offset","id"}`. Many: an
     /// array in their order, in which one that failed is `{"error","detail","id"}`; 201 where any is
     /// stored by this request, else 200 where any was before, else the first one's status.
     ///
@@ -230,9 +230,7 @@ impl PublishQuery {
 }
 
 impl Receipt<'_> {
-    /// `{"channel","offset","id"}`.
-    #[must_use]
-    pub fn to_json(&self) -> String {
+    fn to_json(&self) -> String {
         json::Object::new()
             .text("channel", self.channel)
             .number("offset", self.offset)

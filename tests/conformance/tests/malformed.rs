@@ -207,8 +207,13 @@ fn ask(rng: &mut Rng, material: &Material) -> String {
     let cursor = changed_cursor(rng, material);
     let word = word(rng, 20);
     let channel = pick(rng, &[material.channel.as_str(), &word]);
-    let inner = match rng.u8(..4) {
+    let inner = match rng.u8(..5) {
         0 => format!(r#"{{"channel":"{channel}","id":"{word}","body":{value}}}"#),
+        4 => {
+            let draft = format!(r#"{{"id":"{word}","body":{value}}},"#).repeat(rng.usize(..102));
+            let drafts = draft.trim_end_matches(',');
+            format!(r#"{{"channel":"{channel}","drafts":[{drafts}]}}"#)
+        }
         1 => format!(r#"{{"channel":"{channel}","after":"{cursor}"}}"#),
         2 => format!(r#"{{"channel":"{channel}","history":{}}}"#, rng.u16(..)),
         _ => format!(r#"{{"channel":"{channel}"}}"#),

@@ -1,4 +1,8 @@
-use crate::{Ask, Channel, Cursor, Error, Position, Receipt, Reference, Reply, Start, Verb};
+use super::texts::spaced_and_compact;
+use crate::{
+    Ask, Channel, Cursor, Draft, Drafts, Error, Position, Reference, Reply, Start, Stored, Verb,
+};
+use proptest::prelude::*;
 
 fn lobby() -> Channel {
     "lobby".parse().expect("a name")
@@ -11,6 +15,18 @@ fn place() -> (Position, Cursor) {
         tag: 3,
     };
     (position, Cursor::from_iter([(lobby(), position)]))
+}
+
+fn draft(id: &str, body: &str) -> Draft {
+    Draft {
+        id: id.to_owned(),
+        body: body.to_owned(),
+    }
+}
+
+fn published(drafts: Drafts) -> Verb {
+    let channel = lobby();
+    Verb::Publish { channel, drafts }
 }
 
 #[track_caller]
@@ -30,11 +46,40 @@ fn refused(text: &str, reference: &str, error: &Error) {
 #[test]
 fn a_draft_is_published_token_for_token() {
     let text = "{\"ref\":1,\"publish\":{\"channel\":\"lobby\",\"id\":\"a\",\"body\":{ \"x\" : 1e400, \"x\":\"\\ud800\"}}}";
-    let Verb::Publish { channel, draft } = parsed(text) else {
-        panic!("it publishes")
+    let one = Drafts::One(draft("a", r#"{"x":1e400,"x":"\ud800"}"#));
+    assert_eq!(parsed(text), published(one));
+}
+
+#[test]
+fn drafts_are_published_together_in_their_order() {
+    let many = |count: usize| {
+        let drafts = (0..count).map(|n| draft(&n.to_string(), "0"));
+        published(Drafts::Many(drafts.collect()))
     };
-    assert_eq!((channel, draft.id.as_str()), (lobby(), "a"));
-    assert_eq!(draft.body, r#"{"x":1e400,"x":"\ud800"}"#);
+    let ask = |count: usize| {
+        let drafts: Vec<_> = (0..count)
+            .map(|n| format!(r#"{{"id":"{n}","body": 0}}"#))
+            .collect();
+        format!(
+            r#"{{"publish":{{"drafts":[{}],"channel":"lobby"}}}}"#,
+            drafts.join(",")
+        )
+    };
+    // An array of one is answered with an array.
+    for count in [1, 2, 100] {
+        assert_eq!(parsed(&ask(count)), many(count));
+    }
+    for count in [0, 101] {
+        let (_, error) = Ask::parse(&ask(count)).expect_err("so many");
+        assert_eq!(error.status(), 422, "{count}");
+    }
+    // One that is too long fails alone, where it would be stored.
+    let long = format!("\"{}\"", "x".repeat(65_535));
+    let text = format!(
+        r#"{{"publish":{{"channel":"lobby","drafts":[{{"id":"a","body":{long}}},{{"id":"b","body":0}}]}}}}"#
+    );
+    let drafts = vec![draft("a", &long), draft("b", "0")];
+    assert_eq!(parsed(&text), published(Drafts::Many(drafts)));
 }
 
 #[test]
@@ -130,6 +175,32 @@ fn what_is_no_question_is_refused_with_its_reference() {
         "",
         &shape("body: missing"),
     );
+    let both = shape("drafts: not together with id or body");
+    for with in [r#""id":"a""#, r#""body":0"#, r#""body":0,"id":"a""#] {
+        let drafts = r#""drafts":[{"id":"b","body":0}]"#;
+        refused(
+            &format!(r#"{{"ref":1,"publish":{{"channel":"lobby",{with},{drafts}}}}}"#),
+            r#""ref":1,"#,
+            &both,
+        );
+    }
+    refused(
+        r#"{"publish":{"drafts":[{"id":"b","body":0}]}}"#,
+        "",
+        &shape("channel: missing"),
+    );
+    for drafts in [
+        "null",
+        "0",
+        "{}",
+        r#"{"id":"b","body":0}"#,
+        "[[]]",
+        r#"[{"id":"b"}]"#,
+    ] {
+        let text = format!(r#"{{"publish":{{"channel":"lobby","drafts":{drafts}}}}}"#);
+        let (_, error) = Ask::parse(&text).expect_err(&text);
+        assert_eq!(error.status(), 422, "{text}");
+    }
     let large = format!(
         r#"{{"publish":{{"channel":"lobby","id":"a","body":"{}"}}}}"#,
         "x".repeat(65_535)
@@ -155,14 +226,24 @@ fn answers_are_told_by_what_was_done() {
     let (_, cursor) = place();
     let channel = lobby();
     let none = Reference::default();
-    let receipt = Receipt {
-        channel: "lobby",
+    let stored = Stored {
         offset: 7,
-        id: "a",
+        duplicate: false,
+    };
+    let told = |drafts: Drafts, results: &[Result<Stored, Error>]| {
+        let (_, receipts) = drafts
+            .answer(&channel, results.iter().cloned())
+            .expect("it is stored");
+        Reply::Published(&receipts).to_json(&none)
     };
     assert_eq!(
-        Reply::Published(receipt).to_json(&none),
+        told(Drafts::One(draft("a", "0")), &[Ok(stored)]),
         r#"{"published":{"channel":"lobby","offset":7,"id":"a"}}"#
+    );
+    let many = Drafts::Many(vec![draft("a", "0"), draft("b", "0")]);
+    assert_eq!(
+        told(many, &[Ok(stored), Err(Error::IdReused)]),
+        r#"{"published":[{"channel":"lobby","offset":7,"id":"a"},{"error":"id-reused","detail":"the id was used before, for another body","id":"b"}]}"#
     );
     let subscribed = Reply::Subscribed {
         channel: &channel,
@@ -170,4 +251,35 @@ fn answers_are_told_by_what_was_done() {
     };
     let expected = format!(r#"{{"subscribed":"lobby","cursor":"{}"}}"#, cursor.encode());
     assert_eq!(subscribed.to_json(&none), expected);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn drafts_go_in_as_in_the_body_of_a_request(
+        bodies in prop::collection::vec(spaced_and_compact(), 1..5),
+    ) {
+        let drafts: Vec<_> = (0..)
+            .zip(&bodies)
+            .map(|(n, (spaced, _))| format!(r#"{{"body":{spaced},"id":"{n}"}}"#))
+            .collect();
+        let array = format!("[{}]", drafts.join(","));
+        let posted = Drafts::parse(array.as_bytes()).expect("good drafts");
+        let text = format!(r#"{{"publish":{{"channel":"lobby","drafts":{array}}}}}"#);
+        prop_assert_eq!(parsed(&text), published(posted));
+    }
+
+    #[test]
+    fn any_text_is_a_question_or_refused(
+        text in "([\\[\\]{},:\"0 ]|\"(ref|publish|subscribe|channel|drafts|id|body|a)\"|\\{\"publish\":\\{\"channel\":\"a\",\"drafts\":\\[){0,20}",
+    ) {
+        match Ask::parse(&text) {
+            Ok(Ask { verb: Verb::Publish { drafts, .. }, .. }) => {
+                prop_assert!((1..=100).contains(&drafts.iter().len()));
+            }
+            Ok(_) => {}
+            Err((_, error)) => prop_assert!([400, 422].contains(&error.status())),
+        }
+    }
 }

@@ -28,6 +28,12 @@ pub(crate) fn cases(corpus: &mut Corpus<'_>, transport: Transport) {
     corpus.reads(transport, what_is_said_is_acknowledged_and_delivered);
     corpus.reads(transport, what_is_said_on_one_connection_keeps_its_order);
     corpus.reads(transport, what_is_said_twice_is_stored_once);
+    corpus.reads(
+        transport,
+        drafts_in_an_array_are_stored_and_answered_in_order,
+    );
+    corpus.reads(transport, an_array_is_answered_as_one_that_is_posted);
+    corpus.reads(transport, arrays_of_the_longest_wait_for_their_turn);
     corpus.reads(transport, what_cannot_be_done_is_answered_and_no_more);
     corpus.reads(transport, who_shows_no_credential_reads_alone);
     corpus.reads(transport, channels_come_and_go_on_an_open_connection);
@@ -66,7 +72,7 @@ struct Conversation {
 struct Told {
     #[serde(rename = "ref")]
     reference: Option<Value>,
-    published: Option<Receipt>,
+    published: Option<Published>,
     subscribed: Option<String>,
     unsubscribed: Option<String>,
     error: Option<String>,
@@ -78,6 +84,27 @@ struct Told {
     _heartbeat: Option<bool>,
     end: Option<String>,
     cursor: Option<String>,
+}
+
+/// What became of a draft, or of each in an array.
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(untagged)]
+enum Published {
+    One(Receipt),
+    Many(Vec<Value>),
+}
+
+impl Published {
+    /// Each in its order; the first that is no receipt is the error.
+    fn receipts(self) -> Result<Vec<Receipt>> {
+        match self {
+            Self::One(receipt) => Ok(vec![receipt]),
+            Self::Many(told) => told
+                .into_iter()
+                .map(|told| Ok(serde_json::from_value(told)?))
+                .collect(),
+        }
+    }
 }
 
 impl Conversation {
@@ -201,6 +228,20 @@ fn publish(reference: &str, channel: &str, id: &str, body: &str) -> String {
     )
 }
 
+/// The same for drafts in an array, each an id and a body.
+fn publish_all(reference: u64, channel: &str, drafts: &[(&str, &str)]) -> String {
+    let drafts = array(drafts);
+    format!(r#"{{"ref":{reference},"publish":{{"channel":"{channel}","drafts":{drafts}}}}}"#)
+}
+
+fn array(drafts: &[(&str, &str)]) -> String {
+    let drafts: Vec<String> = drafts
+        .iter()
+        .map(|(id, body)| format!(r#"{{"id":"{id}","body":{body}}}"#))
+        .collect();
+    format!("[{}]", drafts.join(","))
+}
+
 /// The bodies of a channel's messages, read by a transport from the first one on.
 async fn stored(
     world: &World,
@@ -263,7 +304,8 @@ async fn what_is_said_is_acknowledged_and_delivered(
         .await?;
     let answer = ann.answer().await?;
     ensure!(answer.reference.is_none(), "{answer:?}");
-    assert_eq!(answer.published.context("it is stored")?.id, id);
+    let receipts = answer.published.context("it is stored")?.receipts()?;
+    assert_eq!(receipts[0].id, id);
     Ok(())
 }
 
@@ -290,7 +332,9 @@ async fn what_is_said_on_one_connection_keeps_its_order(
         let number = number.with_context(|| format!("a number was sent: {answer:?}"))?;
         let receipt = answer
             .published
-            .with_context(|| format!("{:?}", answer.error))?;
+            .with_context(|| format!("{:?}", answer.error))?
+            .receipts()?
+            .remove(0);
         ensure!(
             offsets.insert(number, receipt.offset).is_none(),
             "{number} is answered twice"
@@ -341,7 +385,7 @@ async fn what_is_said_twice_is_stored_once(world: &World, transport: Transport) 
         .publish(&world.ann, &channel, &id, "[1, 2]")
         .await?;
     assert_eq!(posted.status, 200);
-    assert_eq!(Some(posted.json::<Receipt>()?), first);
+    assert_eq!(Some(posted.json::<Published>()?), first);
     for number in 0..2 {
         ann.say(publish(&number.to_string(), &channel, "pipelined", "0"))
             .await?;
@@ -356,6 +400,130 @@ async fn what_is_said_twice_is_stored_once(world: &World, transport: Transport) 
     let answer = ann.ask(reused).await?;
     assert_eq!(answer.error.as_deref(), Some("id-reused"));
     assert_eq!(stored(world, transport, &channel, 2).await?.len(), 2);
+    Ok(())
+}
+
+async fn drafts_in_an_array_are_stored_and_answered_in_order(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
+    let channels = [world.channel(), world.channel()];
+    let mut ann = Conversation::open(world, transport, Query::of(&channels)).await?;
+    let mut expected = [const { Vec::new() }; 2];
+    // Between them some that are said alone: all of it is done in its order.
+    let sizes = [1, 100, 0, 0, 7, 99, 1, 0, 50, 50, 50, 0, 100, 100, 2, 0];
+    for (reference, size) in (0..).zip(sizes) {
+        let to = usize::from(reference % 7 > 4);
+        let from = expected[to].len();
+        let bodies: Vec<String> = (from..from + size.max(1)).map(|n| n.to_string()).collect();
+        let ids: Vec<String> = bodies.iter().map(|_| world.id()).collect();
+        let drafts: Vec<_> = (ids.iter().zip(&bodies))
+            .map(|(id, body)| (id.as_str(), body.as_str()))
+            .collect();
+        let text = match size {
+            0 => publish(&reference.to_string(), &channels[to], &ids[0], &bodies[0]),
+            _ => publish_all(reference, &channels[to], &drafts),
+        };
+        ann.say(text).await?;
+        expected[to].extend(ids);
+    }
+    let mut told = [const { Vec::new() }; 2];
+    for (reference, size) in (0..).zip(sizes) {
+        let answer = ann.answer().await?;
+        assert_eq!(answer.reference, Some(json!(reference)));
+        let published = answer
+            .published
+            .with_context(|| format!("{:?}", answer.error))?;
+        assert_eq!(matches!(published, Published::One(_)), size == 0);
+        let receipts = published.receipts()?;
+        assert_eq!(receipts.len(), size.max(1));
+        told[usize::from(reference % 7 > 4)].extend(receipts);
+    }
+    for ((channel, ids), told) in channels.iter().zip(&expected).zip(&told) {
+        let read = stored(world, Transport::ShortPolling, channel, ids.len()).await?;
+        for (n, ((envelope, id), receipt)) in read.iter().zip(ids).zip(told).enumerate() {
+            assert_eq!((&envelope.id, envelope.body.get()), (id, &*n.to_string()));
+            let expected = Receipt {
+                channel: channel.clone(),
+                offset: envelope.offset,
+                id: id.clone(),
+            };
+            assert_eq!(*receipt, expected);
+        }
+    }
+    Ok(())
+}
+
+async fn an_array_is_answered_as_one_that_is_posted(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
+    let channel = world.channel();
+    let mut ann = Conversation::open(world, transport, Query::of([&channel])).await?;
+    let large = format!("\"{}\"", "x".repeat(LONGEST_BODY - 1));
+    let first = [
+        ("a", "1"),
+        ("large", large.as_str()),
+        ("b", "2"),
+        ("a", "1"),
+    ];
+    let second = [("c", "3"), ("b", "0"), ("a", "1"), ("d", "4")];
+    for (reference, drafts, codes) in [
+        (1, first, [None, Some("too-large"), None, None]),
+        (2, second, [None, Some("id-reused"), None, None]),
+        // All of it again changes nothing.
+        (3, first, [None, Some("too-large"), None, None]),
+    ] {
+        ann.say(publish_all(reference, &channel, &drafts)).await?;
+        let answer = ann.answer().await?;
+        assert_eq!(answer.reference, Some(json!(reference)));
+        let Some(Published::Many(told)) = answer.published else {
+            anyhow::bail!("no array: {answer:?}");
+        };
+        let failed: Vec<_> = told.iter().map(|told| told["error"].as_str()).collect();
+        assert_eq!(failed, codes);
+        let target = format!("/witter/publish?channel={channel}");
+        let token = Some(world.ann.token.as_str());
+        let posted = world.client.post(&target, token, array(&drafts)).await?;
+        assert_eq!(posted.json::<Vec<Value>>()?, told);
+    }
+    let read = stored(world, transport, &channel, 4).await?;
+    let ids: Vec<&str> = read.iter().map(|envelope| envelope.id.as_str()).collect();
+    assert_eq!(ids, ["a", "b", "c", "d"]);
+    Ok(())
+}
+
+/// What a client says before it hears anything is more than the server holds of it.
+async fn arrays_of_the_longest_wait_for_their_turn(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
+    const COUNT: u64 = 6;
+    let channel = world.channel();
+    let mut ann = Conversation::open(world, transport, Query::of([world.channel()])).await?;
+    let body = longest("x");
+    let together = (LONGEST_MESSAGE - 100) / (body.len() + 100);
+    let mut expected = Vec::new();
+    for reference in 0..COUNT {
+        let ids: Vec<String> = (0..together).map(|_| world.id()).collect();
+        let drafts: Vec<_> = ids.iter().map(|id| (id.as_str(), body.as_str())).collect();
+        ann.say(publish_all(reference, &channel, &drafts)).await?;
+        expected.extend(ids);
+    }
+    let mut told = Vec::new();
+    for reference in 0..COUNT {
+        let answer = ann.answer().await?;
+        assert_eq!(answer.reference, Some(json!(reference)));
+        let published = answer
+            .published
+            .with_context(|| format!("{:?}", answer.error))?;
+        told.extend(published.receipts()?);
+    }
+    let ids: Vec<&String> = told.iter().map(|receipt| &receipt.id).collect();
+    assert_eq!(ids, Vec::from_iter(&expected));
+    let first = told[0].offset;
+    let offsets: Vec<u64> = told.iter().map(|receipt| receipt.offset).collect();
+    assert_eq!(offsets, Vec::from_iter(first..first + told.len() as u64));
     Ok(())
 }
 
@@ -392,6 +560,30 @@ async fn what_cannot_be_done_is_answered_and_no_more(
         ),
         (
             r#"{"ref":7,"publish":[]}"#.to_owned(),
+            &known,
+            "unprocessable",
+        ),
+        (publish_all(7, "@system", &[("a", "0")]), &known, "forbidden"),
+        (publish_all(7, "a/b", &[("a", "0")]), &known, "invalid-request"),
+        (publish_all(7, &channel, &[]), &known, "unprocessable"),
+        (
+            publish_all(7, &channel, &[("a", "0"); 101]),
+            &known,
+            "unprocessable",
+        ),
+        (
+            publish_all(7, &channel, &[("a", "0"), ("a b", "0")]),
+            &known,
+            "unprocessable",
+        ),
+        (
+            r#"{"ref":7,"publish":{"channel":"a","drafts":{"id":"a","body":0}}}"#.to_owned(),
+            &known,
+            "unprocessable",
+        ),
+        (
+            r#"{"ref":7,"publish":{"channel":"a","id":"a","body":0,"drafts":[{"id":"a","body":0}]}}"#
+                .to_owned(),
             &known,
             "unprocessable",
         ),
