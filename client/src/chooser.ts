@@ -1,0 +1,283 @@
+import { type Environment, later } from "./environment.js";
+import { type Frame, ending } from "./frame.js";
+import type { Cancel } from "./request.js";
+import { type Link, type Listener, type Open, TRANSPORTS } from "./transports.js";
+import type { Transport } from "./types.js";
+
+/**
+ * Between the starts of two candidates, in milliseconds. Shorter: a slow network is asked for what it would have
+ * granted anyway; longer: with six transports blocked the seventh begins after the two seconds in which people expect
+ * to see something.
+ */
+const STAGGER = 250;
+
+/** How long a candidate may take to bring its first frame, in milliseconds. */
+const PATIENCE = 10_000;
+
+/** When better transports are tried again for the first time, and how long that may double, in milliseconds. */
+const RETRY = 60_000;
+const LONGEST_RETRY = 900_000;
+
+/** One that is cut sooner, in milliseconds, has failed; twice in a row, and all others come first. */
+const STABLE = 30_000;
+
+/** How many heartbeats may be missed: one may be late, and a network stall for another. */
+const SILENCE = 2.5;
+
+/** Between the server's heartbeats, in seconds, unless something on the way cuts what is silent for less. */
+const BEAT = 15;
+
+/** A server that stops tells all its readers at once: they come back spread over so many milliseconds. */
+const SPREAD = 500;
+
+/** What would be the same by any transport. */
+const REFUSAL = /^(unauthorized|forbidden|invalid-request|rate-limited|unavailable)$/;
+
+/** What says nothing against a transport that works meanwhile. */
+const PASSING = /^(rate-limited|unavailable)$/;
+
+/** What becomes of the choice. */
+export interface Hooks {
+  /** Opens a transport from where the reader stands. */
+  open(open: Open, heartbeat: number, listener: Listener): Link;
+  /** A number; what was opened while it was another may not be adopted. */
+  generation(): number;
+  /** This carries the messages from now on; its frames follow. */
+  adopted(transport: Transport, link: Link): void;
+  frame(frame: Frame): void;
+  /** Nothing carries messages at the moment; the next is being looked for. */
+  down(): void;
+  /** The server refuses: nothing is open, nothing is tried. */
+  refused(frame: Frame): void;
+  /** Nothing gets through: nothing is open, nothing is tried. */
+  exhausted(): void;
+}
+
+/** The choice of a transport. */
+export interface Chooser {
+  /** Tries them all, the last that worked first. */
+  race(): void;
+  /** Opens what is live once more, beside it: what there is to read has changed, or the network has. */
+  refresh(): void;
+  /** Looks after what may have died unnoticed, as in sleep. */
+  check(): void;
+  /** Ends what is live, as if it had been cut. */
+  drop(): void;
+  /** Changes what may be chosen, best first. */
+  use(transports: Transport[]): void;
+  /** Ends what is open and what is tried. */
+  stop(): void;
+}
+
+interface Candidate {
+  transport: Transport;
+  generation: number;
+  link?: Link;
+  /** When it was adopted. */
+  since: number;
+  /** Ends its patience. */
+  calm: Cancel;
+}
+
+/**
+ * Opens transports side by side, one a little after the other, takes the first that works, and goes on looking for a
+ * better one.
+ *
+ * One works when its first frame is here: a question went out and an answer came in, past all that stands between.
+ */
+export function chooser(
+  environment: Environment,
+  hooks: Hooks,
+  transports: Transport[],
+  last: Transport | undefined,
+): Chooser {
+  let live: Candidate | undefined;
+  let candidates: Candidate[] = [];
+  /** What is still to be tried. */
+  let waiting: Transport[] = [];
+  let beat = BEAT;
+  /** When the live one was heard last. */
+  let heard = 0;
+  /** How often in a row each was cut soon. */
+  const faults: { [transport in Transport]?: number } = {};
+  /** How often in a row the live one was cut while it was silent. */
+  let cuts = 0;
+  let retryAfter = RETRY;
+  let calmNext: Cancel = () => {};
+  let calmRetry = calmNext;
+  let calmSilence = calmNext;
+
+  const now = (): number => environment.Date.now();
+  const rank = (transport: Transport): number => transports.indexOf(transport);
+
+  const close = ({ link, calm }: Candidate): void => {
+    calm();
+    if (link) link.close();
+  };
+
+  function stop(): void {
+    calmNext();
+    calmRetry();
+    calmSilence();
+    waiting = [];
+    candidates.concat(live || []).forEach(close);
+    candidates = [];
+    live = undefined;
+  }
+
+  function race(): void {
+    const failing = (transport: Transport): boolean => (faults[transport] || 0) > 1;
+    const able = (last ? [last] : []).concat(transports).filter(
+      (transport, index, all) =>
+        rank(transport) >= 0 && all.indexOf(transport) === index && TRANSPORTS[transport][0](environment),
+    );
+    waiting = able.filter((one) => !failing(one)).concat(able.filter(failing));
+    next();
+  }
+
+  function next(): void {
+    calmNext();
+    const transport = waiting.shift();
+    if (transport) {
+      calmNext = later(environment, STAGGER, next);
+      start(transport);
+    } else if (!live && !candidates.length) {
+      stop();
+      hooks.exhausted();
+    }
+  }
+
+  function start(transport: Transport): void {
+    const candidate: Candidate = {
+      transport,
+      generation: hooks.generation(),
+      since: 0,
+      calm: later(environment, PATIENCE, () => lose(candidate)),
+    };
+    candidates.push(candidate);
+    try {
+      candidate.link = hooks.open(TRANSPORTS[transport][1], beat, {
+        frame: (frame) => hear(candidate, frame),
+        lost: () => lose(candidate),
+      });
+    } catch {
+      // What the page's policy forbids may throw.
+      candidate.calm();
+      candidate.calm = later(environment, 0, () => lose(candidate));
+    }
+  }
+
+  function hear(candidate: Candidate, frame: Frame): void {
+    if (ending(frame)) return lose(candidate, frame);
+    if (candidate !== live) adopt(candidate);
+    if (candidate === live) {
+      heard = now();
+      hooks.frame(frame);
+    }
+  }
+
+  function adopt(candidate: Candidate): void {
+    const { transport, generation, link } = candidate;
+    const mine = rank(transport);
+    if (generation !== hooks.generation() || (live && mine > rank(live.transport))) {
+      const again = live && live.transport === transport;
+      forget(candidate);
+      return again ? start(transport) : undefined;
+    }
+    candidate.calm();
+    if (live) close(live);
+    calmNext();
+    waiting = [];
+    // What would be better may still come.
+    candidates = candidates.filter((other) => {
+      if (other === candidate) return false;
+      if (rank(other.transport) < mine) return true;
+      close(other);
+      return false;
+    });
+    live = candidate;
+    last = transport;
+    candidate.since = heard = now();
+    listen();
+    lookForBetter();
+    hooks.adopted(transport, link!);
+  }
+
+  function forget(candidate: Candidate): void {
+    close(candidate);
+    candidates = candidates.filter((other) => other !== candidate);
+  }
+
+  function lose(candidate: Candidate, frame?: Frame): void {
+    const code = frame && ending(frame);
+    const wasLive = candidate === live;
+    if (!wasLive && candidates.indexOf(candidate) < 0) return;
+    forget(candidate);
+    if (code && REFUSAL.test(code) && (!live || wasLive || !PASSING.test(code))) {
+      stop();
+      hooks.refused(frame);
+    } else if (wasLive) {
+      live = undefined;
+      calmSilence();
+      calmRetry();
+      if (code !== "reopen") blame(candidate);
+      hooks.down();
+      calmNext();
+      calmNext = later(environment, code === "reopen" ? environment.Math.random() * SPREAD : 0, race);
+    } else if (live && live.transport === candidate.transport) {
+      // What was to be had beside it is not to be had.
+      lose(live);
+    } else if (!live || waiting.length) next();
+  }
+
+  /** Remembers what speaks against a transport that was cut. */
+  function blame({ transport, since }: Candidate): void {
+    faults[transport] = now() - since < STABLE ? (faults[transport] || 0) + 1 : 0;
+    const silent = (now() - heard) / 1000;
+    if (silent < 2 || silent > 2 * beat) cuts = 0;
+    else if (++cuts > 1) beat = Math.max(1, Math.min(beat, Math.floor(silent * 0.6)));
+  }
+
+  function listen(): void {
+    calmSilence();
+    calmSilence = later(environment, beat * 500, () => {
+      if (now() - heard > beat * SILENCE * 1000) lose(live!);
+      else listen();
+    });
+  }
+
+  function lookForBetter(): void {
+    calmRetry();
+    if (rank(live!.transport) > 0) {
+      calmRetry = later(environment, retryAfter, () => {
+        retryAfter = Math.min(retryAfter * 2, LONGEST_RETRY);
+        lookForBetter();
+        waiting = transports.slice(0, rank(live!.transport)).filter((one) => TRANSPORTS[one][0](environment));
+        next();
+      });
+    }
+  }
+
+  return {
+    race,
+    stop,
+    refresh: () => live && start(live.transport),
+    check: () => live && now() - heard > beat * 1000 && start(live.transport),
+    drop: () => live && lose(live),
+    use(wanted) {
+      transports = wanted;
+      retryAfter = RETRY;
+      if (live && rank(live.transport) >= 0) {
+        candidates.forEach(close);
+        candidates = [];
+        waiting = transports.slice(0, rank(live.transport));
+        lookForBetter();
+        next();
+      } else {
+        stop();
+        hooks.down();
+        race();
+      }
+    },
+  };
+}

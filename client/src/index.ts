@@ -1,0 +1,17 @@
+import { open } from "./connection.js";
+import type { Environment } from "./environment.js";
+import { messages } from "./iteration.js";
+import type { Connection, Options } from "./types.js";
+
+export type { Environment } from "./environment.js";
+export type * from "./types.js";
+
+/**
+ * Connects to the routes at an address, such as `https://chat.example/witter` or `/witter`, and stays connected
+ * until `close()`.
+ */
+export function connect(url: string, options: Options = {}): Connection {
+  const connection = open(options.environment || (globalThis as unknown as Environment), url, options);
+  connection[Symbol.asyncIterator] = () => messages(connection);
+  return connection;
+}

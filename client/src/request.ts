@@ -1,0 +1,223 @@
+import { type Environment, later } from "./environment.js";
+import { type Frame, parse } from "./frame.js";
+
+/** The parameters of a request; those that are undefined are left out. */
+export interface Query {
+  [name: string]: string | number | string[] | undefined;
+}
+
+/** Ends what was begun; nothing is heard of it afterwards. */
+export type Cancel = () => void;
+
+/** How long an answer may take, in milliseconds. */
+export const PATIENCE = 10_000;
+
+/** How much later a script asks what a request asked, in milliseconds, where neither is known to get through. */
+const HEAD_START = 500;
+
+/** Longer addresses are cut by proxies and old browsers; a request's body is not. */
+const LONGEST_ADDRESS = 30_000;
+
+/** Hears the answer to a request, once; undefined: nothing came, or what came was none. */
+export type Done = (answer?: Frame) => void;
+
+/** Asks by `GET`, or by `POST` where there is a body. */
+export type Ask = (environment: Environment, url: string, done: Done, body?: string) => Cancel;
+
+/** The members of both, those of the second where both have one: what `{...a, ...b}` would be in an old browser. */
+export function extend<A extends object, B extends object>(a: A, b: B): A & B {
+  const all = {} as Record<string, unknown>;
+  [a, b].forEach((one) => {
+    for (const name in one) all[name] = (one as Record<string, unknown>)[name];
+  });
+  return all as A & B;
+}
+
+/**
+ * Every request is one that pages may make without asking first: the credential stands in the address, a body is
+ * plain text, and refusals come as answers (`errors=inline`), since scripts and `EventSource` see no other.
+ */
+export function address(base: string, route: string, query: Query): string {
+  let text = `${base}/${route}?errors=inline`;
+  for (const name in query) {
+    const value = query[name];
+    if (value !== undefined) {
+      ([] as (string | number)[]).concat(value).forEach((one) => {
+        text += `&${name}=${encodeURIComponent(one)}`;
+      });
+    }
+  }
+  return text;
+}
+
+/** Asks by a request. `chunk` hears the text of the answer while it arrives. */
+export function byRequest(
+  environment: Environment,
+  url: string,
+  done: Done,
+  body?: string,
+  chunk?: (text: string) => void,
+): Cancel {
+  let over = false;
+  const abort = (environment.fetch ? byFetch : byXhr)(
+    environment,
+    url,
+    body,
+    (text) => {
+      if (!over) {
+        over = true;
+        done(parse(text));
+      }
+    },
+    chunk && ((text) => over || !text || chunk(text)),
+  );
+  return () => {
+    over = true;
+    abort();
+  };
+}
+
+type Send = (
+  environment: Environment,
+  url: string,
+  body: string | undefined,
+  done: (text?: string) => void,
+  chunk?: (text: string) => void,
+) => Cancel;
+
+const method = (body?: string): string => (body === undefined ? "GET" : "POST");
+
+const byFetch: Send = ({ fetch, AbortController, TextDecoder }, url, body, done, chunk) => {
+  const controller = AbortController && new AbortController();
+  const init: RequestInit = {
+    method: method(body),
+    cache: "no-store",
+    credentials: "omit",
+    referrerPolicy: "no-referrer",
+  };
+  if (body !== undefined) init.body = body;
+  if (controller) init.signal = controller.signal;
+  const pour = (response: Response): PromiseLike<undefined> => {
+    const reader = response.body!.getReader();
+    const decoder = new TextDecoder!();
+    const next = (): PromiseLike<undefined> =>
+      reader.read().then((read) => {
+        chunk!(decoder.decode(read.value, { stream: !read.done }));
+        return read.done ? undefined : next();
+      });
+    return next();
+  };
+  fetch!(url, init)
+    .then((response): PromiseLike<string | undefined> => (chunk ? pour(response) : response.text()))
+    .then(done, () => done());
+  return () => controller && controller.abort();
+};
+
+const byXhr: Send = (environment, url, body, done, chunk) => {
+  let seen = 0;
+  let xhr: XMLHttpRequest | undefined;
+  try {
+    xhr = new environment.XMLHttpRequest!();
+    xhr.onreadystatechange = () => {
+      const whole = xhr!.readyState > 3;
+      if (chunk && xhr!.readyState > 2) {
+        const text = xhr!.responseText;
+        chunk(text.slice(seen));
+        seen = text.length;
+      }
+      if (whole) done(xhr!.status ? xhr!.responseText : undefined);
+    };
+    xhr.open(method(body), url);
+    xhr.send(body);
+  } catch {
+    // Internet Explorer 9 throws where the address is of another origin.
+    later(environment, 0, done);
+  }
+  return () => xhr && xhr.abort();
+};
+
+/** Asks by a script element, where nothing else is let through: the route is one that takes `callback`. */
+export const byScript: Ask = (environment, url, done) => {
+  const head = environment.document!.head;
+  const script = environment.document!.createElement("script");
+  // The answer calls it by its name, as a member of the window.
+  const callbacks = environment as unknown as Record<string, Done>;
+  const name = `witter_${environment.Math.random().toString(36).slice(2)}`;
+  let over = false;
+  const end = (answer?: Frame): void => {
+    if (!over) {
+      over = true;
+      // A script that is under way cannot be stopped: it finds a function that does nothing.
+      callbacks[name] = () => {};
+      head.removeChild(script);
+      done(answer);
+    }
+  };
+  callbacks[name] = end;
+  script.onerror = () => end();
+  script.src = `${url}&callback=${name}`;
+  head.appendChild(script);
+  return () => {
+    done = () => {};
+    end();
+  };
+};
+
+/** A question that is asked once. */
+export interface Question {
+  route: string;
+  query: Query;
+  /** What a `POST` carries. */
+  body?: string | undefined;
+  /** The same for a script element: the route and what its query has beside. */
+  script: [route: string, query: Query];
+}
+
+/**
+ * Asks by a request, or by a script where requests do not get through: across origins in an old browser, or where they
+ * are blocked. Until it is known which does, both are tried; the server takes the same question twice.
+ */
+export function asker(environment: Environment, base: string): (question: Question, done: Done) => Cancel {
+  let proven: Ask | undefined;
+  return ({ route, query, body, script: [scripted, further] }, done) => {
+    const cancels: Cancel[] = [];
+    const ways: Ask[] = environment.fetch || environment.XMLHttpRequest ? [byRequest] : [];
+    const url = address(base, scripted, extend(query, further));
+    if (environment.document && url.length < LONGEST_ADDRESS) ways.push(byScript);
+    if (proven && ways.indexOf(proven) >= 0) ways.splice(0, 2, proven);
+    let open = 0;
+    const finish: Done = (answer) => {
+      cancels.forEach((cancel) => cancel());
+      done(answer);
+    };
+    const next = (): void => {
+      const way = ways.shift();
+      if (!way) {
+        if (!open) cancels.push(later(environment, 0, finish));
+        return;
+      }
+      open++;
+      if (ways.length) cancels.push(later(environment, HEAD_START, next));
+      cancels.push(
+        way(
+          environment,
+          way === byRequest ? address(base, route, query) : url,
+          (answer) => {
+            open--;
+            if (answer) {
+              proven = way;
+              finish(answer);
+            } else {
+              if (way === proven) proven = undefined;
+              next();
+            }
+          },
+          body,
+        ),
+      );
+    };
+    cancels.push(later(environment, PATIENCE, finish));
+    next();
+    return () => cancels.forEach((cancel) => cancel());
+  };
+}

@@ -1,0 +1,162 @@
+import { type Environment, later } from "./environment.js";
+import { type Frame, parse } from "./frame.js";
+import { Lines } from "./lines.js";
+import { type Ask, type Cancel, type Query, address, byRequest, byScript, extend } from "./request.js";
+import type { Transport } from "./types.js";
+
+/** What every transport is opened with. */
+export interface Place {
+  environment: Environment;
+  /** The address of the routes, absolute, without a slash behind it. */
+  base: string;
+  query: Query;
+}
+
+/** What an open transport tells. */
+export interface Listener {
+  frame(frame: Frame): void;
+  /** It ended without a word, or brought what is none of the server's. */
+  lost(): void;
+}
+
+/** An open transport. Closed, it tells nothing more. */
+export interface Link {
+  close(): void;
+  /** Where it goes both ways. */
+  send?(text: string): void;
+  /** What it was opened for. */
+  channels?: string[];
+}
+
+/** Begins to read. Tells nothing before it returns. */
+export type Open = (place: Place, listener: Listener) => Link;
+
+/** How often short polling asks, in milliseconds: messages are late by half of that. */
+const PERIOD = 1000;
+
+/** How many envelopes an answer has at most. */
+const LIMIT = 100;
+
+/** What a text says; what says nothing ends the transport. */
+const hear = (text: string, { frame, lost }: Listener): void => {
+  const told = parse(text);
+  if (told) frame(told);
+  else lost();
+};
+
+const websocket: Open = ({ environment, base, query }, listener) => {
+  const url = address(base, "websocket", query).replace(/^http/, "ws");
+  const socket = new environment.WebSocket!(url, "witter.v1");
+  socket.onmessage = ({ data }) => hear(data as string, listener);
+  socket.onclose = listener.lost;
+  return {
+    send: (text) => socket.send(text),
+    close() {
+      socket.onmessage = socket.onclose = null;
+      socket.close();
+    },
+  };
+};
+
+const sse: Open = ({ environment, base, query }, { frame, lost }) => {
+  const source = new environment.EventSource!(address(base, "sse", query));
+  const on = (type: string, frameOf: (data: never) => Frame): void =>
+    source.addEventListener(type, ({ data, lastEventId }: MessageEvent<string>) => {
+      const told = parse(data);
+      // It is kept from one event to the next: not every one has its own.
+      if (told) frame(extend({ cursor: lastEventId }, frameOf(told as never)));
+      else lost();
+    });
+  ["cursor", "heartbeat", "end"].forEach((type) => on(type, (told) => told));
+  on("message", (envelope) => ({ envelope }));
+  on("gap", (gap) => ({ gap }));
+  on("denied", (denied) => ({ denied }));
+  // It would reopen by itself; whoever listens knows better when, and by what.
+  source.onerror = lost;
+  return { close: () => source.close() };
+};
+
+const xhrStreaming: Open = ({ environment, base, query }, listener) => {
+  const lines = new Lines();
+  let open = true;
+  const cancel = byRequest(
+    environment,
+    address(base, "xhr-streaming", query),
+    listener.lost,
+    undefined,
+    (text) => lines.feed(text).forEach((line) => open && hear(line, listener)),
+  );
+  return {
+    close() {
+      open = false;
+      cancel();
+    },
+  };
+};
+
+const htmlfile: Open = ({ environment, base, query }, listener) => {
+  const document = environment.document!;
+  const iframe = document.createElement("iframe");
+  const origin = /^\w+:\/\/[^/]+/.exec(environment.location!.href)![0];
+  const heard = (event: Event): void => {
+    const { source, data } = event as MessageEvent<string>;
+    if (source && source === iframe.contentWindow) hear(data, listener);
+  };
+  environment.addEventListener!("message", heard);
+  iframe.style.display = "none";
+  // The document is whole when the stream has ended, or never began.
+  iframe.onload = iframe.onerror = listener.lost;
+  iframe.src = address(base, "htmlfile", extend(query, { origin }));
+  document.body.appendChild(iframe);
+  return {
+    close() {
+      environment.removeEventListener!("message", heard);
+      iframe.onload = iframe.onerror = null;
+      document.body.removeChild(iframe);
+    },
+  };
+};
+
+/** Asks again and again. `held`: the server keeps a question until there is something to say. */
+const polling =
+  (route: Transport, held: boolean, ask: Ask): Open =>
+  ({ environment, base, query }, { frame, lost }) => {
+    let open = true;
+    let cancel: Cancel;
+    const poll = (wait: number): void => {
+      const since = environment.Date.now();
+      cancel = ask(environment, address(base, route, extend(query, { wait })), (answer) => {
+        if (!answer || !(answer.envelopes || answer.error)) return lost();
+        query = extend(query, { after: answer.cursor, history: undefined });
+        frame(answer);
+        if (!open) return;
+        // Where silence is cut early the question must come back before that.
+        const beat = query.heartbeat as number;
+        const again = (): void => poll(beat < 15 ? beat : 25);
+        const { length } = answer.envelopes!;
+        // A server whose store is away answers a held question at once, with nothing.
+        const prompt = held ? !wait || length || environment.Date.now() - since >= PERIOD : length >= LIMIT;
+        if (prompt) again();
+        else cancel = later(environment, PERIOD, again);
+      });
+    };
+    // The first is answered at once: it tells whether anything gets through.
+    poll(0);
+    return {
+      close() {
+        open = false;
+        cancel();
+      },
+    };
+  };
+
+/** Whether an environment has what a transport takes, and how to open it; best first. */
+export const TRANSPORTS: Record<Transport, [has: (environment: Environment) => unknown, open: Open]> = {
+  websocket: [({ WebSocket }) => WebSocket, websocket],
+  sse: [({ EventSource }) => EventSource, sse],
+  "xhr-streaming": [({ fetch, TextDecoder, XMLHttpRequest }) => (fetch ? TextDecoder : XMLHttpRequest), xhrStreaming],
+  "long-polling": [({ fetch, XMLHttpRequest }) => fetch || XMLHttpRequest, polling("long-polling", true, byRequest)],
+  "short-polling": [({ fetch, XMLHttpRequest }) => fetch || XMLHttpRequest, polling("short-polling", false, byRequest)],
+  htmlfile: [({ document, addEventListener }) => document && addEventListener, htmlfile],
+  "jsonp-polling": [({ document }) => document, polling("jsonp-polling", true, byScript)],
+};
