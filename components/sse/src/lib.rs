@@ -4,7 +4,7 @@ use guest::{Request, Response, delivery};
 use protocol::framing::Sse;
 
 async fn handle(request: Request) -> Response {
-    delivery::stream(request, |_| Ok(Sse)).await
+    delivery::stream(request, Sse::from_query).await
 }
 
 guest::serve!(handle);

@@ -117,7 +117,7 @@ pub trait StreamFraming: Framing {
     fn tail(cursor: &str, out: &mut Vec<u8>);
 
     /// Appends what stands between opening and closing of any other frame.
-    fn body(frame: &Frame<'_>, out: &mut Vec<u8>);
+    fn body(&self, frame: &Frame<'_>, out: &mut Vec<u8>);
 
     /// Appends the opening.
     fn open(&self, _out: &mut Vec<u8>) {}
@@ -132,7 +132,7 @@ pub trait StreamFraming: Framing {
             Self::head(envelope, out);
             Self::tail(cursor, out);
         } else {
-            Self::body(frame, out);
+            self.body(frame, out);
         }
         self.close(out);
     }

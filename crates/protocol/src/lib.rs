@@ -19,7 +19,7 @@
 //! | `wait`     | 0 to 55 seconds                                   | 25     |
 //! | `before`   | an offset; with one channel, no cursor, no `history` | –   |
 //! | `token`    | printable characters                              | none   |
-//! | `heartbeat`| 1 to 55 seconds of silence before a stream beats  | 15     |
+//! | `heartbeat`| 1 to 55 seconds of silence before a stream beats; for [`Sse`](framing::Sse) also how | 15 |
 //! | `callback` | of [`Jsonp`](framing::Jsonp) and [`Htmlfile`](framing::Htmlfile) | – |
 //! | `origin`   | of [`Htmlfile`](framing::Htmlfile): an [`Origin`] | –      |
 //! | `errors`   | `inline`, see [`inline_errors`]                   | by status |

@@ -57,6 +57,7 @@ fn frame(event: Event) -> Result<String, Error> {
         "message" => format!(r#"{{"envelope":{data},"cursor":{id}}}"#),
         "gap" => format!(r#"{{"gap":{data},"cursor":{id}}}"#),
         "denied" => format!(r#"{{"denied":{data}}}"#),
+        "heartbeat" if data == "{}" => r#"{"heartbeat":true}"#.to_owned(),
         "end" => data,
         _ => return Err(Error::Event { event, data }),
     })

@@ -98,7 +98,7 @@ impl StreamFraming for Htmlfile {
         script::literal(&Frame::behind(cursor), out);
     }
 
-    fn body(frame: &Frame<'_>, out: &mut Vec<u8>) {
+    fn body(&self, frame: &Frame<'_>, out: &mut Vec<u8>) {
         script::literal(&frame.to_json(), out);
     }
 

@@ -35,7 +35,7 @@ impl StreamFraming for NdJson {
         one_line(&Frame::behind(cursor), out);
     }
 
-    fn body(frame: &Frame<'_>, out: &mut Vec<u8>) {
+    fn body(&self, frame: &Frame<'_>, out: &mut Vec<u8>) {
         one_line(&frame.to_json(), out);
     }
 

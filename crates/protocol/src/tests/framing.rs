@@ -46,6 +46,11 @@ fn posting() -> Htmlfile {
     Htmlfile::from_query(&format!("origin={ORIGIN}"), None).expect("a good query")
 }
 
+/// As it is for who does not ask for beats, and for who does.
+fn events() -> [Sse; 2] {
+    ["channel=a", "channel=a&heartbeat=7"].map(|query| Sse::from_query(query).expect("a query"))
+}
+
 fn document(window: Window) -> parsers::Htmlfile {
     parsers::Htmlfile::new(window)
 }
@@ -121,7 +126,7 @@ fn streams(envelope: &str, cutting: &dyn Fn(&[u8]) -> Vec<&[u8]>) {
         assert_eq!(told["envelope"].get(), envelope);
         assert_eq!(told["cursor"].get(), format!("\"{CURSOR}\""));
     };
-    let bytes = written(&Sse, &frames);
+    let bytes = written(&Sse::default(), &frames);
     check(read(parsers::Sse::default(), cutting(&bytes)));
     let bytes = written(&NdJson, &frames);
     check(read(Lines::default(), cutting(&bytes)));
@@ -308,7 +313,9 @@ fn head_and_tail<F: StreamFraming>(_: &F, envelope: &str, cursor: &str, out: &mu
 
 #[test]
 fn every_frame_of_a_stream_comes_out_whatever_it_tells() {
-    every_frame_comes_out(&Sse, || Box::new(parsers::Sse::default()), false);
+    for (framing, tells_beats) in events().into_iter().zip([false, true]) {
+        every_frame_comes_out(&framing, || Box::new(parsers::Sse::default()), tells_beats);
+    }
     every_frame_comes_out(&NdJson, || Box::new(Lines::default()), true);
     let calls = || document(Window::Calls(CALLBACK.to_owned()));
     every_frame_comes_out(&calling(), || Box::new(calls()), true);
@@ -371,7 +378,7 @@ fn who_cannot_see_a_status_is_told_in_the_framing() {
         (F::CONTENT_TYPE, F::INLINE_ERRORS)
     }
     assert_eq!(inline(&Json), ("application/json", false));
-    assert_eq!(inline(&Sse), ("text/event-stream", false));
+    assert_eq!(inline(&Sse::default()), ("text/event-stream", false));
     assert_eq!(inline(&NdJson), ("application/x-ndjson", false));
     assert_eq!(inline(&calling()), ("text/html; charset=utf-8", true));
     assert_eq!(inline(&page("f")), ("text/javascript; charset=utf-8", true));
@@ -389,7 +396,7 @@ fn blocks(bytes: &[u8], piece: usize) -> Vec<sse_stream::Sse> {
 }
 
 #[test]
-fn neither_a_prelude_nor_a_heartbeat_is_an_event() {
+fn a_prelude_is_no_event_and_a_heartbeat_one_where_it_was_asked_for() {
     let frames = [
         Frame::Heartbeat,
         Frame::Open { cursor: "AQ" },
@@ -404,19 +411,46 @@ fn neither_a_prelude_nor_a_heartbeat_is_an_event() {
         id: id.map(str::to_owned),
         retry,
     };
-    let bytes = written(&Sse, &frames);
-    for piece in [1, 2, 3, 7, bytes.len()] {
-        assert_eq!(
-            blocks(&bytes, piece),
-            [
-                block("cursor", "{}", Some("AQ"), Some(1000)),
-                block("end", r#"{"end":"reopen"}"#, None, None),
-            ]
-        );
+    let beat = block("heartbeat", "{}", None, None);
+    let open = block("cursor", "{}", Some("AQ"), None);
+    let end = block("end", r#"{"end":"reopen"}"#, None, None);
+    // The prelude's belongs to the first event, whichever that is.
+    let first = |block: &sse_stream::Sse| sse_stream::Sse {
+        retry: Some(1000),
+        ..block.clone()
+    };
+    let told = [
+        vec![first(&open), end.clone()],
+        vec![first(&beat), open, beat.clone(), beat.clone(), end, beat],
+    ];
+    let written_as = [":hb\n", "event: heartbeat\ndata: {}\n\n"];
+    for ((framing, told), written_as) in events().into_iter().zip(told).zip(written_as) {
+        let bytes = written(&framing, &frames);
+        for piece in [1, 2, 3, 7, bytes.len()] {
+            assert_eq!(blocks(&bytes, piece), told);
+        }
+        let mut beat = Vec::new();
+        framing.write(&Frame::Heartbeat, &mut beat);
+        assert_eq!(beat, written_as.as_bytes());
     }
-    let mut beat = Vec::new();
-    Sse.write(&Frame::Heartbeat, &mut beat);
-    assert_eq!(beat, b":hb\n");
+}
+
+#[test]
+fn beats_are_asked_for_by_name() {
+    let beat = |query: &str| {
+        let mut beat = Vec::new();
+        let framing = Sse::from_query(query).expect(query);
+        framing.write(&Frame::Heartbeat, &mut beat);
+        beat
+    };
+    for query in ["", "channel=heartbeat", "x=heartbeat=1", "Heartbeat=1"] {
+        assert_eq!(beat(query), b":hb\n", "{query}");
+    }
+    // Whether it is a number is for others to say, in the framing of this.
+    for query in ["heartbeat=15", "heartbeat", "a&heartbeat=1&heartbeat=x"] {
+        assert_ne!(beat(query), b":hb\n", "{query}");
+    }
+    assert!(matches!(Sse::from_query("%"), Err(Error::Invalid(_))));
 }
 
 #[test]
@@ -425,7 +459,7 @@ fn a_line_break_or_nul_where_none_may_be_ends_neither_event_nor_line() {
         envelope: "{\"a\":\r\n\n1,\r\"b\":2}\n\ndata: \"forged\"",
         cursor: "A\n\rQ\0",
     }];
-    let bytes = written(&Sse, &frames);
+    let bytes = written(&Sse::default(), &frames);
     let told = blocks(&bytes, 1);
     assert_eq!(told.len(), 1);
     let data = "{\"a\":   1, \"b\":2}  data: \"forged\"";
