@@ -218,7 +218,7 @@ impl Conversation {
         let mut working: Option<LocalBoxFuture<'static, Done>> = None;
         let mut beat = hub.now() + self.heartbeat;
         let mut paused = 0;
-        // Beats since anything came.
+        // Beats since anything came, or was let come.
         let mut unheard = 0;
         let cursor = self.cursor.encode();
         self.tell(&Frame::Open { cursor: &cursor })?;
@@ -231,10 +231,7 @@ impl Conversation {
             }
             match self.next(&hub, &mut working, beat, paused).await {
                 Next::Received(None) => return Err(End::Over),
-                Next::Received(Some(event)) => {
-                    unheard = 0;
-                    self.hear(event)?;
-                }
+                Next::Received(Some(event)) => self.hear(event)?,
                 Next::Done(done) => {
                     working = None;
                     self.answer(done).await?;
@@ -248,6 +245,9 @@ impl Conversation {
                 Next::Tick if hub.now() < beat => {}
                 Next::Tick => {
                     beat = hub.now() + self.heartbeat;
+                    if self.socket.take_heard() || self.asked.is_full() {
+                        unheard = 0;
+                    }
                     unheard += 1;
                     // It answered neither of the last two pings.
                     if unheard > 2 {

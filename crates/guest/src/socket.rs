@@ -3,7 +3,7 @@
 
 use crate::http::{Method, Request, Response};
 use futures::future::{self, Either};
-use futures::stream::{self, LocalBoxStream, Stream as _};
+use futures::stream::{self, LocalBoxStream, Stream as _, StreamExt as _};
 use protocol::Error;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -32,6 +32,7 @@ pub struct Socket {
     /// What came last, and how much of it was taken.
     input: Vec<u8>,
     taken: usize,
+    heard: bool,
     body: StreamWriter<u8>,
 }
 
@@ -79,11 +80,16 @@ impl Handshake {
             });
         let socket = Socket {
             connection,
-            inbound: Box::pin(stream::unfold(request.bytes(), async |mut bytes| {
-                Some((bytes.read().await?, bytes))
-            })),
+            inbound: Box::pin(
+                stream::unfold(request.bytes(), async |mut bytes| {
+                    Some((bytes.read().await?, bytes))
+                })
+                // Whoever closes what has ended asks again.
+                .fuse(),
+            ),
             input: Vec::new(),
             taken: 0,
+            heard: false,
             body,
         };
         (response, socket)
@@ -112,7 +118,10 @@ impl Socket {
             self.input = Vec::new();
             self.taken = 0;
             match ready!(Pin::new(&mut self.inbound).poll_next(cx)) {
-                Some(bytes) => self.input = bytes,
+                Some(bytes) => {
+                    self.heard = true;
+                    self.input = bytes;
+                }
                 None => return Poll::Ready(None),
             }
         }
@@ -121,6 +130,12 @@ impl Socket {
     /// As [`Self::poll_receive`].
     pub async fn receive(&mut self) -> Option<Event> {
         poll_fn(|cx| self.poll_receive(cx)).await
+    }
+
+    /// Whether anything came since this was asked last, a part of a message too: inside a frame a client cannot
+    /// answer a ping.
+    pub fn take_heard(&mut self) -> bool {
+        std::mem::take(&mut self.heard)
     }
 
     /// Writes all that is to be sent; false: nobody reads it any more. A client that does not read is waited

@@ -55,6 +55,7 @@ pub(crate) fn cases(corpus: &mut Corpus<'_>, transport: Transport) {
     corpus.reads(transport, a_protocol_that_is_not_spoken_is_not_agreed);
     corpus.reads(transport, an_idle_connection_beats_as_often_as_asked);
     corpus.reads(transport, who_answers_no_ping_is_dropped);
+    corpus.reads(transport, who_is_in_the_middle_of_a_message_is_heard);
 }
 
 /// One connection, whose client reads and asks.
@@ -1228,22 +1229,32 @@ async fn an_idle_connection_beats_as_often_as_asked(
     Ok(())
 }
 
-async fn who_answers_no_ping_is_dropped(world: &World, transport: Transport) -> Result<()> {
-    /// A ping without a payload (RFC 6455, section 5.5.2); in text and in its lengths there is no such thing.
-    const PING: &[u8] = &[0x89, 0];
-    let target = Query::of([world.channel()]).heartbeat(1).target(transport);
+/// A connection that answers nothing by itself, and what came behind the head of the response.
+async fn connect_raw(
+    world: &World,
+    transport: Transport,
+    query: Query,
+) -> Result<(TcpStream, Vec<u8>)> {
+    let target = query.target(transport);
     let mut head = format!("GET {target} HTTP/1.1\r\nhost: x\r\n");
     for (name, value) in transport.headers() {
         head += &format!("{name}: {value}\r\n");
     }
-    let mut silent = TcpStream::connect(world.client.address()).await?;
-    silent.write_all(format!("{head}\r\n").as_bytes()).await?;
+    let mut stream = TcpStream::connect(world.client.address()).await?;
+    stream.write_all(format!("{head}\r\n").as_bytes()).await?;
     let mut bytes = Vec::new();
-    let (answer, length) = read_head(&mut silent, &mut bytes)
+    let (answer, length) = read_head(&mut stream, &mut bytes)
         .await?
         .context("the host closed")?;
     ensure!(answer.status == 101, "{answer:?}");
-    let mut said = bytes.split_off(length);
+    Ok((stream, bytes.split_off(length)))
+}
+
+async fn who_answers_no_ping_is_dropped(world: &World, transport: Transport) -> Result<()> {
+    /// A ping without a payload (RFC 6455, section 5.5.2); in text and in its lengths there is no such thing.
+    const PING: &[u8] = &[0x89, 0];
+    let query = Query::of([world.channel()]).heartbeat(1);
+    let (mut silent, mut said) = connect_raw(world, transport, query).await?;
     silent.read_to_end(&mut said).await?;
     let pings = said.windows(PING.len()).filter(|bytes| *bytes == PING);
     let text = String::from_utf8_lossy(&said);
@@ -1252,5 +1263,38 @@ async fn who_answers_no_ping_is_dropped(world: &World, transport: Transport) -> 
         (2, 2),
         "{text}"
     );
+    Ok(())
+}
+
+/// Inside a frame, however long that takes, nobody can answer a ping.
+async fn who_is_in_the_middle_of_a_message_is_heard(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
+    /// More than one that says nothing lives for.
+    const PIECES: usize = 6;
+    let channel = world.channel();
+    let query = Query::of([world.channel()])
+        .heartbeat(1)
+        .token(&world.ann.token);
+    let (mut slow, mut said) = connect_raw(world, transport, query).await?;
+    let text = publish("1", &channel, "slow", &longest("x"));
+    // One text message in one frame, masked by zeros (RFC 6455, section 5.2).
+    let mut frame = vec![0x81, 0x80 | 127];
+    frame.extend((text.len() as u64).to_be_bytes());
+    frame.extend([0; 4]);
+    frame.extend(text.as_bytes());
+    let pieces = frame.chunks(frame.len().div_ceil(PIECES));
+    // Each piece when one more beat has come.
+    for (beats, piece) in pieces.enumerate() {
+        let counts = |said: &[u8]| String::from_utf8_lossy(said).matches("heartbeat").count();
+        while counts(&said) < beats {
+            ensure!(slow.read_buf(&mut said).await? > 0, "it is dropped");
+        }
+        slow.write_all(piece).await?;
+    }
+    while !String::from_utf8_lossy(&said).contains(r#"{"ref":1,"published":"#) {
+        ensure!(slow.read_buf(&mut said).await? > 0, "it is dropped");
+    }
     Ok(())
 }
