@@ -148,7 +148,8 @@ impl Reader {
     /// empty only where there is nothing.
     ///
     /// Every place gets its share first, however loud another is; what is left goes to those with more.
-    /// Each message counts for `cost` bytes more than its envelope has.
+    /// Each message counts for `cost` bytes more than its envelope has. Of each place a gap comes first, if at
+    /// all: one that opens behind messages is left for the next call.
     ///
     /// # Errors
     /// One place could not be read, and nothing was taken from the others.
@@ -161,6 +162,7 @@ impl Reader {
         let mut items = Vec::new();
         let mut bytes = 0;
         let mut sharers = count;
+        let mut begun = false;
         self.places.iter_mut().for_each(|place| place.more = true);
         while sharers > 0 && items.len() < limit && bytes < STEP_BYTES {
             let share = ((limit - items.len()) / sharers).max(1);
@@ -180,7 +182,7 @@ impl Reader {
                     items.push((index, item));
                     bytes < STEP_BYTES
                 };
-                match place.take(most, hand).await {
+                match place.take(most, begun, hand).await {
                     Ok(()) => {}
                     // What was taken is behind the reader now and has to be handed over; the error comes again.
                     Err(_) if !items.is_empty() => break,
@@ -189,6 +191,7 @@ impl Reader {
                 place.more = items.len() - before >= most;
                 sharers += usize::from(place.more);
             }
+            begun = true;
         }
         self.turn = (self.turn + 1) % count.max(1);
         Ok(items)
@@ -257,10 +260,12 @@ impl Place {
         Ok(place)
     }
 
-    /// Hands over at most so many messages, until `hand` says that it is enough.
+    /// Hands over at most so many messages, until `hand` says that it is enough; nothing where there is a gap
+    /// and others were `begun` to be handed over before.
     async fn take(
         &mut self,
         most: usize,
+        begun: bool,
         mut hand: impl FnMut(Item) -> bool,
     ) -> Result<(), types::Error> {
         if self.pending.is_empty() {
@@ -280,6 +285,9 @@ impl Place {
                         Standing::Behind | Standing::Done => 0,
                     };
                     let page = receive(&self.feed, Start::After(self.at), limit, 0).await?;
+                    if begun && page.gap.is_some() {
+                        return Ok(());
+                    }
                     match &mut self.standing {
                         Standing::Seated(seat) if !page.more => seat.looked(version),
                         Standing::Seated(_) => {}

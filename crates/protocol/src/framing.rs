@@ -74,7 +74,7 @@ pub struct Gap<'a> {
 pub struct Batch<'a> {
     /// The envelopes, oldest first within a channel.
     pub envelopes: Vec<&'a str>,
-    /// What is missing before them.
+    /// What is missing before them, at most once for each channel.
     pub gaps: Vec<Gap<'a>>,
     /// The reader's cursor behind all of it; none on a page of history.
     pub cursor: Option<&'a str>,

@@ -1,6 +1,6 @@
 //! A reader of any transport, resumable by its cursor.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ pub struct Gap {
 pub struct Batch {
     /// Messages; within each channel the oldest first.
     pub envelopes: Vec<Envelope>,
-    /// What is missing before them.
+    /// What is missing before them, at most once for each channel.
     pub gaps: Vec<Gap>,
     /// The place behind all this; none where history is read backwards.
     pub cursor: Option<String>,
@@ -139,6 +139,28 @@ struct Stream {
 enum Source {
     Body(BodyDataStream<Incoming>, Box<dyn Parser>),
     Socket(Box<Socket>),
+}
+
+impl Batch {
+    /// Whether each channel's messages are without holes, and behind what is missing of it.
+    fn check(&self) -> Result<(), Fault> {
+        let mut places = HashMap::new();
+        for gap in &self.gaps {
+            if places.insert(&gap.channel, gap.resumed).is_some() {
+                return Err(Fault::Nonsense(format!("two gaps of a channel: {self:?}")));
+            }
+        }
+        for Envelope {
+            channel, offset, ..
+        } in &self.envelopes
+        {
+            let before = places.insert(channel, *offset);
+            if before.is_some_and(|before| before + 1 != *offset) {
+                return Err(Fault::Nonsense(format!("{offset} of {channel}: {self:?}")));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Transport {
@@ -579,9 +601,11 @@ async fn poll(client: &Client, transport: Transport, query: &Query) -> Result<Ba
     if answer.code().is_some() {
         return Err(Fault::Refused(Box::new(answer)));
     }
-    answer
+    let batch: Batch = answer
         .json()
-        .map_err(|error| Fault::Nonsense(format!("{error:#}")))
+        .map_err(|error| Fault::Nonsense(format!("{error:#}")))?;
+    batch.check()?;
+    Ok(batch)
 }
 
 async fn stream(

@@ -38,6 +38,7 @@ pub(crate) fn cases(corpus: &mut Corpus<'_>, transport: Transport) {
     corpus.reads(transport, all_readers_see_one_order);
     corpus.reads(transport, a_message_sent_twice_is_read_once);
     corpus.reads(transport, a_cursor_of_another_incarnation_reports_a_gap);
+    corpus.reads(transport, a_cursor_of_a_wiped_store_reports_a_gap_at_once);
     corpus.reads(transport, a_cursor_beyond_the_tail_reports_a_gap);
     corpus.reads(transport, a_cursor_with_another_tag_reports_a_gap);
     corpus.reads(transport, reopening_from_a_trimmed_cursor_reports_a_gap);
@@ -409,6 +410,45 @@ async fn a_cursor_of_another_incarnation_reports_a_gap(
         ..at
     })
     .await
+}
+
+/// Whether the channel was begun anew by then or not: a poll is not held before the gap is told, and the gap
+/// is told before anything else.
+async fn a_cursor_of_a_wiped_store_reports_a_gap_at_once(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
+    const LEFT: u64 = 7;
+    for anew in [0, 2] {
+        let name = world.channel();
+        world.count(&name, 0..anew).await?;
+        let left = Position {
+            epoch: 1 << 40,
+            offset: LEFT,
+            tag: 5,
+        };
+        let cursor = Cursor::from_iter([(name.parse()?, left)]).encode();
+        let query = Query::of([&name]).after(cursor).wait(55);
+        // Held, it would outlast the time after which a case hangs.
+        let told = tokio::time::timeout(std::time::Duration::from_secs(50), async {
+            let mut reader = Reader::open(&world.client, transport, query).await?;
+            let batch = reader.news().await?;
+            anyhow::Ok((reader, batch))
+        });
+        let (mut reader, batch) = told.await??;
+        let gap = Gap {
+            channel: name.clone(),
+            after: if anew == 0 { LEFT } else { 0 },
+            resumed: 0,
+        };
+        assert_eq!(batch.gaps, [gap]);
+        let mut read = batch.envelopes;
+        ensure!(transport.polls() || read.is_empty(), "{read:?}");
+        world.count(&name, anew..anew + 1).await?;
+        read.extend(reader.messages(anew as usize + 1 - read.len()).await?);
+        assert_eq!(numbers(&read)?, Vec::from_iter(0..=anew));
+    }
+    Ok(())
 }
 
 async fn a_cursor_beyond_the_tail_reports_a_gap(world: &World, transport: Transport) -> Result<()> {
