@@ -1,23 +1,27 @@
-// Makes of build/, where the compiler leaves one ES5 module for each source, what the package ships in dist/: a module, a
-// classic script, and the declarations.
+// Makes what the package ships, in dist/: a module, a classic script, and the declarations. It makes them of build/, where
+// the compiler leaves one ES5 module for each source.
 
-import { copyFile, readFile, rm } from "node:fs/promises";
+import { copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { build } from "esbuild";
+import { minify } from "terser";
 
 const ROOT = path.join(import.meta.dirname, "..");
 const FROM = path.join(ROOT, "build");
 const TO = path.join(ROOT, "dist");
 
-function bundle(entry, name, options) {
-  return build({
+/** Bundles by esbuild and minifies by terser, which makes a fifteenth less of it than esbuild does. */
+async function bundle(entry, name, format, ecma) {
+  const { outputFiles } = await build({
     entryPoints: [path.join(FROM, entry)],
-    outfile: path.join(TO, name),
     bundle: true,
-    minify: true,
+    format,
+    target: `es${ecma}`,
     logLevel: "warning",
-    ...options,
+    write: false,
   });
+  const { code } = await minify(outputFiles[0].text, { module: format === "esm", ecma, compress: { passes: 2 } });
+  await writeFile(path.join(TO, name), code);
 }
 
 /** Copies the declarations of a module, and those that they refer to: not those of the library's inside. */
@@ -32,7 +36,8 @@ async function declare(file, name = file, copied = new Set()) {
 }
 
 await rm(TO, { recursive: true, force: true });
+await mkdir(TO);
 // Every browser that has modules has ES2017, but for the first few.
-await bundle("index.js", "witter.js", { format: "esm", target: "es2017" });
-await bundle("classic.js", "witter.es5.js", { format: "iife", target: "es5" });
+await bundle("index.js", "witter.js", "esm", 2017);
+await bundle("classic.js", "witter.es5.js", "iife", 5);
 await declare("index.d.ts", "witter.d.ts");

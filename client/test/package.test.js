@@ -1,0 +1,111 @@
+// The package as others get it: packed, installed, compiled and run.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { cp, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { gzipSync } from "node:zlib";
+import { parse } from "acorn";
+import { OldBrowser } from "./old-browser.js";
+
+const ROOT = path.join(import.meta.dirname, "..");
+
+/** What a page may have to load, in bytes, gzipped: more, and whoever counts them takes something else. */
+const BUDGET = 8192;
+
+let folder;
+let project;
+let installed;
+
+/** Runs a program in the project, as if no npm ran these tests; tells what it printed. */
+async function run(program, ...args) {
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_/i.test(name)));
+  const running = promisify(execFile)(program, args, { cwd: project, env });
+  const { stdout } = await running.catch(({ message, stdout }) => assert.fail(`${message}\n${stdout}`));
+  return stdout.trim();
+}
+
+before(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "witter-package-"));
+  project = path.join(folder, "project");
+  installed = path.join(project, "node_modules/witter");
+  await cp(path.join(import.meta.dirname, "package"), project, { recursive: true });
+  await writeFile(path.join(project, "package.json"), '{ "private": true, "type": "module" }');
+  const cache = ["--cache", path.join(folder, "cache")];
+  // Nothing is built here: what is tested is what was built for all tests.
+  const into = ["--pack-destination", folder];
+  const tarball = await run("npm", "pack", ROOT, "--ignore-scripts", "--silent", ...into, ...cache);
+  await run("npm", "install", path.join(folder, tarball), "--offline", "--no-audit", "--no-fund", ...cache);
+});
+
+after(() => rm(folder, { recursive: true }));
+
+const read = (file) => readFile(path.join(installed, file), "utf8");
+
+test("the package holds what its manifest says, and nothing of the inside", async () => {
+  const files = await readdir(installed, { recursive: true });
+  const scripts = files.filter((file) => path.extname(file) === ".js");
+  assert.deepEqual(scripts.sort(), ["dist/witter.es5.js", "dist/witter.js"]);
+  const others = files.filter((file) => path.extname(file) && !/\.(js|d\.ts)$/.test(file));
+  assert.deepEqual(others.sort(), ["README.md", "package.json"]);
+  const { dependencies, exports } = JSON.parse(await read("package.json"));
+  assert.equal(dependencies, undefined);
+  for (const file of Object.values(exports).flatMap((target) => Object.values(Object(target)))) {
+    if (file.startsWith("./")) await read(file);
+  }
+});
+
+for (const { module, moduleResolution } of [
+  { module: "esnext", moduleResolution: "bundler" },
+  { module: "nodenext", moduleResolution: "nodenext" },
+]) {
+  test(`a strict TypeScript project that resolves by ${moduleResolution} uses all of it, and nothing else`, async () => {
+    const tsc = fileURLToPath(import.meta.resolve("typescript/bin/tsc"));
+    await run(process.execPath, tsc, "--module", module, "--moduleResolution", moduleResolution, "--project", project);
+  });
+}
+
+test("Node imports it, and ends where nothing is connected", async () => {
+  const script = 'import { connect } from "witter"; console.log(typeof connect);';
+  assert.equal(await run(process.execPath, "--input-type=module", "--eval", script), "function");
+});
+
+test("the module needs no later browser than those that have modules", async () => {
+  parse(await read("dist/witter.js"), { ecmaVersion: 2017, sourceType: "module" });
+});
+
+test("the module fits into what a page may have to load for it", async () => {
+  const { length } = gzipSync(await read("dist/witter.js"), { level: 9 });
+  assert.ok(length <= BUDGET, `${length} of ${BUDGET} bytes`);
+});
+
+test("the classic script is ECMAScript 5", async () => {
+  parse(await read("dist/witter.es5.js"), { ecmaVersion: 5, sourceType: "script" });
+});
+
+test("by the classic script a page of 2011 hears something and says something", async () => {
+  const message = { channel: "lobby", offset: 1, id: "a", sender: "guest~1", name: "Ann", sent_at: 0, body: "hello" };
+  const asked = new Set();
+  const browser = new OldBrowser("http://chat.example/page", (method, address, body) => {
+    const [url, query] = address.split("?");
+    asked.add(`${method} ${url}`);
+    if (method === "POST") return JSON.stringify([{ channel: "lobby", offset: 2, id: JSON.parse(body)[0].id }]);
+    // The first question is answered at once, the next one is held.
+    return query.includes("&after=") ? undefined : JSON.stringify({ envelopes: [message], gaps: [], cursor: "c" });
+  });
+  browser.run(await read("dist/witter.es5.js"));
+  browser.run(`
+    var told = [];
+    var connection = witter.connect("/witter", { channels: ["lobby"], transports: ["long-polling"] });
+    connection.on("message", function (message) { told.push("heard " + message.body); });
+    connection.publish("lobby", "hi").then(function (receipt) { told.push("stored at " + receipt.offset); });
+  `);
+  browser.elapse(5000);
+  assert.deepEqual([...browser.run("told")].sort(), ["heard hello", "stored at 2"]);
+  const routes = ["GET http://chat.example/witter/long-polling", "POST http://chat.example/witter/publish"];
+  assert.deepEqual([...asked].sort(), routes);
+});

@@ -1,0 +1,135 @@
+// A page's code that uses all there is: a member that is not named here does not compile.
+
+import { connect } from "witter";
+import type {
+  Connection,
+  Denial,
+  Environment,
+  Events,
+  Failure,
+  Gap,
+  History,
+  Json,
+  Keeper,
+  Message,
+  Options,
+  Receipt,
+  Session,
+  State,
+  Transport,
+  Unsent,
+} from "witter";
+
+const environment: Environment = globalThis;
+const storage: Keeper = sessionStorage;
+
+const transports: { [name in Transport]: true } = {
+  websocket: true,
+  sse: true,
+  "xhr-streaming": true,
+  "long-polling": true,
+  "short-polling": true,
+  htmlfile: true,
+  "jsonp-polling": true,
+};
+
+const options: Required<Options> = {
+  channels: ["lobby"],
+  history: 50,
+  token: () => Promise.resolve("credential"),
+  guest: "Ann",
+  transports: Object.keys(transports) as Transport[],
+  storage,
+  share: false,
+  environment,
+};
+
+const connection: Connection = connect("https://chat.example/witter", options);
+connect("/witter", { token: "credential" });
+connect("/witter");
+
+const listeners: { [event in keyof Events]: (told: Events[event]) => void } = {
+  message: ({ channel, offset, id, sender, name, sent_at, body }: Message) =>
+    show(channel, offset + 1, id, sender, name, new Date(sent_at), body),
+  state: (state) => show(describe(state)),
+  gap: ({ channel, after, resumed }: Gap) => show(channel, resumed - after),
+  denied: ({ channel, error, detail }: Denial) => show(channel, error, detail),
+  session: ({ token, sender, name, expires_at }: Session) => show(token, sender, name, new Date(expires_at)),
+  stored: ({ channel, offset, id }: Receipt) => show(channel, offset + 1, id),
+  failed: ({ channel, id, body, error }) => show(channel, id, body, error.code),
+};
+
+/** Compiles only where every kind of state is known. */
+function describe(state: State): string {
+  switch (state.kind) {
+    case "connecting":
+    case "offline":
+      return state.kind;
+    case "live":
+    case "fallback":
+      return `${state.kind} by ${state.transport}`;
+    case "closed":
+      return state.reason;
+  }
+}
+
+function show(...what: unknown[]): void {
+  console.log(...what);
+}
+
+const members: { [member in keyof Connection]: () => unknown } = {
+  state: () => describe(connection.state),
+  session: () => connection.session?.name,
+  channels: () => connection.channels.join(", "),
+  unsent: () => connection.unsent.map(({ channel, id, body }: Unsent) => show(channel, id, body)),
+  on: () => {
+    const end: () => void = connection.on("message", listeners.message);
+    end();
+    connection.on("state", listeners.state);
+    connection.on("gap", listeners.gap);
+    connection.on("denied", listeners.denied);
+    connection.on("session", listeners.session);
+    connection.on("stored", listeners.stored);
+    connection.on("failed", listeners.failed);
+  },
+  subscribe: async () => {
+    await connection.subscribe("attic");
+    await connection.subscribe("cellar", { history: 10, signal: new AbortController().signal });
+  },
+  unsubscribe: () => connection.unsubscribe("attic"),
+  publish: async () => {
+    const body: Json = { text: "hello", tags: [1, true, null] };
+    try {
+      const { offset }: Receipt = await connection.publish("lobby", body);
+      show(offset + 1);
+      await connection.publish("lobby", "again", { id: "0123456789abcdef", signal: new AbortController().signal });
+    } catch (error) {
+      const { code, message, retry_after } = error as Failure;
+      show(code, message, retry_after ?? 0);
+    }
+  },
+  history: async () => {
+    const { messages, before }: History = await connection.history("lobby", { limit: 20 });
+    const signal = new AbortController().signal;
+    return before === undefined ? messages : connection.history("lobby", { before, signal });
+  },
+  use: () => connection.use(["sse", "long-polling"]),
+  close: () => connection.close(),
+  [Symbol.asyncIterator]: async () => {
+    for await (const { body } of connection) show(body);
+  },
+};
+Object.values(members).forEach((use) => use());
+
+// @ts-expect-error: nobody knows where the server is.
+connect();
+// @ts-expect-error: there is no such transport.
+connect("/witter", { transports: ["carrier-pigeon"] });
+// @ts-expect-error: there is no such option.
+connect("/witter", { room: "lobby" });
+// @ts-expect-error: there is no such event.
+connection.on("mesage", show);
+// @ts-expect-error: a function is no JSON.
+void connection.publish("lobby", { text: () => "hello" });
+// @ts-expect-error: what one is told is not to be changed.
+connection.state = { kind: "live", transport: "sse" };
