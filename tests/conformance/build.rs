@@ -5,7 +5,14 @@ use std::path::Path;
 use std::{env, fs};
 
 /// What stands below the base path and is no way of receiving.
-const NOT_RECEIVING: [&str; 4] = ["jsonp-publish", "jsonp-session", "publish", "session"];
+const NOT_RECEIVING: [&str; 6] = [
+    "client.es5.js",
+    "client.js",
+    "jsonp-publish",
+    "jsonp-session",
+    "publish",
+    "session",
+];
 
 fn main() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spin.toml");

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use conformance::{Answer, Query, Transport};
 use http::Method;
 use http_body_util::Full;
+use serde_json::Value;
 
 use crate::Corpus;
 use crate::refusing::check_headers;
@@ -27,6 +28,7 @@ pub(crate) fn cases(corpus: &mut Corpus<'_>, transport: Transport) {
 pub(crate) fn cases_of_sending(corpus: &mut Corpus<'_>) {
     corpus.add(pages_of_any_origin_may_send);
     corpus.add(pages_of_any_origin_see_what_became_of_it);
+    corpus.add(pages_of_any_origin_send_without_asking_first);
 }
 
 /// Asks as a browser does before a page of another origin sends what a form could not.
@@ -130,6 +132,97 @@ async fn pages_of_any_origin_see_what_became_of_it(world: &World) -> Result<()> 
             ensure!(is_error == refused, "{route}: {answer:?}");
             check_shared(&answer).context(route)?;
         }
+    }
+    Ok(())
+}
+
+/// Sends what needs no preflight (Fetch standard, "CORS-safelisted request-header"), and is told in the body
+/// alone what became of it.
+async fn simple(world: &World, method: Method, target: &str, body: &str) -> Result<Value> {
+    let separator = if target.contains('?') { '&' } else { '?' };
+    let request = world
+        .client
+        .request(method, &format!("{target}{separator}errors=inline"))
+        .header("origin", ELSEWHERE)
+        .header("content-type", "text/plain;charset=UTF-8");
+    let body = Full::from(body.to_owned());
+    let answer = world.client.send(request.body(body)?).await?;
+    ensure!(answer.status == 200, "{answer:?}");
+    check_shared(&answer)?;
+    let told = match answer.header("content-type") {
+        Some("application/json") => str::from_utf8(&answer.body)?.to_owned(),
+        _ => parsers::jsonp(&answer.body, "f")?,
+    };
+    serde_json::from_str(&told).context(told)
+}
+
+async fn pages_of_any_origin_send_without_asking_first(world: &World) -> Result<()> {
+    let post = async |target: &str, body: &str| simple(world, Method::POST, target, body).await;
+    let get = async |target: &str| simple(world, Method::GET, target, "").await;
+
+    let ann = post("/witter/session", r#"{"name":"Ann"}"#).await?;
+    let token = ann["token"].as_str().context("a credential is told")?;
+    for told in [
+        post("/witter/session", r#"{"name":""}"#).await?,
+        get("/witter/jsonp-session?callback=f&name=").await?,
+    ] {
+        assert_eq!(told["error"], "unprocessable", "{told}");
+    }
+
+    let channel = world.channel();
+    let target = format!("/witter/publish?channel={channel}&token={token}");
+    let jsonp = format!("/witter/jsonp-publish?callback=f&channel={channel}&token={token}");
+    let large = format!("\"{}\"", "x".repeat(65_535));
+    let one = post(&target, r#"{"id":"a","body":1}"#).await?;
+    assert_eq!(one["id"], "a");
+    assert_eq!(get(&format!("{jsonp}&id=a&body=1")).await?, one);
+    let drafts = format!(
+        r#"[{{"id":"a","body":1}},{{"id":"a","body":2}},{{"id":"b","body":{large}}},{{"id":"c","body":3}}]"#
+    );
+    let many = post(&target, &drafts).await?;
+    assert_eq!(many[0], one);
+    let codes = [&many[1]["error"], &many[2]["error"]];
+    assert_eq!(codes, ["id-reused", "too-large"]);
+    assert_eq!(many[3]["id"], "c");
+
+    let too_large = format!(r#"{{"id":"d","body":{large}}}"#);
+    for (told, code) in [
+        (post(&target, r#"{"id":"a","body":2}"#).await?, "id-reused"),
+        (get(&format!("{jsonp}&id=a&body=2")).await?, "id-reused"),
+        (post(&target, &too_large).await?, "too-large"),
+        (post(&target, "[]").await?, "unprocessable"),
+        (
+            get(&format!("{jsonp}&id=a+b&body=2")).await?,
+            "unprocessable",
+        ),
+        (post(&target, "{").await?, "invalid-request"),
+        (
+            get(&format!("{jsonp}&id=e&body=x")).await?,
+            "invalid-request",
+        ),
+        (
+            post(&format!("/witter/publish?channel={channel}&token=x"), "[]").await?,
+            "unprocessable",
+        ),
+        (
+            post(
+                &format!("/witter/publish?channel={channel}&token=x"),
+                r#"[{"id":"f","body":0}]"#,
+            )
+            .await?,
+            "unauthorized",
+        ),
+        (
+            post(
+                &format!("/witter/publish?channel=@system&token={token}"),
+                r#"[{"id":"f","body":0}]"#,
+            )
+            .await?,
+            "forbidden",
+        ),
+    ] {
+        assert_eq!(told["error"], code, "{told}");
+        ensure!(told["detail"].is_string(), "{told}");
     }
     Ok(())
 }
