@@ -74,7 +74,8 @@ export class OldBrowser {
 
   /** Runs a script, and gives its last value. */
   run(script) {
-    return vm.runInContext(script, this.#context);
+    // An error that goes on to the terminal does not bring the line of the script along: minified, that is all of it.
+    return vm.runInContext(script, this.#context, { displayErrors: false });
   }
 
   /** Lets time go by. */

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use crate::cargo::{self, Package, root};
+use crate::node;
 use crate::terminal;
 use crate::wasm::{self, Compiler};
 
@@ -26,8 +27,9 @@ const COMPOSITIONS: &[Composition] = &[Composition {
 }];
 
 /// Builds every component, and the compositions, into dist/. Those that only tests use go to
-/// target/test-components/.
+/// target/test-components/. The client library comes first: one of them carries it in itself.
 pub(crate) fn components() -> Result<()> {
+    node::build_client()?;
     let compiler = Compiler::find()?;
     let packages: Vec<Package> = cargo::packages()?
         .into_iter()

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
 use crate::cargo::{self, root};
+use crate::node;
 use crate::process::{exists, printed, run};
 use crate::terminal;
 
@@ -21,8 +22,8 @@ const FILES: &[&str] = &[
     "ARCHITECTURE.md",
 ];
 
-/// Packs the host, the components and what runs them to `target/witter-VERSION-HOST.tar.gz`, with a list of
-/// SHA-256 sums inside and the archive's own beside it.
+/// Packs the host, the components, what runs them and the client library's npm package to
+/// `target/witter-VERSION-HOST.tar.gz`, with a list of SHA-256 sums inside and the archive's own beside it.
 pub(crate) fn pack(host: &Path) -> Result<()> {
     let packages = cargo::packages()?;
     let version = &packages
@@ -49,6 +50,8 @@ pub(crate) fn pack(host: &Path) -> Result<()> {
         let name = Path::new("dist").join(name_of(&component)?);
         files.push((component, name));
     }
+    let client = node::pack_client(&target)?;
+    files.push((client.clone(), name_of(&client)?));
     let mut sums = String::new();
     for (from, name) in files {
         let to = folder.join(&name);

@@ -7,6 +7,7 @@ mod build;
 mod cargo;
 mod debian;
 mod dist;
+mod node;
 mod process;
 mod rings;
 mod runner;

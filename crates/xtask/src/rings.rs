@@ -1,21 +1,17 @@
 //! Every test there is, ring by ring: what fails close to the cause comes first.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::rc::Rc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::cargo::{self, Artifact, Package, cargo, root};
-use crate::process::{self, exists};
+use crate::process::exists;
 use crate::runner::{Tally, check, observe};
 use crate::terminal;
-use crate::{autobahn, build, debian};
-
-/// How long the node packages may take to arrive.
-const NPM_PATIENCE: Duration = Duration::from_secs(300);
+use crate::{autobahn, build, debian, node};
 
 /// A group of tests that is run, and fails, as one.
 struct Ring {
@@ -35,8 +31,9 @@ enum Tests {
     Examples,
     /// A suite that others wrote, against the built host.
     Autobahn,
-    /// The package of a folder, run by node, which drives a browser.
-    Node(&'static str),
+    /// The tests of a folder's npm package, run by node, which are of that group, and the programs that they
+    /// run, each of a Debian package of that name.
+    Node(&'static str, Group, &'static [&'static str]),
 }
 
 /// What is compiled at once, since the selection decides the features of the dependencies.
@@ -58,6 +55,11 @@ const RINGS: &[Ring] = &[
         name: "format",
         about: "the source is formatted",
         tests: Tests::Command(&["fmt", "--all", "--check"]),
+    },
+    Ring {
+        name: "client",
+        about: "the client library by itself",
+        tests: Tests::Node("client", Group::Alone, &[]),
     },
     Ring {
         name: "crates",
@@ -97,7 +99,11 @@ const RINGS: &[Ring] = &[
     Ring {
         name: "browser",
         about: "people chat in Chromium, and other programs over WebSockets",
-        tests: Tests::Node("tests/browser"),
+        tests: Tests::Node(
+            "tests/browser",
+            Group::Hosted,
+            &["chromium", "curl", "openssl"],
+        ),
     },
 ];
 
@@ -194,7 +200,7 @@ impl Suite<'_> {
             }
             Tests::Examples => self.examples(),
             Tests::Autobahn => autobahn::run(&self.host()?),
-            Tests::Node(folder) => self.node(folder),
+            Tests::Node(folder, group, programs) => self.node(folder, *group, programs),
         }
     }
 
@@ -214,8 +220,10 @@ impl Suite<'_> {
         if let Some((_, artifacts)) = self.built.iter().find(|(built, _)| *built == group) {
             return Ok(Rc::clone(artifacts));
         }
-        if group == Group::Hosted {
-            build::components()?;
+        match group {
+            // One of the components carries it in itself.
+            Group::Alone => node::build_client()?,
+            Group::Hosted => build::components()?,
         }
         let mut arguments = vec!["test", "--release", "--no-run"];
         arguments.extend(self.selection(group));
@@ -288,35 +296,21 @@ impl Suite<'_> {
         Ok(tally)
     }
 
-    /// Runs a folder's node tests; installs what they need first.
-    fn node(&mut self, folder: &str) -> Result<Tally> {
-        self.host()?;
-        let folder = root().join(folder);
-        if !exists("npm") {
-            bail!("the tests in a browser need node 20 or later, with npm");
-        }
-        for program in ["chromium", "curl", "openssl"] {
-            if !exists(program) {
-                debian::ensure_installed(&[program])
-                    .with_context(|| format!("the tests in a browser need {program}"))?;
+    /// Runs the tests of a folder's npm package.
+    fn node(&mut self, folder: &str, group: Group, programs: &[&str]) -> Result<Tally> {
+        match group {
+            Group::Alone => node::build_client()?,
+            Group::Hosted => {
+                self.host()?;
             }
         }
-        if is_older(
-            &folder.join("node_modules/.package-lock.json"),
-            &folder.join("package-lock.json"),
-        ) {
-            let mut command = Command::new("npm");
-            command
-                .args(["ci", "--no-audit", "--no-fund"])
-                .current_dir(&folder);
-            process::run(&mut command, "npm ci", NPM_PATIENCE)?;
+        for program in programs {
+            if !exists(program) {
+                debian::ensure_installed(&[program])
+                    .with_context(|| format!("the tests need {program}"))?;
+            }
         }
-        let mut command = Command::new("npm");
-        command
-            .args(["test", "--silent", "--", "--test-reporter=spec"])
-            .args(self.arguments)
-            .current_dir(&folder);
-        observe(&mut command, "browser")
+        node::test(folder, self.arguments)
     }
 }
 
@@ -334,16 +328,6 @@ fn path_to(programs: &[&str]) -> Result<OsString> {
         }
     }
     Ok(std::env::join_paths(folders)?)
-}
-
-/// Whether a file was made before another one, or never.
-fn is_older(file: &Path, other: &Path) -> bool {
-    let modified = |path: &Path| {
-        path.metadata()
-            .and_then(|metadata| metadata.modified())
-            .ok()
-    };
-    modified(file) < modified(other)
 }
 
 #[cfg(test)]
