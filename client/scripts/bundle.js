@@ -1,5 +1,5 @@
-// Makes what the package ships, in dist/: a module, a classic script, and the declarations. It makes them of build/, where
-// the compiler leaves one ES5 module for each source.
+// Makes what the package ships, in dist/: a module, of the sources; a classic script, of build/, where the compiler leaves
+// one ES5 module for each source; and the declarations.
 
 import { copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -11,9 +11,10 @@ const FROM = path.join(ROOT, "build");
 const TO = path.join(ROOT, "dist");
 
 /** Bundles by esbuild and minifies by terser, which makes a fifteenth less of it than esbuild does. */
-async function bundle(entry, name, format, ecma) {
+async function bundle(entry, name, format, ecma, inject = []) {
   const { outputFiles } = await build({
-    entryPoints: [path.join(FROM, entry)],
+    entryPoints: [entry],
+    inject,
     bundle: true,
     format,
     target: `es${ecma}`,
@@ -38,6 +39,6 @@ async function declare(file, name = file, copied = new Set()) {
 await rm(TO, { recursive: true, force: true });
 await mkdir(TO);
 // Every browser that has modules has ES2017, but for the first few.
-await bundle("index.js", "witter.js", "esm", 2017);
-await bundle("classic.js", "witter.es5.js", "iife", 5);
+await bundle(path.join(ROOT, "src/index.ts"), "witter.js", "esm", 2017);
+await bundle(path.join(FROM, "classic.js"), "witter.es5.js", "iife", 5, [path.join(FROM, "promise.js")]);
 await declare("index.d.ts", "witter.d.ts");

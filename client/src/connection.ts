@@ -14,6 +14,7 @@ import type {
   Gap,
   History,
   Json,
+  Keeper,
   Message,
   Options,
   Receipt,
@@ -51,20 +52,21 @@ interface Kept {
   drafts?: Draft[];
 }
 
-/** Reads JSON that was kept, by whatever version of whoever; storage may be switched off and throw. */
-const recall = <T>(keeper: { getItem(key: string): string | null } | undefined, key: string): Partial<T> => {
+/** Reads JSON that was kept, by whatever version. The place may be forbidden: then it throws where it is named. */
+const recall = <T>(place: () => Keeper | undefined, key: string): Partial<T> => {
   try {
-    return JSON.parse(keeper!.getItem(key)!) || {};
+    return JSON.parse(place()!.getItem(key)!) || {};
   } catch {
     return {};
   }
 };
 
-const keep = (keeper: { setItem(key: string, value: string): void } | undefined, key: string, value: unknown): void => {
+/** Keeps JSON. Where the place is full or forbidden, what is known lasts as long as the page. */
+const keep = (place: () => Keeper | undefined, key: string, value: unknown): void => {
   try {
-    keeper!.setItem(key, JSON.stringify(value));
+    place()!.setItem(key, JSON.stringify(value));
   } catch {
-    // Full, or switched off: it lasts as long as the page.
+    // As above.
   }
 };
 
@@ -79,9 +81,11 @@ const resolve = (url: string, { location }: Environment): string => {
 /** Connects, and stays connected. */
 export function open(environment: Environment, url: string, options: Options): Connection {
   const base = resolve(url, environment);
-  const { storage } = options;
-  const kept = recall<Kept>(storage, `witter:${base}`);
-  const remembered = recall<{ transport: Transport; at: number }>(environment.localStorage, `witter:${base}:transport`);
+  const key = `witter:${base}`;
+  const storage = (): Keeper | undefined => options.storage;
+  const common = (): Keeper | undefined => environment.localStorage;
+  const kept = recall<Kept>(storage, key);
+  const remembered = recall<{ transport: Transport; at: number }>(common, `${key}:transport`);
 
   const listeners: { [E in keyof Events]?: ((told: Events[E]) => void)[] } = {};
   const promises: Record<string, { resolve(receipt: Receipt): void; reject(error: Failure): void }> = {};
@@ -142,9 +146,7 @@ export function open(environment: Environment, url: string, options: Options): C
   }
 
   function save(): void {
-    if (storage) {
-      keep(storage, `witter:${base}`, { cursor, places, session: who.session(), drafts: box.drafts() });
-    }
+    if (options.storage) keep(storage, key, { cursor, places, session: who.session(), drafts: box.drafts() });
   }
 
   function become(next: State): void {
@@ -244,7 +246,7 @@ export function open(environment: Environment, url: string, options: Options): C
         become(
           transport === transports[0] ? { kind: "live", transport } : { kind: "fallback", transport },
         );
-        keep(environment.localStorage, `witter:${base}:transport`, { transport, at: environment.Date.now() });
+        keep(common, `${key}:transport`, { transport, at: environment.Date.now() });
         opened.channels!.forEach(follow);
         if (Object.keys(wishes).sort().join() !== opened.channels!.sort().join()) change();
         box.flush();

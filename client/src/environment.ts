@@ -1,3 +1,5 @@
+import type { Keeper } from "./types.js";
+
 /**
  * What the library uses of its surroundings: a window, a worker, Node's `globalThis`, or what a test makes up. What is
  * missing is done without; nothing else is looked for anywhere.
@@ -18,7 +20,7 @@ export interface Environment {
   document?: Document;
   location?: { href: string };
   navigator?: { onLine?: boolean; locks?: LockManager };
-  localStorage?: { getItem(key: string): string | null; setItem(key: string, value: string): void };
+  localStorage?: Keeper;
   addEventListener?(type: string, listener: (event: Event) => void): void;
   removeEventListener?(type: string, listener: (event: Event) => void): void;
 }

@@ -122,7 +122,6 @@ export interface History {
 export interface Keeper {
   getItem(key: string): string | null;
   setItem(key: string, value: string): void;
-  removeItem(key: string): void;
 }
 
 /** What `connect` takes beside the address. */
