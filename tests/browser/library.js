@@ -1,0 +1,190 @@
+// Somebody whose page has the client library and nothing else.
+
+import assert from "node:assert/strict";
+
+import { Person } from "./person.js";
+
+/** All that the library knows, best first. */
+export const TRANSPORTS = [
+  "websocket",
+  "sse",
+  "xhr-streaming",
+  "long-polling",
+  "short-polling",
+  "htmlfile",
+  "jsonp-polling",
+];
+
+/** A page without anything, as a server sends it. */
+export const PAGE = { contentType: "text/html", body: '<!doctype html><link rel="icon" href="data:," />' };
+
+/** Runs in the page: one connection, and all that it told, each with its time since `connect`, in milliseconds. */
+function keeper() {
+  const told = { message: [], state: [], gap: [], denied: [], session: [], stored: [], failed: [] };
+  let connection;
+  let waiting = [];
+  const look = () => {
+    waiting = waiting.filter(({ done, resolve }) => {
+      if (done()) resolve();
+      return !done();
+    });
+  };
+
+  /** The page's own surroundings, where long waits are shorter and some things are missing. */
+  const surroundings = ({ hurry = 1, without = [] }) =>
+    new Proxy(window, {
+      get(target, name) {
+        if (without.includes(name)) return undefined;
+        if (name === "setTimeout") return (run, ms) => setTimeout(run, ms < 60_000 ? ms : ms / hurry);
+        const value = target[name];
+        return typeof value === "function" && !value.prototype ? value.bind(target) : value;
+      },
+      set: (target, name, value) => Reflect.set(target, name, value, target),
+    });
+
+  window.talker = {
+    get connection() {
+      return connection;
+    },
+
+    /** Connects. `stored`: what lasts over a reload is kept. */
+    async connect(server, { stored, environment, ...options }) {
+      const { connect } = await import(`${server}/witter/client.js`);
+      const begun = performance.now();
+      connection = connect(`${server}/witter`, {
+        ...options,
+        ...(stored && { storage: sessionStorage }),
+        ...(environment && { environment: surroundings(environment) }),
+      });
+      for (const [event, all] of Object.entries(told)) {
+        connection.on(event, (what) => {
+          all.push({ what, at: performance.now() - begun });
+          look();
+        });
+      }
+    },
+
+    /** What was told, as JSON, once there is so much of it, or what came of it where it takes too long. */
+    async told(event, count, channel) {
+      const some = () => told[event].filter(({ what }) => !channel || what.channel === channel);
+      await this.until(() => some().length >= count);
+      return JSON.stringify(some());
+    },
+
+    /** Waits. Whoever waits too long sees what there is instead. */
+    until(done) {
+      return new Promise((resolve) => {
+        waiting.push({ done, resolve });
+        setTimeout(resolve, 30_000);
+        look();
+      });
+    },
+
+    /** Says each of the bodies, given as JSON, all at once; what came of them, as JSON. */
+    async say(channel, bodies) {
+      const said = bodies.map((body) => connection.publish(channel, JSON.parse(body)));
+      return JSON.stringify(
+        (await Promise.allSettled(said)).map(({ value, reason }) => value ?? { code: reason.code }),
+      );
+    },
+  };
+}
+
+export class Talker extends Person {
+  /** The addresses that the page asked the server for, sockets' too. */
+  requests = [];
+  #server;
+  #origin;
+
+  /** Opens an empty page of `origin`, whose server the page talks to is `server`, in a window of its own. */
+  static async at(browser, server, origin = server, headers = {}) {
+    // A page that no server sent is none of this machine's; who may reach it has to be said.
+    const talker = await this.open(browser, { permissions: ["local-network-access"] });
+    await talker.page.addInitScript(keeper);
+    await talker.visit(server, origin, headers);
+    return talker;
+  }
+
+  async visit(server, origin, headers) {
+    this.#server = server;
+    this.#origin = origin;
+    for (const kind of ["request", "websocket"]) {
+      this.page.on(kind, (request) => {
+        const { pathname } = new URL(request.url());
+        if (pathname.startsWith("/witter/")) this.requests.push(request.url());
+      });
+    }
+    await this.#intercepted(headers, (address) => this.page.goto(address));
+  }
+
+  /** As the button in the browser does. */
+  async reload() {
+    await this.#intercepted({}, () => this.page.reload());
+  }
+
+  /** No server has an empty page: the browser is handed one, and asks for all else itself. */
+  async #intercepted(headers, load) {
+    const address = `${this.#origin}/empty`;
+    await this.page.route(address, (route) => route.fulfill({ ...PAGE, headers }));
+    await load(address);
+    await this.page.unroute(address);
+  }
+
+  /** Connects with options of the library, as a guest where they name nobody. */
+  async connect(options) {
+    await this.page.evaluate(([server, options]) => talker.connect(server, options), [
+      this.#server,
+      { guest: "Ann", ...options },
+    ]);
+  }
+
+  /** What an event told, oldest first, once that is so much. */
+  async told(event, count, channel) {
+    const all = await this.page.evaluate((asked) => talker.told(...asked), [event, count, channel]);
+    const told = JSON.parse(all).map(({ what }) => what);
+    assert.ok(told.length >= count, `${told.length} of ${count}: ${all}; ${JSON.stringify(await this.standing())}`);
+    return told;
+  }
+
+  /** The messages of a channel so far, once there are so many: in their order, each once. */
+  async hears(channel, count) {
+    const messages = await this.told("message", count, channel);
+    const first = messages[0]?.offset ?? 1;
+    assert.deepEqual(
+      messages.map(({ offset }) => offset),
+      messages.map((_, at) => first + at),
+    );
+    return messages;
+  }
+
+  /** When the first message came, in milliseconds after `connect`. */
+  async first() {
+    return JSON.parse(await this.page.evaluate(() => talker.told("message", 1)))[0].at;
+  }
+
+  /** Says bodies, given as JSON, all at once, and tells what came of each. */
+  async say(channel, ...bodies) {
+    return JSON.parse(await this.page.evaluate(([channel, bodies]) => talker.say(channel, bodies), [channel, bodies]));
+  }
+
+  /** Waits until messages come by a transport. */
+  async by(transport) {
+    await this.page.evaluate(
+      (transport) => talker.until(() => talker.connection.state.transport === transport),
+      transport,
+    );
+    const { state } = await this.standing();
+    assert.equal(state.transport, transport, JSON.stringify(await this.standing()));
+  }
+
+  /** How it stands, and how it stood before. */
+  standing() {
+    return this.page.evaluate(async () => ({
+      state: talker.connection.state,
+      unsent: talker.connection.unsent.length,
+      states: JSON.parse(await talker.told("state", 0)).map(({ what, at }) => [what.kind, what.transport, at | 0]),
+      failed: JSON.parse(await talker.told("failed", 0)).map(({ what }) => what.error),
+      gaps: JSON.parse(await talker.told("gap", 0)).map(({ what }) => what),
+    }));
+  }
+}
