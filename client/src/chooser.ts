@@ -129,7 +129,7 @@ export function chooser(
     const failing = (transport: Transport): boolean => (faults[transport] || 0) > 1;
     const able = (last ? [last] : []).concat(transports).filter(
       (transport, index, all) =>
-        rank(transport) >= 0 && all.indexOf(transport) === index && TRANSPORTS[transport][0](environment),
+        rank(transport) >= 0 && all.indexOf(transport) === index && can(transport),
     );
     waiting = able.filter((one) => !failing(one)).concat(able.filter(failing));
     next();
@@ -252,11 +252,14 @@ export function chooser(
       calmRetry = later(environment, retryAfter, () => {
         retryAfter = Math.min(retryAfter * 2, LONGEST_RETRY);
         lookForBetter();
-        waiting = transports.slice(0, rank(live!.transport)).filter((one) => TRANSPORTS[one][0](environment));
+        waiting = betterOnes();
         next();
       });
     }
   }
+
+  const can = (transport: Transport): unknown => TRANSPORTS[transport][0](environment);
+  const betterOnes = (): Transport[] => transports.slice(0, rank(live!.transport)).filter(can);
 
   return {
     race,
@@ -270,10 +273,10 @@ export function chooser(
       if (live && rank(live.transport) >= 0) {
         candidates.forEach(close);
         candidates = [];
-        waiting = transports.slice(0, rank(live.transport));
         lookForBetter();
+        waiting = betterOnes();
         next();
-      } else {
+      } else if (live || candidates.length) {
         stop();
         hooks.down();
         race();

@@ -1,30 +1,24 @@
-import { chooser } from "./chooser.js";
 import { AWAY, credential } from "./credential.js";
-import { type Environment, later, pause } from "./environment.js";
+import { type Environment, later } from "./environment.js";
 import { failure } from "./failure.js";
 import type { Frame } from "./frame.js";
-import { type Places, receive } from "./inbox.js";
-import { type Draft, PASSING, outbox } from "./outbox.js";
-import { type Cancel, type Done, PATIENCE, type Question, asker, extend } from "./request.js";
-import { type Link, TRANSPORTS } from "./transports.js";
+import { type Draft, outbox } from "./outbox.js";
+import { type Reader, type Standing, MOST_CHANNELS, reader } from "./reader.js";
+import { type Cancel, type Done, type Question, asker, extend } from "./request.js";
+import { TRANSPORTS } from "./transports.js";
 import type {
   Connection,
   Events,
   Failure,
-  Gap,
   History,
   Json,
   Keeper,
-  Message,
   Options,
   Receipt,
   Session,
   State,
   Transport,
 } from "./types.js";
-
-/** What the server follows at once for one reader. */
-const MOST_CHANNELS = 64;
 
 const CHANNEL = /^(?=.{1,64}$)@?[\w.~-]+$/;
 
@@ -34,20 +28,8 @@ const MEMORY = 3_600_000;
 /** Behind every message. */
 const NEWEST = 9007199254740991;
 
-/** Refusals that concern a channel. */
-const DENIAL = /^(unauthorized|forbidden|invalid-request)$/;
-
-/** A channel that is to be followed. */
-interface Wish {
-  history: number;
-  /** What `subscribe` waits for. */
-  settle: ((error?: Failure) => void)[];
-}
-
 /** What is kept over a reload. */
-interface Kept {
-  cursor?: string | undefined;
-  places?: Places;
+interface Kept extends Standing {
   session?: Session | undefined;
   drafts?: Draft[];
 }
@@ -89,25 +71,7 @@ export function open(environment: Environment, url: string, options: Options): C
 
   const listeners: { [E in keyof Events]?: ((told: Events[E]) => void)[] } = {};
   const promises: Record<string, { resolve(receipt: Receipt): void; reject(error: Failure): void }> = {};
-  const wishes: Record<string, Wish> = {};
-  let places = kept.places || {};
-  let cursor = kept.cursor;
-  /** How often a gap was told: what was opened before would tell it again. */
-  let generation = 0;
   let state: State = { kind: "connecting" };
-  let transports = options.transports || (Object.keys(TRANSPORTS) as Transport[]);
-  let link: Link | undefined;
-  /** Whether a transport is live, or being looked for. */
-  let running = false;
-  let failures = 0;
-  /** Whether the credential was renewed since it was last taken. */
-  let renewed = false;
-  /** Where a message was missing, so that one which the server does not have is not asked for again and again. */
-  let missing: string | undefined;
-  let calmWait: Cancel = () => {};
-  let calmRefresh = calmWait;
-  const asked: Record<number, Done> = {};
-  let questions = 0;
 
   const ask = asker(environment, base);
   const who = credential(environment, options, kept.session, ask, (session) => {
@@ -146,7 +110,7 @@ export function open(environment: Environment, url: string, options: Options): C
   }
 
   function save(): void {
-    if (options.storage) keep(storage, key, { cursor, places, session: who.session(), drafts: box.drafts() });
+    if (options.storage) keep(storage, key, extend(read.standing(), { session: who.session(), drafts: box.drafts() }));
   }
 
   function become(next: State): void {
@@ -177,33 +141,14 @@ export function open(environment: Environment, url: string, options: Options): C
     return () => cancel();
   }
 
-  /** Asks on the live connection. */
-  function say(question: Record<string, unknown>, done: Done): Cancel {
-    const ref = ++questions;
-    const calm = later(environment, PATIENCE, () => {
-      delete asked[ref];
-      done();
-      choice.drop();
-    });
-    asked[ref] = (answer) => {
-      calm();
-      delete asked[ref];
-      done(answer);
-    };
-    link!.send!(JSON.stringify(extend({ ref }, question)));
-    return () => {
-      calm();
-      delete asked[ref];
-    };
-  }
-
   function send(channel: string, drafts: Draft[], done: (answer?: Frame | Frame[]) => void): Cancel {
     const ours = drafts.map(({ id, body }) => ({ id, body }));
-    if (link && link.send) {
+    const speak = read.speak();
+    if (speak) {
       const token = who.token();
-      return say({ publish: { channel, drafts: ours } }, (answer) => {
+      return speak({ publish: { channel, drafts: ours } }, (answer) => {
         const refused = answer && answer.error === "unauthorized" && who.renew(token);
-        if (refused) who.ensure(() => choice.refresh());
+        if (refused) who.ensure(read.renewed);
         done(refused ? undefined : answer && (answer.published || answer));
       });
     }
@@ -222,222 +167,47 @@ export function open(environment: Environment, url: string, options: Options): C
 
   // ---------------------------------------------------------------- reading
 
-  const choice = chooser(
-    environment,
+  const { BroadcastChannel, navigator } = environment;
+  const read: Reader = reader(
     {
-      generation: () => generation,
-      open(opener, heartbeat, listener) {
-        // A request names one `history` for all channels that its cursor does not: those with another come next.
-        const history = Object.keys(wishes)
-          .filter((channel) => !(channel in places))
-          .map((channel) => wishes[channel]!.history)[0];
-        const channels = Object.keys(wishes).filter(
-          (channel) => channel in places || wishes[channel]!.history === history,
-        );
-        const query = { channel: channels, after: cursor, history, heartbeat, token: who.token() };
-        const opened = opener({ environment, base, query }, listener);
-        opened.channels = channels;
-        return opened;
-      },
-      adopted(transport, opened) {
-        link = opened;
-        failures = 0;
-        renewed = false;
-        become(
-          transport === transports[0] ? { kind: "live", transport } : { kind: "fallback", transport },
-        );
+      environment,
+      base,
+      who,
+      ask: authorized,
+      channels: options.channels || [],
+      history: options.history || 0,
+      transports: options.transports || (Object.keys(TRANSPORTS) as Transport[]),
+      last: environment.Date.now() - (remembered.at || 0) < MEMORY ? remembered.transport : undefined,
+      shared: options.share !== false && !!(BroadcastChannel && navigator && navigator.locks),
+      become,
+      live(transport) {
         keep(common, `${key}:transport`, { transport, at: environment.Date.now() });
-        opened.channels!.forEach(follow);
-        if (Object.keys(wishes).sort().join() !== opened.channels!.sort().join()) change();
         box.flush();
       },
-      frame,
-      down() {
-        lost();
-        become({ kind: "connecting" });
-      },
-      refused,
-      exhausted() {
-        lost();
-        become({ kind: "offline" });
-        wait(0);
-      },
-    },
-    transports,
-    environment.Date.now() - (remembered.at || 0) < MEMORY ? remembered.transport : undefined,
-  );
-
-  /** A channel's messages arrive from now on. */
-  function follow(channel: string): void {
-    const wish = wishes[channel];
-    if (wish) {
-      if (!(channel in places)) places[channel] = -1;
-      wish.settle.splice(0).forEach((settle) => settle());
-    }
-  }
-
-  function frame(told: Frame): void {
-    const answered = told.ref === undefined ? undefined : asked[told.ref];
-    if (answered) answered(told);
-    const { denied } = told;
-    if (denied) deny(denied.channel, denied);
-    const reader = {
-      message(message: Message) {
+      message(message) {
         if (state.kind === "closed") return;
         const session = who.session();
         if (!session || session.sender === message.sender) box.seen(message);
         emit("message", message);
       },
-      gap(gap: Gap) {
-        generation++;
-        emit("gap", gap);
-      },
-    };
-    let astray = receive(places, told, reader);
-    if (astray && missing === astray.channel + astray.offset) {
-      // Reopening did not bring what is missing: the server does not have it.
-      const { channel, offset } = astray;
-      reader.gap({ channel, after: places[channel]!, resumed: offset - 1 });
-      places[channel] = offset - 1;
-      astray = receive(places, told, reader);
-    }
-    missing = astray && astray.channel + astray.offset;
-    if (astray) choice.drop();
-    else if (told.cursor && state.kind !== "closed") {
-      cursor = told.cursor;
-      save();
-    }
-  }
+      gap: (gap) => emit("gap", gap),
+      denied: (denial) => emit("denied", denial),
+      moved: save,
+      shut,
+    },
+    kept,
+  );
 
-  /** Nothing is heard of what was asked on a connection that is lost. */
-  function lost(): void {
-    link = undefined;
-    Object.keys(asked).forEach((ref) => asked[+ref]!());
-  }
-
-  function begin(): void {
-    calmWait();
-    calmWait = () => {};
-    if (state.kind === "closed" || !Object.keys(wishes).length) {
-      running = false;
-      return;
-    }
-    running = true;
-    if (state.kind !== "offline") become({ kind: "connecting" });
-    who.ensure((refusal) => {
-      if (!running) return;
-      if (!refusal) choice.race();
-      else if (PASSING.test(refusal.error!)) refused(refusal);
-      else shut(refusal);
-    });
-  }
-
-  function wait(seconds: number): void {
-    calmWait = later(environment, pause(environment, failures++, seconds), begin);
-  }
-
-  function refused(why: Frame): void {
-    lost();
-    const code = (why.end || why.error)!;
-    if (code === "unauthorized" && !renewed && who.renew(who.token())) {
-      renewed = true;
-      begin();
-    } else if (code === "unauthorized" && (options.token || who.session())) shut({ error: code });
-    else if (code === "invalid-request" && cursor) {
-      // The place is one of another server's: what there is now is not what there was.
-      cursor = undefined;
-      const were = places;
-      places = {};
-      generation++;
-      Object.keys(were).forEach((channel) => emit("gap", { channel, after: Math.max(0, were[channel]!), resumed: 0 }));
-      wait(0);
-    } else if (DENIAL.test(code)) inspect();
-    else {
-      become({ kind: "offline" });
-      wait(why.retry_after || 0);
-    }
-  }
-
-  /** Finds which of the channels may not be read: the server says that one of them may not. */
-  function inspect(): void {
-    const fresh = Object.keys(wishes).filter((channel) => !(channel in places));
-    const suspects = fresh.length ? fresh : Object.keys(wishes);
-    let left = suspects.length;
-    let denied = 0;
-    suspects.forEach((channel) => {
-      const query = { channel, limit: 1 };
-      authorized({ route: "short-polling", query, script: ["jsonp-polling", { wait: 0 }] }, (answer) => {
-        if (answer && answer.error && DENIAL.test(answer.error)) {
-          denied++;
-          deny(channel, answer);
-        }
-        if (--left === 0 && running) {
-          if (denied) begin();
-          else wait(0);
-        }
-      });
-    });
-  }
-
-  function deny(channel: string, why: Frame): void {
-    const wish = wishes[channel];
-    if (wish) {
-      delete wishes[channel];
-      delete places[channel];
-      save();
-      wish.settle.forEach((settle) => settle(failure(why)));
-      emit("denied", { channel, error: why.error!, detail: why.detail! });
-    }
-  }
-
-  /** What is to be followed has changed: told to a connection that hears it, else what is live is opened anew. */
-  function change(): void {
-    const { send: speak, channels = [] } = link || {};
-    if (!running) begin();
-    else if (!Object.keys(wishes).length) {
-      running = false;
-      calmWait();
-      choice.stop();
-      lost();
-      become({ kind: "connecting" });
-    } else if (speak) {
-      Object.keys(wishes).forEach((channel) => {
-        if (channels.indexOf(channel) < 0) {
-          channels.push(channel);
-          say({ subscribe: { channel, history: wishes[channel]!.history } }, (answer) => {
-            if (answer && answer.error) deny(channel, answer);
-            else if (answer) follow(channel);
-          });
-        }
-      });
-      channels.slice().forEach((channel) => {
-        if (!wishes[channel]) {
-          channels.splice(channels.indexOf(channel), 1);
-          say({ unsubscribe: { channel } }, () => {});
-        }
-      });
-    } else {
-      calmRefresh();
-      calmRefresh = later(environment, 0, choice.refresh);
-    }
-  }
-
-  function shut(why: Frame): void {
-    const listening = heard.splice(0);
-    listening.forEach((off) => off());
-    running = false;
-    calmWait();
-    calmRefresh();
-    choice.stop();
-    lost();
+  function shut({ error, detail }: Frame): void {
+    become({ kind: "closed", reason: error || "" });
+    const closed = { error: error || "closed", detail: detail || "the connection is closed" };
+    heard.splice(0).forEach((off) => off());
+    read.end(closed);
     box.stop();
-    become({ kind: "closed", reason: why.error || "" });
-    const closed = failure({ error: why.error || "closed", detail: why.detail || "the connection is closed" });
     Object.keys(promises).forEach((id) => {
-      promises[id]!.reject(closed);
+      promises[id]!.reject(failure(closed));
       delete promises[id];
     });
-    Object.keys(wishes).forEach((channel) => wishes[channel]!.settle.splice(0).forEach((settle) => settle(closed)));
   }
 
   // ---------------------------------------------------------------- the surroundings
@@ -454,33 +224,18 @@ export function open(environment: Environment, url: string, options: Options): C
       heard.push(() => target.removeEventListener!(type, listener));
     }
   };
-  /** Does at once what was put off. */
-  const hurry = (): void => {
-    if (running && !link) {
-      calmWait();
-      failures = 0;
-      begin();
-    }
+  const look = (sure?: boolean): void => {
+    read.check(sure);
     box.flush();
   };
   const { document } = environment;
-  listen(environment, "online", () => {
-    choice.refresh();
-    hurry();
-  });
-  listen(document, "visibilitychange", () => {
-    if (!document!.hidden) {
-      choice.check();
-      hurry();
-    }
-  });
+  listen(environment, "online", () => look(true));
+  listen(document, "visibilitychange", () => document!.hidden || look());
   // A page that is kept for the button "back" has no open connections, and comes back without a word of them.
-  listen(environment, "pagehide", () => {
-    calmWait();
-    choice.stop();
-    lost();
+  listen(environment, "pagehide", read.rest);
+  listen(environment, "pageshow", (event) => {
+    if ((event as PageTransitionEvent).persisted) read.begin();
   });
-  listen(environment, "pageshow", () => running && !link && begin());
 
   // ---------------------------------------------------------------- the connection
 
@@ -494,9 +249,6 @@ export function open(environment: Environment, url: string, options: Options): C
     return undefined;
   }
 
-  const wish = (channel: string, history = options.history || 0): Wish =>
-    (wishes[channel] = wishes[channel] || { history, settle: [] });
-
   const connection: Omit<Connection, typeof Symbol.asyncIterator> = {
     get state() {
       return state;
@@ -505,7 +257,7 @@ export function open(environment: Environment, url: string, options: Options): C
       return who.session();
     },
     get channels() {
-      return Object.keys(wishes);
+      return read.channels();
     },
     get unsent() {
       return box.drafts().map(({ channel, id, body }) => ({ channel, id, body }));
@@ -518,28 +270,20 @@ export function open(environment: Environment, url: string, options: Options): C
         if (index >= 0) all.splice(index, 1);
       };
     },
-    subscribe(channel, { history, signal } = {}) {
+    subscribe(channel, { history = options.history || 0, signal } = {}) {
       const refused = check(channel, signal);
       if (refused) return refused;
-      if (Object.keys(wishes).length >= MOST_CHANNELS && !wishes[channel]) {
+      const all = read.channels();
+      if (all.length >= MOST_CHANNELS && all.indexOf(channel) < 0) {
         return refuse("invalid-request", `channel: more than ${MOST_CHANNELS}`);
       }
-      const { settle } = wish(channel, history);
       const followed = new Promise<void>((resolve, reject) => {
-        if (channel in places) resolve();
-        else settle.push((error) => (error ? reject(error) : resolve()));
+        read.follow(channel, history, (error) => (error ? reject(error) : resolve()));
       });
-      change();
       return until(signal, followed, () => connection.unsubscribe(channel));
     },
     unsubscribe(channel) {
-      const gone = wishes[channel];
-      if (gone) {
-        delete wishes[channel];
-        delete places[channel];
-        gone.settle.forEach((settle) => settle(failure(ABORTED)));
-        change();
-      }
+      read.unfollow(channel, ABORTED);
     },
     publish(channel, body, { id, signal } = {}) {
       const refused = check(channel, signal);
@@ -572,19 +316,14 @@ export function open(environment: Environment, url: string, options: Options): C
       });
       return until(signal, page, () => cancel());
     },
-    use(wanted) {
-      transports = wanted;
-      if (running) choice.use(wanted);
-    },
+    use: read.use,
     close: () => shut({}),
   };
 
-  (options.channels || []).forEach((channel) => wish(channel));
-  Object.keys(places).forEach((channel) => wishes[channel] || delete places[channel]);
   // Whoever connects hears of everything that follows.
   later(environment, 0, () => {
     if (state.kind !== "closed") {
-      begin();
+      read.begin();
       box.flush();
     }
   });

@@ -35,7 +35,7 @@ export type Open = (place: Place, listener: Listener) => Link;
 const PERIOD = 1000;
 
 /** How many envelopes an answer has at most. */
-const LIMIT = 100;
+export const LIMIT = 100;
 
 /** What a text says; what says nothing ends the transport. */
 const hear = (text: string, { frame, lost }: Listener): void => {
