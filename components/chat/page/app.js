@@ -1,0 +1,213 @@
+// The page: who comes in, which room is shown, and what goes where.
+
+import "./trusted.js";
+import { connect } from "/witter/client.js";
+import { Chat, Watcher } from "./chat.js";
+import { Composer } from "./composer.js";
+import { ConnectionView, chosenTransports } from "./connection.js";
+import { open } from "./dialogs.js";
+import { $ } from "./dom.js";
+import { emojiPicker } from "./emoji.js";
+import { here } from "./kept.js";
+import { reason } from "./message.js";
+import { ROOM } from "./room.js";
+import { settings } from "./settings.js";
+import { shortcuts } from "./shortcuts.js";
+import { Side } from "./side.js";
+import { Stream } from "./stream.js";
+import { textOf } from "./text.js";
+import { chosenTheme, paint } from "./theme.js";
+import { announce, chosenLanguage, onLanguage, say, sayIf, speak } from "./words.js";
+
+const LOBBY = "lobby";
+
+let chat, room;
+const stream = new Stream();
+const side = new Side((name) => (location.hash = name));
+const composer = new Composer((text) => {
+  chat.send(room, text);
+  stream.toEnd();
+});
+const connection = new ConnectionView((transports) => chat.use(transports));
+
+class Page extends Watcher {
+  changed(changed) {
+    if (!room) return;
+    if (changed === room) {
+      stream.update();
+      $("say").hidden = room.denied !== undefined;
+    }
+    side.update();
+    title();
+  }
+
+  news(told, message) {
+    const own = chat.mine.has(message.sender);
+    if (told === room && !own) announce(say("said", { name: message.name, text: textOf(message.body) }));
+  }
+
+  refused(failed) {
+    announce(reason(failed));
+  }
+
+  state(state) {
+    connection.show(state);
+  }
+
+  closed(code) {
+    const name = chat.name;
+    ask(name, sayIf(`refused-${code}`) ?? say("refused", { code }));
+  }
+
+  attends(asked) {
+    return stream.attends(asked);
+  }
+}
+
+function title() {
+  const { unread } = chat;
+  document.title = `${unread ? `(${unread}) ` : ""}${room.name} – Witter`;
+}
+
+// ---------------------------------------------------------------- coming in and going
+
+/** Asks for a name, and says why where there is a reason. */
+function ask(name, why) {
+  here.write("name", undefined);
+  chat = room = undefined;
+  $("chat").hidden = true;
+  $("welcome").hidden = false;
+  $("name").value = name;
+  $("refusal").textContent = why;
+  document.title = "Witter";
+  $("name").focus();
+}
+
+function enter(name) {
+  here.write("name", name);
+  $("welcome").hidden = true;
+  $("chat").hidden = false;
+  $("refusal").textContent = "";
+  connection.start();
+  const rooms = here.read("rooms", []);
+  const wanted = named();
+  if (wanted && !rooms.some(({ name }) => name === wanted)) rooms.push({ name: wanted });
+  if (rooms.length === 0) rooms.push({ name: LOBBY });
+  chat = new Chat(connect, { name, rooms, transports: chosenTransports() }, here, new Page());
+  turn();
+}
+
+/** Forgets who one was, and where. */
+function leave() {
+  const { name } = chat;
+  chat.leave();
+  here.forget();
+  ask(name, "");
+}
+
+$("enter").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const name = $("name").value.trim();
+  if (name) enter(name);
+  else ask("", say("nameLimit"));
+});
+
+// What is kept lasts over a reload, but not when the window is closed.
+addEventListener("beforeunload", (event) => {
+  if (chat?.sending) event.preventDefault();
+});
+
+// ---------------------------------------------------------------- rooms
+
+/** The room that the address names; undefined where that cannot be one. */
+function named() {
+  let name = location.hash.slice(1) || LOBBY;
+  try {
+    name = decodeURIComponent(name);
+  } catch {
+    // A % that escapes nothing is part of no name either.
+  }
+  return ROOM.test(name) ? name : undefined;
+}
+
+/** Turns to the room that the address names. */
+function turn() {
+  const name = named();
+  if (!name) {
+    announce(say("noRoom", { name: location.hash.slice(1) }));
+    return location.replace(`#${(room ?? [...chat.rooms.values()][0]).name}`);
+  }
+  room = chat.enter(name);
+  room.open(chat.mine);
+  $("where").textContent = room.name;
+  $("leave").hidden = chat.rooms.size < 2;
+  $("say").hidden = room.denied !== undefined;
+  side.show(chat, room);
+  composer.show(room);
+  stream.show(chat, room);
+  title();
+}
+
+addEventListener("hashchange", () => {
+  if (chat) turn();
+});
+
+/** Goes to the room so many places further on, around the end. */
+function step(by) {
+  const rooms = [...chat.rooms.values()];
+  location.hash = rooms.at((rooms.indexOf(room) + by) % rooms.length).name;
+}
+
+function nextUnread() {
+  const rooms = [...chat.rooms.values()];
+  const at = rooms.indexOf(room);
+  const next = [...rooms.slice(at + 1), ...rooms.slice(0, at)].find((one) => one.unread(chat.mine) > 0);
+  if (next) location.hash = next.name;
+}
+
+$("leave").addEventListener("click", () => {
+  const left = room;
+  const rooms = [...chat.rooms.values()];
+  const next = rooms[rooms.indexOf(left) + 1] ?? rooms.at(-2);
+  chat.exit(left);
+  composer.forget(left);
+  announce(say("leftRoom", { room: left.name }));
+  location.hash = next.name;
+});
+
+// ---------------------------------------------------------------- the rest
+
+const emoji = emojiPicker((sign) => composer.insert(sign));
+
+$("chip").addEventListener("click", () => open("connection"));
+$("open-keys").addEventListener("click", () => open("keys"));
+$("open-settings").addEventListener("click", () => {
+  $("somebody").textContent = say("somebody", { name: chat.name });
+  open("settings");
+});
+
+shortcuts({
+  step,
+  nextUnread,
+  join() {
+    side.open();
+    $("room").focus();
+  },
+  emoji,
+  keys: () => open("keys"),
+  latest() {
+    stream.toEnd();
+    $("text").focus();
+  },
+});
+
+onLanguage(() => {
+  if (chat) $("somebody").textContent = say("somebody", { name: chat.name });
+});
+settings(leave);
+paint(chosenTheme());
+speak(chosenLanguage());
+
+const name = here.read("name");
+if (name) enter(name);
+else ask("", "");

@@ -1,0 +1,145 @@
+// The messages of the room one is in, as they are looked at.
+
+import { $, element, icon, sync } from "./dom.js";
+import { article } from "./message.js";
+import { rows } from "./rows.js";
+import { dayOf, onLanguage, say } from "./words.js";
+
+/** How far from the end one still looks at the end, in pixels: about a line. */
+const NEAR = 48;
+
+/** How far from the beginning older messages are asked for, in pixels: about a screenful, so that nobody waits. */
+const AHEAD = 600;
+
+export class Stream {
+  #chat;
+  #room;
+  /** Whether the newest is looked at, and stays so when more comes. */
+  #atEnd = true;
+
+  constructor() {
+    $("log").addEventListener("scroll", () => this.#look(), { passive: true });
+    $("latest").addEventListener("click", () => {
+      this.toEnd();
+      $("text").focus();
+    });
+    document.addEventListener("visibilitychange", () => this.#see());
+    // A keyboard that comes up, a window that is made smaller, a message that is written: the end stays the end.
+    new ResizeObserver(() => {
+      if (this.#atEnd) this.#scrollTo(Infinity);
+    }).observe($("log"));
+    onLanguage(() => {
+      $("log").replaceChildren();
+      this.update();
+    });
+  }
+
+  /** Shows a room: from where it was read on, or its end. */
+  show(chat, room) {
+    this.#chat = chat;
+    this.#room = room;
+    this.#atEnd = true;
+    $("log").replaceChildren();
+    this.update();
+    this.#begin();
+  }
+
+  /** Whether somebody looks at the newest messages of a room. */
+  attends(room) {
+    return room === this.#room && this.#atEnd && document.visibilityState === "visible";
+  }
+
+  toEnd() {
+    this.#atEnd = true;
+    this.#scrollTo(Infinity);
+    this.#look();
+  }
+
+  /** Shows what has changed; what is looked at stays where it is. */
+  update() {
+    if (!this.#room) return;
+    const log = $("log");
+    const anchor = this.#atEnd ? undefined : Array.from(log.children).find((one) => bottom(one) > log.scrollTop);
+    const before = anchor?.offsetTop;
+    const key = anchor?.rowKey;
+    sync(log, rows(this.#room, this.#chat.mine, dayOf), (row) => this.#make(row));
+    if (this.#atEnd) this.#scrollTo(Infinity);
+    else {
+      const now = Array.from(log.children).find(({ rowKey }) => rowKey === key);
+      if (now) this.#scrollTo(log.scrollTop + now.offsetTop - before);
+    }
+    this.#look();
+  }
+
+  /** Turns to what is new, where something is. */
+  #begin() {
+    const mark = $("log").querySelector(".new");
+    if (mark) this.#scrollTo(mark.offsetTop - $("log").clientHeight / 4);
+    this.#look();
+  }
+
+  #scrollTo(top) {
+    const log = $("log");
+    log.scrollTop = Math.min(top, log.scrollHeight);
+  }
+
+  /** Takes note of what is looked at. */
+  #look() {
+    const { scrollHeight, scrollTop, clientHeight } = $("log");
+    this.#atEnd = scrollHeight - scrollTop - clientHeight < NEAR;
+    if (scrollTop < AHEAD && this.#room?.begun && this.#room.top === "more") void this.#chat.load(this.#room);
+    this.#see();
+    this.#offer();
+  }
+
+  #see() {
+    if (this.#room && this.attends(this.#room)) this.#chat.see(this.#room);
+  }
+
+  /** The way to the end, for who is further up. */
+  #offer() {
+    const button = $("latest");
+    button.hidden = this.#atEnd;
+    const count = this.#room?.unread(this.#chat.mine) ?? 0;
+    const text = count ? say("latestNew", { count }) : "";
+    if (button.textContent !== text || !button.childElementCount) button.replaceChildren(text, icon("down"));
+    button.setAttribute("aria-label", count ? `${text}. ${say("latest")}` : say("latest"));
+  }
+
+  #make(row) {
+    const note = (kind, text) => element("p", { className: `note ${kind}` }, text);
+    switch (row.kind) {
+      case "top":
+        return this.#top(row);
+      case "day":
+        return note("rule", dayOf(row.at));
+      case "new":
+        return note("rule new", say("new"));
+      case "gap":
+        if (row.anew) return note("rule gap", say("gapAnew"));
+        return note("rule gap", row.count ? say("gap", { count: row.count }) : say("gapUnknown"));
+      default:
+        return article(row, {
+          again: (id) => this.#chat.again(this.#room, id),
+          discard: (id) => this.#chat.discard(this.#room, id),
+        });
+    }
+  }
+
+  /** What is above the first message. */
+  #top({ top, oldest }) {
+    const room = this.#room;
+    const made = element("div", { className: "note top" });
+    if (room.denied) made.append(say("denied"));
+    else if (top === "failed") {
+      const again = element("button", { type: "button", onclick: () => this.#chat.load(room) }, say("tryAgain"));
+      made.append(say("loadFailed"), again);
+    } else if (top !== "beginning") made.append(say("loading"));
+    else if (oldest > 1) made.append(say("trimmed"));
+    else made.append(say(oldest ? "beginning" : "empty", { room: room.name }));
+    made.classList.toggle("empty", !oldest);
+    return made;
+  }
+}
+
+const bottom = ({ offsetTop, offsetHeight }) => offsetTop + offsetHeight;
