@@ -47,8 +47,8 @@ export interface Hooks {
   frame(frame: Frame): void;
   /** Nothing carries messages at the moment; the next is being looked for. */
   down(): void;
-  /** The server refuses: nothing is open, nothing is tried. */
-  refused(frame: Frame): void;
+  /** The server refuses this one: nothing is open, nothing is tried. */
+  refused(frame: Frame, link: Link): void;
   /** Nothing gets through: nothing is open, nothing is tried. */
   exhausted(): void;
 }
@@ -215,7 +215,7 @@ export function chooser(
     forget(candidate);
     if (code && REFUSAL.test(code) && (!live || wasLive || !PASSING.test(code))) {
       stop();
-      hooks.refused(frame);
+      hooks.refused(frame, candidate.link!);
     } else if (wasLive) {
       live = undefined;
       calmSilence();

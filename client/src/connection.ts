@@ -2,7 +2,7 @@ import { AWAY, credential } from "./credential.js";
 import { type Environment, later } from "./environment.js";
 import { failure } from "./failure.js";
 import type { Frame } from "./frame.js";
-import { type Draft, outbox } from "./outbox.js";
+import { type Draft, RENEWED, outbox } from "./outbox.js";
 import { type Reader, type Standing, MOST_CHANNELS, reader } from "./reader.js";
 import { type Cancel, type Done, type Question, asker, extend } from "./request.js";
 import { TRANSPORTS } from "./transports.js";
@@ -74,11 +74,12 @@ export function open(environment: Environment, url: string, options: Options): C
   let state: State = { kind: "connecting" };
 
   const ask = asker(environment, base);
-  const who = credential(environment, options, kept.session, ask, (session) => {
+  const who = credential(options, kept.session, ask, (session) => {
     save();
     emit("session", session);
   });
   const box = outbox(environment, kept.drafts || [], {
+    ready: who.ensure,
     send,
     sender: () => (who.session() || { sender: undefined }).sender,
     changed: save,
@@ -143,25 +144,24 @@ export function open(environment: Environment, url: string, options: Options): C
 
   function send(channel: string, drafts: Draft[], done: (answer?: Frame | Frame[]) => void): Cancel {
     const ours = drafts.map(({ id, body }) => ({ id, body }));
+    const token = who.token();
     const speak = read.speak();
-    if (speak) {
-      const token = who.token();
-      return speak({ publish: { channel, drafts: ours } }, (answer) => {
-        const refused = answer && answer.error === "unauthorized" && who.renew(token);
-        if (refused) who.ensure(read.renewed);
-        done(refused ? undefined : answer && (answer.published || answer));
-      });
-    }
-    const first = ours[0]!;
-    const text = { id: first.id, body: JSON.stringify(first.body) };
-    return authorized(
+    const hear: Done = (answer) => {
+      if (answer && answer.error === "unauthorized" && who.renew(token)) {
+        done({ error: RENEWED });
+        if (speak) who.ensure(read.renewed);
+      } else done(answer && (answer.published || ("offset" in answer ? [answer] : answer)));
+    };
+    if (speak) return speak({ publish: { channel, drafts: ours } }, hear);
+    const { id, body } = ours[0]!;
+    return ask(
       {
         route: "publish",
-        query: { channel },
+        query: { channel, token },
         body: JSON.stringify(ours),
-        script: ["jsonp-publish", text],
+        script: ["jsonp-publish", { id, body: JSON.stringify(body) }],
       },
-      (answer) => done(answer && "offset" in answer ? [answer] : answer),
+      hear,
     );
   }
 

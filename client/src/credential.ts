@@ -1,10 +1,6 @@
-import type { Environment } from "./environment.js";
 import type { Frame } from "./frame.js";
 import type { Done, Question } from "./request.js";
 import type { Options, Session } from "./types.js";
-
-/** A guest's credential is renewed so much before it ends, in milliseconds: it has to last as long as a request. */
-const MARGIN = 30_000;
 
 /** None is to be had at the moment. */
 export const AWAY: Frame = { error: "unavailable" };
@@ -22,7 +18,6 @@ export interface Credential {
 
 /** Gets credentials as the options say: a token, what gets one, or a name for a guest. */
 export function credential(
-  environment: Environment,
   { token: given, guest }: Options,
   session: Session | undefined,
   ask: (question: Question, done: Done) => void,
@@ -48,7 +43,7 @@ export function credential(
       return !!given || guest !== undefined;
     },
     ensure(done) {
-      if (session && session.expires_at - MARGIN < environment.Date.now()) session = undefined;
+      // When it ends is said by the server's clock: whether it has ended is, too.
       if (session || token || !(given || guest !== undefined)) return done();
       if (waiting.push(done) > 1) return;
       if (given) {

@@ -14,8 +14,12 @@ const MOST_CHARACTERS = 200_000;
  */
 const MEMORY = 540_000;
 
-/** What may be otherwise when it is tried again. */
-export const PASSING = /^(unavailable|rate-limited|timeout|internal)$/;
+/** The credential was another, which the server did not take. */
+export const RENEWED = "renewed";
+
+/** What may be otherwise when it is tried again, and of that what says that nothing was stored. */
+export const PASSING = /^(unavailable|rate-limited|timeout|internal|renewed)$/;
+const UNTRIED = /^(rate-limited|renewed)$/;
 
 /** A message to be sent. */
 export interface Draft {
@@ -30,6 +34,8 @@ export interface Draft {
 
 /** What an outbox needs of others. */
 export interface Post {
+  /** Calls back when there is a credential, or why there is none. */
+  ready(done: (refusal?: Frame) => void): void;
   /** Sends drafts of one channel; at last calls back with one answer for each, with one for all, or with nothing. */
   send(channel: string, drafts: Draft[], done: (answer?: Frame | Frame[]) => void): Cancel;
   /** Who one is at the moment, as far as that is known. */
@@ -87,55 +93,77 @@ export function outbox(environment: Environment, drafts: Draft[], post: Post): O
 
   function flush(): void {
     calm();
-    const now = environment.Date.now();
-    while (!busy && drafts.length) {
-      const first = drafts[0]!;
-      if (first.tried && (now - first.tried > MEMORY || first.by !== post.sender())) {
-        fail(first, { error: "unknown", detail: "it may be stored, and is not sent again" });
-        continue;
-      }
-      let size = 0;
-      const group: Draft[] = [];
-      const most = alone ? 1 : MOST_DRAFTS;
-      drafts.some((draft) => {
-        size += JSON.stringify(draft.body).length;
-        const more = draft.channel === first.channel && group.length < most && (!group.length || size < MOST_CHARACTERS);
-        if (more) group.push(draft);
-        return !more;
-      });
-      if (alone) alone--;
-      send(first.channel, group, now);
-    }
+    if (busy || !drafts.length) return;
+    let over = false;
+    busy = () => {
+      over = true;
+    };
+    post.ready((refusal) => {
+      if (over) return;
+      busy = undefined;
+      if (!refusal) next();
+      else if (PASSING.test(refusal.error!)) wait(refusal);
+      else drafts.slice().forEach((draft) => fail(draft, refusal));
+    });
   }
 
-  function send(channel: string, group: Draft[], now: number): void {
-    const before = group.map(({ tried }) => tried);
-    const by = post.sender();
+  function wait({ retry_after }: Frame): void {
+    calm = later(environment, pause(environment, failures++, retry_after), flush);
+  }
+
+  /** Nobody knows whether it is stored, and whether the server would know it again. */
+  function isLost({ tried, by }: Draft): boolean {
+    return !!tried && (environment.Date.now() - tried > MEMORY || by !== post.sender());
+  }
+
+  function next(): void {
+    let size = 0;
+    const group: Draft[] = [];
+    const most = alone ? 1 : MOST_DRAFTS;
+    drafts.slice().every((draft) => {
+      if (isLost(draft)) {
+        if (!group.length) fail(draft, { error: "unknown", detail: "it may be stored, and is not sent again" });
+        return !group.length;
+      }
+      size += JSON.stringify(draft.body).length;
+      const fits =
+        !group.length || (draft.channel === group[0]!.channel && group.length < most && size < MOST_CHARACTERS);
+      if (fits) group.push(draft);
+      return fits;
+    });
+    if (alone) alone--;
+    if (group.length) send(group);
+  }
+
+  function send(group: Draft[]): void {
+    const before = group.map(({ tried, by }) => ({ tried, by }));
     group.forEach((draft) => {
-      draft.tried = draft.tried || now;
-      draft.by = by;
+      draft.tried = draft.tried || environment.Date.now();
+      draft.by = post.sender();
     });
     post.changed();
     let over = false;
-    const cancel = post.send(channel, group, (answer) => {
+    const cancel = post.send(group[0]!.channel, group, (answer) => {
       over = true;
       busy = undefined;
-      const answers = answer instanceof Array ? answer : group.map(() => answer);
       const whole = answer instanceof Array ? undefined : answer && answer.error;
-      if (whole && group.length > 1 && !PASSING.test(whole)) {
-        alone = group.length;
-        return flush();
-      }
-      let wait: Frame | undefined;
+      // One among them is refused: it fails alone.
+      const split = whole && group.length > 1 && !PASSING.test(whole);
+      if (split) alone = group.length;
+      let passing: Frame | undefined;
       group.forEach((draft, index) => {
-        const told = answers[index];
-        if (told && told.error === "rate-limited") draft.tried = before[index];
-        if (!told) wait = wait || (answer ? undefined : {});
-        else if (told.error && PASSING.test(told.error)) wait = told;
-        else if (told.error) fail(draft, told);
-        else seen(told as Receipt);
+        const told = answer instanceof Array ? answer[index] : answer;
+        const code = told && told.error;
+        if (code && UNTRIED.test(code)) {
+          draft.tried = before[index]!.tried;
+          draft.by = before[index]!.by;
+        }
+        if (!told) passing = passing || (answer ? undefined : {});
+        else if (!code) seen(told as Receipt);
+        else if (PASSING.test(code)) passing = told;
+        else if (!split) fail(draft, told);
       });
-      if (wait) calm = later(environment, pause(environment, failures++, wait.retry_after), flush);
+      if (passing) wait(passing);
       else {
         failures = 0;
         flush();

@@ -144,8 +144,10 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
       generation: () => generation,
       open(open, heartbeat, listener) {
         const asks = query();
-        const opened = open({ environment, base, query: extend(asks, { heartbeat, token: who.token() }) }, listener);
+        const token = who.token();
+        const opened = open({ environment, base, query: extend(asks, { heartbeat, token }) }, listener);
         opened.channels = asks.channel;
+        opened.token = token;
         return opened;
       },
       adopted(transport, opened) {
@@ -280,11 +282,13 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
     part();
   }
 
-  function refused(why: Frame): void {
+  function refused(why: Frame, { token }: Link): void {
     const code = why.end || why.error!;
     lost();
-    if (code === "unauthorized" && !renewed && who.renew(who.token())) {
-      renewed = true;
+    // It may have been renewed meanwhile, for something else.
+    const old = token !== who.token();
+    if (code === "unauthorized" && (old || (!renewed && who.renew(token)))) {
+      renewed = !old;
       // The others share what the old one was good for.
       part();
       begin();

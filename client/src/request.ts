@@ -163,6 +163,8 @@ export const byScript: Ask = (environment, url, done) => {
   };
 };
 
+const TOO_LARGE: Frame = { error: "too-large", detail: "only scripts get through, and they take no more" };
+
 /** A question that is asked once. */
 export interface Question {
   route: string;
@@ -183,7 +185,9 @@ export function asker(environment: Environment, base: string): (question: Questi
     const cancels: Cancel[] = [];
     const ways: Ask[] = environment.fetch || environment.XMLHttpRequest ? [byRequest] : [];
     const url = address(base, scripted, extend(query, further));
-    if (environment.document && url.length < LONGEST_ADDRESS) ways.push(byScript);
+    const tooLong = url.length > LONGEST_ADDRESS;
+    if (environment.document && !tooLong) ways.push(byScript);
+    const nothing = tooLong && (!ways.length || proven === byScript) ? TOO_LARGE : undefined;
     if (proven && ways.indexOf(proven) >= 0) ways.splice(0, 2, proven);
     let open = 0;
     const finish: Done = (answer) => {
@@ -193,7 +197,7 @@ export function asker(environment: Environment, base: string): (question: Questi
     const next = (): void => {
       const way = ways.shift();
       if (!way) {
-        if (!open) cancels.push(later(environment, 0, finish));
+        if (!open) cancels.push(later(environment, 0, () => finish(nothing)));
         return;
       }
       open++;
@@ -216,7 +220,7 @@ export function asker(environment: Environment, base: string): (question: Questi
         ),
       );
     };
-    cancels.push(later(environment, PATIENCE, finish));
+    cancels.push(later(environment, PATIENCE, () => finish()));
     next();
     return () => cancels.forEach((cancel) => cancel());
   };

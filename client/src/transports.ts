@@ -24,8 +24,9 @@ export interface Link {
   close(): void;
   /** Where it goes both ways. */
   send?(text: string): void;
-  /** What it was opened for. */
+  /** What it was opened for, and with which credential. */
   channels?: string[];
+  token?: string | undefined;
 }
 
 /** Begins to read. Tells nothing before it returns. */
