@@ -1,0 +1,112 @@
+// @ts-check
+import { Refused, checkChannel } from "./server.js";
+
+const LIMIT = 100;
+const MOST_CHANNELS = 64;
+
+/** The server's end of one WebSocket: `Conversation` in `crates/guest`. */
+export class Conversation {
+  #server;
+  #socket;
+  #reader;
+  #token;
+  #heartbeat;
+  /** @type {import("./clock.js").Event | undefined} */
+  #beat;
+  #watch = () => this.#pour();
+
+  /**
+   * @param {import("./server.js").Server} server
+   * @param {import("./server.js").Socket} socket
+   * @param {import("./reader.js").Reader} reader
+   * @param {string | null} token
+   * @param {number} heartbeat In milliseconds.
+   */
+  constructor(server, socket, reader, token, heartbeat) {
+    this.#server = server;
+    this.#socket = socket;
+    this.#reader = reader;
+    this.#token = token;
+    this.#heartbeat = heartbeat;
+    server.open.add(this);
+    server.watchers.add(this.#watch);
+    socket.heard = (text) => this.#hear(text);
+    socket.left = () => this.#leave();
+    this.#say({ open: true, cursor: reader.cursor });
+    this.#pour();
+  }
+
+  finish() {
+    this.#say({ end: "reopen" });
+    this.#leave();
+    this.#socket.close(1001, "reopen");
+  }
+
+  /**
+   * @param {string} channel
+   * @param {import("./server.js").Refusal} refusal
+   */
+  deny(channel, refusal) {
+    if (this.#reader.places.delete(channel)) this.#say({ denied: { channel, ...refusal } });
+  }
+
+  #pour() {
+    const frames = this.#reader.take(LIMIT);
+    frames.forEach((frame) => this.#say(frame));
+    if (frames.length) this.#pour();
+  }
+
+  /** @param {string} text */
+  #hear(text) {
+    /** @type {{ ref?: unknown }} */
+    let named = {};
+    try {
+      const { ref, publish, subscribe, unsubscribe } = JSON.parse(text);
+      if (ref !== undefined) named = { ref };
+      if (publish) {
+        const trouble = this.#server.trouble({ route: "websocket-publish" });
+        const store = () => {
+          const sent = publish.drafts ?? { id: publish.id, body: publish.body };
+          return this.#server.publish(this.#token, publish.channel, sent);
+        };
+        if (trouble) {
+          if (trouble.stored) store();
+          throw trouble.refused;
+        }
+        this.#say({ ...named, published: store() });
+      } else if (subscribe) {
+        const { channel, after, history = 0 } = subscribe;
+        checkChannel(channel);
+        const { places } = this.#reader;
+        if (after !== undefined) throw new Refused("invalid-request", "this server is asked without it");
+        if (places.has(channel) || places.size === MOST_CHANNELS) throw new Refused("invalid-request", "channel");
+        this.#server.mayRead(this.#token, [channel]);
+        this.#reader.add(channel, undefined, history);
+        this.#say({ ...named, subscribed: channel, cursor: this.#reader.cursor });
+        this.#pour();
+      } else if (unsubscribe) {
+        this.#reader.places.delete(unsubscribe.channel);
+        this.#say({ ...named, unsubscribed: unsubscribe.channel, cursor: this.#reader.cursor });
+      } else throw new Refused("unprocessable", "one of publish, subscribe, unsubscribe is expected");
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      this.#say({ ...named, ...error.refusal });
+    }
+  }
+
+  /** @param {Record<string, unknown>} frame */
+  #say(frame) {
+    this.#socket.send(JSON.stringify(frame));
+    if (frame.ref !== undefined) return;
+    const { clock } = this.#server;
+    clock.cancel(this.#beat);
+    this.#beat = clock.after(this.#heartbeat, () => this.#say({ heartbeat: true }));
+  }
+
+  #leave() {
+    const { clock, open, watchers } = this.#server;
+    clock.cancel(this.#beat);
+    open.delete(this);
+    watchers.delete(this.#watch);
+  }
+}

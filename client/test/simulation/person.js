@@ -1,0 +1,238 @@
+// @ts-check
+import { MemoryStorage } from "./browser/browser.js";
+import { MODERN } from "./browser/environment.js";
+import { Page } from "./page.js";
+
+/**
+ * What somebody wanted to send.
+ *
+ * @typedef {object} Sending
+ * @property {string} author In whose order it is.
+ * @property {number} number
+ * @property {string} channel
+ * @property {unknown} body
+ * @property {string} id
+ * @property {number} at
+ * @property {number} page On which load of the page.
+ * @property {{ at: number, offset?: number, code?: string } | undefined} settled
+ */
+
+/**
+ * What somebody heard of a channel while they followed it.
+ *
+ * @typedef {object} Following
+ * @property {string} channel
+ * @property {number} history
+ * @property {{ epoch: number, head: number } | undefined} since Where the channel was when they were told that they follow.
+ * @property {({ message: any } | { gap: any })[]} told
+ * @property {boolean} over
+ */
+
+/** Texts that a parser somewhere on the way may choke on. */
+export const HOSTILE = [
+  "",
+  "hello",
+  "</script><script>alert(1)</script>",
+  "a\r\nb\nc\rd\0e",
+  "\u2028 and \u2029",
+  "\ud83d\ude00 \u00e9 \u6f22\u5b57",
+  "\ud800 alone, and the other way \udc00",
+  "data: x\n\nevent: end\ndata: {}\n\n",
+  "'\"\\ <!-- ]]>",
+  "\ufeffmark",
+];
+
+/** Somebody at a tab. */
+export class Person {
+  /** @type {Following[]} */
+  followings = [];
+  /** @type {Sending[]} */
+  sendings = [];
+  /** @type {string[]} As whom they were let in. */
+  senders = [];
+  /** @type {string[]} */
+  states = [];
+  loads = 0;
+  sessionStorage = new MemoryStorage();
+  /** @type {import("../../build/types.js").Connection} */
+  connection;
+  /** @type {Page} */
+  page;
+
+  /**
+   * @param {import("./world.js").World} world
+   * @param {string} name
+   * @param {(url: string, options: any) => any} connect
+   * @param {object} how
+   * @param {import("./browser/browser.js").Browser} [how.browser]
+   * @param {import("./browser/environment.js").Features} [how.features]
+   * @param {boolean} [how.keeps] Whether a reload goes on where it was.
+   * @param {Page["fate"]} [how.fate]
+   * @param {number} [how.skew] How wrong the clock of the computer is.
+   * @param {import("../../build/types.js").Options} [how.options]
+   */
+  constructor(world, name, connect, { browser = world.browser(), features = MODERN, keeps = false, fate, skew = 0, options = {} }) {
+    this.world = world;
+    this.name = name;
+    this.connect = connect;
+    this.browser = browser;
+    this.features = features;
+    this.keeps = keeps;
+    this.fate = fate;
+    this.skew = skew;
+    this.options = options;
+    this.load();
+  }
+
+  /** The page loads, for the first time or again. */
+  load() {
+    const { world, name, options, keeps } = this;
+    this.page?.end();
+    const page = new Page(world, this.browser, `${name}#${++this.loads}`, this.features, this.sessionStorage);
+    this.page = page;
+    page.skew = this.skew;
+    if (this.fate) page.fate = this.fate;
+    const storage = keeps ? { storage: this.sessionStorage } : {};
+    this.connection = this.connect("/witter/", { ...options, ...storage, environment: page.environment });
+    const { channels } = this.connection;
+    for (const following of this.followings) {
+      const goesOn = keeps && following.since && channels.includes(following.channel);
+      if (!following.over && !goesOn) following.over = true;
+    }
+    channels.forEach((channel) => this.following(channel) ?? this.#begin(channel, options.history ?? 0));
+    this.#listen();
+  }
+
+  /** @param {string} channel */
+  following(channel) {
+    return this.followings.find((one) => one.channel === channel && !one.over);
+  }
+
+  get live() {
+    return /^(live|fallback)$/.test(this.connection.state.kind);
+  }
+
+  /** The transport that carries messages now. */
+  get transport() {
+    const { state } = this.connection;
+    return "transport" in state ? state.transport : undefined;
+  }
+
+  /**
+   * @param {string} channel
+   * @param {unknown} [text]
+   */
+  publish(channel, text = HOSTILE[this.sendings.length % HOSTILE.length]) {
+    const number = this.sendings.length + 1;
+    const author = this.keeps ? this.name : this.page.name;
+    const body = { author, number, text };
+    /** @type {Sending} */
+    const sending = { author, number, channel, body, id: "", at: this.world.clock.now, page: this.loads, settled: undefined };
+    this.sendings.push(sending);
+    const promise = this.connection.publish(channel, /** @type {any} */ (body));
+    sending.id = this.connection.unsent.at(-1)?.id ?? "";
+    promise.then(
+      (receipt) => this.#settle(sending, { offset: receipt.offset }),
+      (error) => this.#settle(sending, { code: error.code ?? `no code: ${error.stack}` }),
+    );
+    return promise;
+  }
+
+  /**
+   * @param {string} channel
+   * @param {number} [history]
+   */
+  subscribe(channel, history) {
+    if (!this.following(channel)) this.#begin(channel, history ?? 0);
+    const following = this.following(channel);
+    const { page } = this;
+    return this.connection.subscribe(channel, history === undefined ? {} : { history }).then(
+      () => page === this.page && following && this.#since(following),
+      (error) => {
+        if (!/^(forbidden|aborted|closed)$/.test(error.code)) this.world.violate(`${this.name} subscribing: ${error.stack}`);
+      },
+    );
+  }
+
+  /** @param {string} channel */
+  unsubscribe(channel) {
+    const following = this.following(channel);
+    if (following) following.over = true;
+    this.connection.unsubscribe(channel);
+  }
+
+  close() {
+    this.followings.forEach((following) => (following.over = true));
+    this.connection.close();
+  }
+
+  /**
+   * @param {string} channel
+   * @param {number} history
+   */
+  #begin(channel, history) {
+    this.followings.push({ channel, history, since: undefined, told: [], over: false });
+  }
+
+  /** @param {Following} following */
+  #since(following) {
+    const log = this.world.server.mailbox.log(following.channel);
+    following.since ??= { epoch: log?.epoch ?? 0, head: log?.head ?? 0 };
+  }
+
+  /**
+   * @param {Sending} sending
+   * @param {{ offset?: number, code?: string }} outcome
+   */
+  #settle(sending, { offset, code }) {
+    const { settled } = sending;
+    if (settled && (settled.offset !== offset || settled.code !== code) && settled.code !== "closed") {
+      this.world.violate(`${this.name}'s ${sending.number} became ${JSON.stringify(settled)}, then ${offset ?? code}`);
+    }
+    const told = { at: this.world.clock.now };
+    sending.settled = offset === undefined ? { ...told, code } : { ...told, offset };
+    if (code) this.world.note(`${this.name}'s ${sending.number} failed: ${code}`);
+  }
+
+  #listen() {
+    const { connection, options, page, world } = this;
+    const hear = (/** @type {any} */ event, /** @type {(told: any) => void} */ listener) =>
+      connection.on(event, (/** @type {any} */ told) => {
+        if (!page.alive) world.violate(`${page.name} heard of ${event} after its end`);
+        listener(told);
+      });
+    hear("message", (message) => {
+      const following = this.following(message.channel);
+      if (following) following.told.push({ message });
+      else world.violate(`${this.name} heard a message of ${message.channel}, which they do not follow`);
+    });
+    hear("gap", (gap) => {
+      world.note(`${this.name} heard of a gap: ${JSON.stringify(gap)}`);
+      const following = this.following(gap.channel);
+      if (following) following.told.push({ gap });
+      else world.violate(`${this.name} heard of a gap in ${gap.channel}, which they do not follow`);
+    });
+    hear("state", (state) => {
+      world.note(`${this.name} is ${state.kind} ${state.transport ?? state.reason ?? ""}`);
+      this.states.push(state.kind);
+      if (this.live) this.followings.forEach((one) => one.over || !options.channels?.includes(one.channel) || this.#since(one));
+    });
+    hear("denied", ({ channel }) => {
+      const following = this.following(channel);
+      if (following) following.over = true;
+    });
+    hear("session", ({ sender }) => {
+      world.note(`${this.name} is let in as ${sender}`);
+      this.senders.push(sender);
+    });
+    hear("stored", ({ id, offset }) => {
+      const sending = this.sendings.find((one) => one.id === id);
+      if (sending) this.#settle(sending, { offset });
+      else world.violate(`${this.name} was told that ${id} is stored`);
+    });
+    hear("failed", ({ id, error }) => {
+      const sending = this.sendings.find((one) => one.id === id);
+      if (sending) this.#settle(sending, { code: error.code });
+    });
+  }
+}
