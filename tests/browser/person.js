@@ -82,8 +82,16 @@ export class Person {
     await this.page.getByRole("button", { name: "Enter" }).click();
   }
 
+  /** Messages arrive: by whichever transport. */
   async connected() {
-    await this.page.getByRole("status").filter({ hasText: /^Connected$/ }).waitFor();
+    await this.page.getByRole("status").filter({ hasText: /^Connected/ }).waitFor();
+  }
+
+  /** Goes into a room. */
+  async join(room) {
+    await this.page.getByLabel("Room", { exact: true }).fill(room);
+    await this.page.getByLabel("Room", { exact: true }).press("Enter");
+    await this.page.getByRole("heading", { name: room, exact: true }).waitFor();
   }
 
   async say(text) {
@@ -92,14 +100,18 @@ export class Person {
     await field.press("Enter");
   }
 
-  /** What stands in the room, once there are so many messages: who said what. */
+  /** The messages of the room that are stored. */
+  get messages() {
+    return this.page.locator("[role=log] article:not(.waiting, .stored, .failed)");
+  }
+
+  /** What stands in the room, once there are so many stored messages: who said what. */
   async sees(count) {
-    const messages = this.page.getByRole("log").getByRole("article");
-    await messages.nth(count - 1).waitFor();
-    return messages.evaluateAll((all) =>
+    await this.messages.nth(count - 1).waitFor();
+    return this.messages.evaluateAll((all) =>
       all.map((one) => ({
         name: one.querySelector("bdi").textContent,
-        text: one.querySelector(":scope > p").textContent,
+        text: one.querySelector("p").textContent,
       })),
     );
   }
