@@ -9,7 +9,7 @@ import type { Transport } from "./types.js";
  * granted anyway; longer: with six transports blocked the seventh begins after the two seconds in which people expect
  * to see something.
  */
-const STAGGER = 250;
+const STAGGER = 200;
 
 /** How long a candidate may take to bring its first frame, in milliseconds. */
 const PATIENCE = 10_000;

@@ -75,8 +75,11 @@ export function open(environment: Environment, url: string, options: Options): C
 
   const ask = asker(environment, base);
   const who = credential(options, kept.session, ask, (session) => {
-    save();
-    emit("session", session);
+    if (session) {
+      save();
+      emit("session", session);
+    }
+    read.renewed();
   });
   const box = outbox(environment, kept.drafts || [], {
     ready: who.ensure,
@@ -147,10 +150,8 @@ export function open(environment: Environment, url: string, options: Options): C
     const token = who.token();
     const speak = read.speak();
     const hear: Done = (answer) => {
-      if (answer && answer.error === "unauthorized" && who.renew(token)) {
-        done({ error: RENEWED });
-        if (speak) who.ensure(read.renewed);
-      } else done(answer && (answer.published || ("offset" in answer ? [answer] : answer)));
+      if (answer && answer.error === "unauthorized" && who.renew(token)) done({ error: RENEWED });
+      else done(answer && (answer.published || ("offset" in answer ? [answer] : answer)));
     };
     if (speak) return speak({ publish: { channel, drafts: ours } }, hear);
     const { id, body } = ours[0]!;
@@ -200,7 +201,7 @@ export function open(environment: Environment, url: string, options: Options): C
 
   function shut({ error, detail }: Frame): void {
     become({ kind: "closed", reason: error || "" });
-    const closed = { error: error || "closed", detail: detail || "the connection is closed" };
+    const closed = { error: error || "closed", detail: detail! };
     heard.splice(0).forEach((off) => off());
     read.end(closed);
     box.stop();
@@ -239,13 +240,14 @@ export function open(environment: Environment, url: string, options: Options): C
 
   // ---------------------------------------------------------------- the connection
 
-  const refuse = (error: string, detail: string): Promise<never> => Promise.reject(failure({ error, detail }));
+  const refuse = (error: string, detail?: string): Promise<never> =>
+    Promise.reject(failure({ error, detail: detail! }));
 
   /** Why a call is of no use. */
   function check(channel: string, signal: AbortSignal | undefined): Promise<never> | undefined {
-    if (signal && signal.aborted) return Promise.reject(failure(ABORTED));
-    if (state.kind === "closed") return refuse("closed", "the connection is closed");
-    if (!CHANNEL.test(channel)) return refuse("invalid-request", "channel: 1 to 64 of A-Z a-z 0-9 - . _ ~");
+    if (signal && signal.aborted) return refuse("aborted");
+    if (state.kind === "closed") return refuse("closed");
+    if (!CHANNEL.test(channel)) return refuse("invalid-request", "channel: no name of one");
     return undefined;
   }
 
@@ -275,7 +277,7 @@ export function open(environment: Environment, url: string, options: Options): C
       if (refused) return refused;
       const all = read.channels();
       if (all.length >= MOST_CHANNELS && all.indexOf(channel) < 0) {
-        return refuse("invalid-request", `channel: more than ${MOST_CHANNELS}`);
+        return refuse("invalid-request", "channel: too many");
       }
       const followed = new Promise<void>((resolve, reject) => {
         read.follow(channel, history, (error) => (error ? reject(error) : resolve()));
@@ -290,7 +292,7 @@ export function open(environment: Environment, url: string, options: Options): C
       if (refused) return refused;
       const text = JSON.stringify(body);
       if (text === undefined) return refuse("unprocessable", "body: not JSON");
-      if (id && promises[id]) return refuse("id-reused", "the id is that of another message");
+      if (id && promises[id]) return refuse("id-reused");
       const draft = box.add(channel, JSON.parse(text) as Json, id);
       const stored = new Promise<Receipt>((resolve, reject) => {
         promises[draft.id] = { resolve, reject };
@@ -330,7 +332,7 @@ export function open(environment: Environment, url: string, options: Options): C
   return connection as Connection;
 }
 
-const ABORTED = { error: "aborted", detail: "by its signal, or by unsubscribing" };
+const ABORTED = { error: "aborted" };
 
 /** A promise, or the end of its wait by a signal. */
 function until<T>(signal: AbortSignal | undefined, promise: Promise<T>, cancel: Cancel): Promise<T> {

@@ -21,7 +21,7 @@ export function credential(
   { token: given, guest }: Options,
   session: Session | undefined,
   ask: (question: Question, done: Done) => void,
-  told: (session: Session) => void,
+  told: (session?: Session) => void,
 ): Credential {
   let token = typeof given === "string" ? given : undefined;
   let waiting: ((refusal?: Frame) => void)[] = [];
@@ -47,18 +47,14 @@ export function credential(
       if (session || token || !(given || guest !== undefined)) return done();
       if (waiting.push(done) > 1) return;
       if (given) {
-        const away = (): void => got(AWAY);
-        try {
-          const promised = (given as () => string | PromiseLike<string>)();
-          const take = (text: string): void => {
+        new Promise<string>((resolve) => resolve((given as () => string | PromiseLike<string>)())).then(
+          (text) => {
             token = text;
+            told();
             got();
-          };
-          if (typeof promised === "string") take(promised);
-          else promised.then(take, away);
-        } catch {
-          away();
-        }
+          },
+          () => got(AWAY),
+        );
       } else {
         const name = { name: guest! };
         ask({ route: "session", query: {}, body: JSON.stringify(name), script: ["jsonp-session", name] }, (answer) => {

@@ -122,7 +122,7 @@ export function outbox(environment: Environment, drafts: Draft[], post: Post): O
     const most = alone ? 1 : MOST_DRAFTS;
     drafts.slice().every((draft) => {
       if (isLost(draft)) {
-        if (!group.length) fail(draft, { error: "unknown", detail: "it may be stored, and is not sent again" });
+        if (!group.length) fail(draft, { error: "unknown" });
         return !group.length;
       }
       size += JSON.stringify(draft.body).length;

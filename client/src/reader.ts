@@ -478,7 +478,8 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
   return {
     channels: () => Object.keys(wishes),
     standing: () => ({ cursor, places }),
-    speak: () => (link && link.send ? say : undefined),
+    // Over a connection one is who one was when it was opened.
+    speak: () => (link && link.send && link.token === who.token() ? say : undefined),
     begin,
     rest,
     unfollow,

@@ -13,7 +13,7 @@ export type Cancel = () => void;
 export const PATIENCE = 10_000;
 
 /** How much later a script asks what a request asked, in milliseconds, where neither is known to get through. */
-const HEAD_START = 500;
+const HEAD_START = 400;
 
 /** Longer addresses are cut by proxies and old browsers; a request's body is not. */
 const LONGEST_ADDRESS = 30_000;
@@ -163,7 +163,8 @@ export const byScript: Ask = (environment, url, done) => {
   };
 };
 
-const TOO_LARGE: Frame = { error: "too-large", detail: "only scripts get through, and they take no more" };
+/** Only scripts get through, and this does not fit into one's address. */
+const TOO_LARGE: Frame = { error: "too-large" };
 
 /** A question that is asked once. */
 export interface Question {
