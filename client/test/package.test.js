@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
 import { parse } from "acorn";
+import { build } from "esbuild";
 import { OldBrowser } from "./old-browser.js";
 
 const ROOT = path.join(import.meta.dirname, "..");
@@ -73,6 +74,18 @@ test("Node imports it, and ends where nothing is connected", async () => {
   const script = 'import { connect } from "witter"; console.log(typeof connect);';
   assert.equal(await run(process.execPath, "--input-type=module", "--eval", script), "function");
 });
+
+for (const { contents, kept } of [
+  { contents: 'import { connect } from "witter"; export { connect };', kept: true },
+  { contents: 'import { connect } from "witter";', kept: false },
+  { contents: 'import "witter/witter.es5.js";', kept: true },
+]) {
+  test(`a bundler ${kept ? "keeps" : "leaves out"} what is taken by ${contents}`, async () => {
+    const stdin = { contents, resolveDir: project };
+    const { outputFiles } = await build({ stdin, bundle: true, format: "esm", logLevel: "error", write: false });
+    assert.equal(outputFiles[0].text.includes("long-polling"), kept);
+  });
+}
 
 test("the module needs no later browser than those that have modules", async () => {
   parse(await read("dist/witter.js"), { ecmaVersion: 2017, sourceType: "module" });

@@ -64,14 +64,23 @@ pub(crate) fn pack_client(into: &Path) -> Result<PathBuf> {
     Ok(into.join(name.trim()))
 }
 
-/// Runs the tests of the package in a folder, as they are built; installs what they need first.
+/// Runs the tests of the package in a folder, as they are built; installs what they need first. `arguments` are
+/// node's, or parts of the names of tests.
 pub(crate) fn test(folder: &str, arguments: &[String]) -> Result<Tally> {
     let name = folder.rsplit('/').next().unwrap_or(folder);
     let folder = root().join(folder);
     install(&folder)?;
     let mut npm = npm(&folder)?;
-    npm.args(["test", "--ignore-scripts", "--silent", "--"]);
-    observe(npm.arg("--test-reporter=spec").args(arguments), name)
+    npm.args(["test", "--ignore-scripts", "--silent", "--"])
+        .arg("--test-reporter=spec")
+        .args(arguments.iter().map(|argument| {
+            if argument.starts_with('-') {
+                argument.clone()
+            } else {
+                format!("--test-name-pattern={argument}")
+            }
+        }));
+    observe(&mut npm, name)
 }
 
 /// Installs what the package in a folder needs, as its lock file says, unless it is there.
