@@ -4,7 +4,7 @@
 const ADDRESS = /https?:\/\/[^\s<>"\u200e\u200f\u202a-\u202e\u2066-\u2069]+/giu;
 
 /** What stands behind an address more often than in it. */
-const BEHIND = /[.,;:!?'*_~…。，、；：！？）】》」』”’]$/u;
+const BEHIND = /[.,;:!?'*_~…。，、；：！？）】》」』”’]/;
 
 const PAIRS = { ")": "(", "]": "[", "}": "{" };
 
@@ -31,10 +31,16 @@ export function parts(text) {
 
 /** Without what belongs to the sentence around it: a full stop, a bracket that was opened before. */
 function trimmed(address) {
-  const last = address.at(-1);
-  const opening = PAIRS[last];
-  const lone = opening && address.split(opening).length < address.split(last).length;
-  return lone || BEHIND.test(address) ? trimmed(address.slice(0, -1)) : address;
+  const count = {};
+  for (const sign of address) count[sign] = (count[sign] ?? 0) + 1;
+  let end = address.length;
+  for (; end > 0; end--) {
+    const last = address[end - 1];
+    const closes = last in PAIRS;
+    if (closes ? count[last] <= (count[PAIRS[last]] ?? 0) : !BEHIND.test(last)) break;
+    count[last]--;
+  }
+  return address.slice(0, end);
 }
 
 /** Whether a text is a few emoji and nothing else. */
