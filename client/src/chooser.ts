@@ -167,6 +167,10 @@ export function chooser(
     }
   }
 
+  function refresh(): void {
+    if (live && !candidates.some(({ transport }) => transport === live!.transport)) start(live.transport);
+  }
+
   function hear(candidate: Candidate, frame: Frame): void {
     if (ending(frame)) return lose(candidate, frame);
     if (candidate !== live) adopt(candidate);
@@ -264,8 +268,10 @@ export function chooser(
   return {
     race,
     stop,
-    refresh: () => live && start(live.transport),
-    check: () => live && now() - heard > beat * 1000 && start(live.transport),
+    refresh,
+    check() {
+      if (now() - heard > beat * 1000) refresh();
+    },
     drop: () => live && lose(live),
     use(wanted) {
       transports = wanted;

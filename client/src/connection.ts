@@ -4,7 +4,7 @@ import { failure } from "./failure.js";
 import type { Frame } from "./frame.js";
 import { type Draft, RENEWED, outbox } from "./outbox.js";
 import { type Reader, type Standing, MOST_CHANNELS, reader } from "./reader.js";
-import { type Cancel, type Done, type Question, asker, extend } from "./request.js";
+import { type Cancel, type Done, type Query, asker, extend } from "./request.js";
 import { TRANSPORTS } from "./transports.js";
 import type {
   Connection,
@@ -27,6 +27,9 @@ const MEMORY = 3_600_000;
 
 /** Behind every message. */
 const NEWEST = 9007199254740991;
+
+/** An interruption that is shorter, in milliseconds, is none. */
+const BRIEF = 700;
 
 /** What is kept over a reload. */
 interface Kept extends Standing {
@@ -72,6 +75,7 @@ export function open(environment: Environment, url: string, options: Options): C
   const listeners: { [E in keyof Events]?: ((told: Events[E]) => void)[] } = {};
   const promises: Record<string, { resolve(receipt: Receipt): void; reject(error: Failure): void }> = {};
   let state: State = { kind: "connecting" };
+  let calmState: Cancel = () => {};
 
   const ask = asker(environment, base);
   const who = credential(options, kept.session, ask, (session) => {
@@ -118,16 +122,22 @@ export function open(environment: Environment, url: string, options: Options): C
   }
 
   function become(next: State): void {
-    if (JSON.stringify(next) !== JSON.stringify(state) && state.kind !== "closed") {
-      state = next;
-      emit("state", next);
-    }
+    calmState();
+    const enter = (): void => {
+      if (JSON.stringify(next) !== JSON.stringify(state) && state.kind !== "closed") {
+        state = next;
+        emit("state", next);
+      }
+    };
+    // Streams are reopened now and then; nobody has to hear of it.
+    if (next.kind === "connecting") calmState = later(environment, BRIEF, enter);
+    else enter();
   }
 
   // ---------------------------------------------------------------- asking
 
-  /** Asks with the credential, and once more with a new one where the server does not take it. */
-  function authorized(question: Question, done: Done, again = true): Cancel {
+  /** Asks once for what there is, with the credential, and again with a new one where the server does not take it. */
+  function poll(query: Query, done: Done, again = true): Cancel {
     let over = false;
     let cancel: Cancel = () => {
       over = true;
@@ -135,11 +145,10 @@ export function open(environment: Environment, url: string, options: Options): C
     who.ensure((refusal) => {
       if (over || refusal) return over || done(refusal);
       const token = who.token();
-      const query = extend(question.query, { token });
-      cancel = ask(extend(question, { query }), (answer) => {
-        if (again && answer && answer.error === "unauthorized" && who.renew(token)) {
-          cancel = authorized(question, done, false);
-        } else done(answer);
+      const question = { route: "short-polling", query: extend(query, { token }) };
+      cancel = ask(extend(question, { script: ["jsonp-polling", { wait: 0 }] as const }), (answer) => {
+        if (again && answer && answer.error === "unauthorized" && who.renew(token)) cancel = poll(query, done, false);
+        else done(answer);
       });
     });
     return () => cancel();
@@ -174,7 +183,7 @@ export function open(environment: Environment, url: string, options: Options): C
       environment,
       base,
       who,
-      ask: authorized,
+      poll,
       channels: options.channels || [],
       history: options.history || 0,
       transports: options.transports || (Object.keys(TRANSPORTS) as Transport[]),
@@ -308,8 +317,7 @@ export function open(environment: Environment, url: string, options: Options): C
       if (refused) return refused;
       let cancel: Cancel;
       const page = new Promise<History>((resolve, reject) => {
-        const query = { channel, before, limit };
-        cancel = authorized({ route: "short-polling", query, script: ["jsonp-polling", {}] }, (answer) => {
+        cancel = poll({ channel, before, limit }, (answer) => {
           if (!answer || !answer.envelopes) return reject(failure(answer && answer.error ? answer : AWAY));
           const told: History = { messages: answer.envelopes };
           if (answer.before) told.before = answer.before;

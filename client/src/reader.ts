@@ -5,7 +5,7 @@ import { failure } from "./failure.js";
 import type { Frame } from "./frame.js";
 import { type Places, receive } from "./inbox.js";
 import { PASSING } from "./outbox.js";
-import { type Cancel, type Done, PATIENCE, type Query, type Question, extend } from "./request.js";
+import { type Cancel, type Done, PATIENCE, type Query, extend } from "./request.js";
 import { type Share, type Word, share } from "./share.js";
 import { LIMIT, type Link } from "./transports.js";
 import type { Denial, Failure, Gap, Message, State, Transport } from "./types.js";
@@ -47,8 +47,8 @@ export interface Surroundings {
   /** What is to be followed from the beginning, and how many of its messages come first. */
   channels: string[];
   history: number;
-  /** Asks with the credential. */
-  ask(question: Question, done: Done): Cancel;
+  /** Asks once, with the credential. */
+  poll(query: Query, done: Done): Cancel;
   become(state: State): void;
   /** Messages can be read, and sent. */
   live(transport: Transport): void;
@@ -83,7 +83,7 @@ export interface Reader {
 }
 
 export function reader(surroundings: Surroundings, { cursor, places = {} }: Standing): Reader {
-  const { environment, base, who, channels, history, ask, become, live, message, gap, denied, moved, shut } = surroundings;
+  const { environment, base, who, channels, history, poll, become, live, message, gap, denied, moved, shut } = surroundings;
   let { transports, last, shared } = surroundings;
   const wishes: Record<string, Wish> = {};
   /** How often a gap was told: what was opened before would tell it again. */
@@ -312,7 +312,7 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
     let left = suspects.length;
     let found = false;
     suspects.forEach((channel) => {
-      ask({ route: "short-polling", query: { channel, limit: 1 }, script: ["jsonp-polling", { wait: 0 }] }, (answer) => {
+      poll({ channel, limit: 1 }, (answer) => {
         if (answer && DENIAL.test(answer.error!)) {
           found = true;
           deny(channel, answer);
@@ -376,7 +376,7 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
   // ---------------------------------------------------------------- other tabs
 
   function meet(): void {
-    become({ kind: "connecting" });
+    patience(WELCOME);
     party = share(environment, `witter:${base}:${who.token()}`, {
       lead() {
         following = false;
@@ -386,8 +386,8 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
       follow() {
         following = true;
         party!.say({ tab, channels: names() });
-        patience(WELCOME);
       },
+      fail: alone,
       heard({ tab: other, channels: theirs, live: transport, frame }: Word) {
         if (!following) {
           if (other) {
@@ -437,7 +437,7 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
     if (again) return;
     waiting = [];
     const asks = query();
-    ask({ route: "short-polling", query: asks, script: ["jsonp-polling", { wait: 0 }] }, (answer) => {
+    poll(asks, (answer) => {
       const meanwhile = waiting!;
       waiting = undefined;
       if (!following) return;
@@ -456,8 +456,10 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
   /** Keeps a connection of its own. */
   function alone(): void {
     shared = false;
-    part();
-    begin();
+    if (party) {
+      part();
+      begin();
+    }
   }
 
   function part(): void {

@@ -173,7 +173,7 @@ export interface Question {
   /** What a `POST` carries. */
   body?: string | undefined;
   /** The same for a script element: the route and what its query has beside. */
-  script: [route: string, query: Query];
+  script: readonly [route: string, query: Query];
 }
 
 /**

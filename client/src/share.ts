@@ -21,6 +21,8 @@ export interface Part {
   /** Another one does. */
   follow(): void;
   heard(word: Word): void;
+  /** There is no sharing here, as for pages of no origin. */
+  fail(): void;
 }
 
 /** A place among the tabs that share a connection. */
@@ -46,14 +48,16 @@ export function share({ BroadcastChannel, navigator }: Environment, name: string
     });
   };
   bus.onmessage = ({ data }) => part.heard(data as Word);
-  void locks.request(name, { ifAvailable: true }, (lock) => {
-    if (lock) return lead();
-    if (!over) {
-      part.follow();
-      void locks.request(name, lead);
-    }
-    return undefined;
-  });
+  locks
+    .request(name, { ifAvailable: true }, (lock) => {
+      if (lock) return lead();
+      if (!over) {
+        part.follow();
+        locks.request(name, lead).catch(part.fail);
+      }
+      return undefined;
+    })
+    .catch(part.fail);
   return {
     say: (word) => bus.postMessage(word),
     leave() {
