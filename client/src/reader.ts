@@ -177,7 +177,8 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
 
   /** The messages of these arrive from now on. */
   function arrive(channels: string[]): void {
-    channels.forEach((channel) => {
+    names().forEach((channel) => {
+      if (channels.indexOf(channel) < 0) return;
       if (isNew(channel)) places[channel] = -1;
       if (wishes[channel]) wishes[channel]!.settle.splice(0).forEach((settle) => settle());
     });
@@ -191,7 +192,7 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
     if (party && !following && !frame.ref) party.say({ frame });
     const tell = (told: Gap): void => {
       generation++;
-      gap(told);
+      if (wishes[told.channel]) gap(told);
     };
     const mine = { gap: tell, message: (one: Message) => wishes[one.channel] && message(one) };
     let astray = receive(places, frame, mine);
@@ -335,13 +336,17 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
 
   // ---------------------------------------------------------------- what is followed
 
+  /** Keeps the places in these channels only: whoever comes back to another begins anew. */
+  function prune(channels: string[]): void {
+    Object.keys(places).forEach((channel) => channels.indexOf(channel) < 0 && delete places[channel]);
+    moved();
+  }
+
   function unfollow(channel: string, why: Frame): boolean {
     const wish = wishes[channel];
     if (!wish) return false;
     delete wishes[channel];
-    if (names().indexOf(channel) < 0) delete places[channel];
     wish.settle.forEach((settle) => settle(failure(why)));
-    moved();
     change();
     return true;
   }
@@ -352,7 +357,9 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
     const followed = (link && link.channels) || [];
     const more = all.filter((channel) => followed.indexOf(channel) < 0);
     const less = followed.filter((channel) => all.indexOf(channel) < 0);
+    prune(all);
     if (!all.length) {
+      cursor = undefined;
       rest();
       become({ kind: "connecting" });
     } else if (!running) begin();
