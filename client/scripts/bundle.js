@@ -31,7 +31,7 @@ async function bundle(entry, name, format, ecma, inject = []) {
   const { code } = await minify(outputFiles[0].text, {
     module: format === "esm",
     ecma,
-    compress: { passes: 3 },
+    compress: { passes: 3, hoist_funs: true, lhs_constants: false },
     mangle: { properties: { regex: INSIDE } },
   });
   await writeFile(path.join(TO, name), code);
