@@ -26,6 +26,7 @@ const ES5 = {
 };
 
 export class OldBrowser {
+  window;
   #context = vm.createContext({});
   #now = Date.UTC(2011, 0, 1);
   #timers = new Map();
@@ -46,6 +47,7 @@ export class OldBrowser {
       }
     }
     const window = this.run("this");
+    this.window = window;
     window.Date.now = () => this.#now;
     Object.assign(window, {
       window,
