@@ -1,6 +1,7 @@
 // Somebody whose page has the client library and nothing else.
 
 import assert from "node:assert/strict";
+import { EventEmitter, once } from "node:events";
 
 import { Person } from "./person.js";
 
@@ -30,8 +31,10 @@ function keeper() {
     });
   };
 
-  /** The page's own surroundings, where long waits are shorter and some things are missing. */
-  const surroundings = ({ hurry = 1, without = [] }) =>
+  /** What the page's surroundings do not have. */
+  const without = [];
+  /** They, and waits of a minute and more are shorter. */
+  const surroundings = (hurry) =>
     new Proxy(window, {
       get(target, name) {
         if (without.includes(name)) return undefined;
@@ -43,6 +46,7 @@ function keeper() {
     });
 
   window.talker = {
+    without,
     get connection() {
       return connection;
     },
@@ -50,11 +54,12 @@ function keeper() {
     /** Connects. `stored`: what lasts over a reload is kept. */
     async connect(server, { stored, environment, ...options }) {
       const { connect } = await import(`${server}/witter/client.js`);
+      without.push(...(environment?.without ?? []));
       const begun = performance.now();
       connection = connect(`${server}/witter`, {
         ...options,
         ...(stored && { storage: sessionStorage }),
-        ...(environment && { environment: surroundings(environment) }),
+        ...(environment && { environment: surroundings(environment.hurry ?? 1) }),
       });
       for (const [event, all] of Object.entries(told)) {
         connection.on(event, (what) => {
@@ -93,6 +98,7 @@ function keeper() {
 export class Talker extends Person {
   /** The addresses that the page asked the server for, sockets' too. */
   requests = [];
+  #asking = new EventEmitter();
   #server;
   #origin;
 
@@ -112,6 +118,7 @@ export class Talker extends Person {
       this.page.on(kind, (request) => {
         const { pathname } = new URL(request.url());
         if (pathname.startsWith("/witter/")) this.requests.push(request.url());
+        this.#asking.emit("asked");
       });
     }
     await this.#intercepted(headers, (address) => this.page.goto(address));
@@ -175,6 +182,11 @@ export class Talker extends Person {
     );
     const { state } = await this.standing();
     assert.equal(state.transport, transport, JSON.stringify(await this.standing()));
+  }
+
+  /** Waits until the page asks the server for an address that fits. */
+  async asks(fits) {
+    while (!this.requests.some(fits)) await once(this.#asking, "asked");
   }
 
   /** How it stands, and how it stood before. */

@@ -1,0 +1,128 @@
+// A real nginx in front of a host.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { constants } from "node:fs";
+import { access, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+
+/**
+ * Upgrades are passed on (nginx's documentation, "WebSocket proxying"), and the name under which the page knows the
+ * server, so that the host knows its own pages.
+ */
+export const PASSES_UPGRADES = `proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;
+  proxy_set_header Connection upgrade; proxy_set_header Host $http_host;`;
+
+/** Nobody may ask for anything to be passed on at once. */
+export const HOLDS_BACK = "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;";
+
+export class Nginx {
+  #process;
+  #folder;
+  #host;
+  url;
+
+  /** One that hands every request to a host, with more directives for its `server` block. */
+  static async start(host, directives) {
+    const nginx = new Nginx();
+    nginx.#folder = await mkdtemp(path.join(tmpdir(), "witter-nginx-"));
+    // It takes no free port by itself, and one that is free now may be taken when it comes to it.
+    nginx.#host = host.address;
+    while (!(await nginx.#listen(await free(), directives)));
+    return nginx;
+  }
+
+  /** Ends what is open, and starts with other directives on the same address. */
+  async restart(directives) {
+    await this.#end();
+    const listens = await this.#listen(this.url.slice("http://".length), directives);
+    if (!listens) throw new Error("the address of nginx was taken meanwhile");
+  }
+
+  async #listen(address, directives) {
+    const file = path.join(this.#folder, "nginx.conf");
+    await writeFile(file, configuration(address, this.#host, directives));
+    this.#process = spawn(await program(), ["-p", this.#folder, "-c", file, "-e", "error.log"], { stdio: "inherit" });
+    this.url = `http://${address}`;
+    while (!(await answers(address))) {
+      if (this.#process.exitCode !== null) {
+        const log = await readFile(path.join(this.#folder, "error.log"), "utf8");
+        if (/Address already in use/.test(log)) return false;
+        throw new Error(`nginx ended: ${log}`);
+      }
+      await pause(10);
+    }
+    return true;
+  }
+
+  async stop() {
+    await this.#end();
+    await rm(this.#folder, { recursive: true });
+  }
+
+  async #end() {
+    const ended = once(this.#process, "exit");
+    this.#process.kill("SIGKILL");
+    await ended;
+  }
+}
+
+/** Debian keeps it in a folder that not every user's `PATH` names. */
+async function program() {
+  for (const folder of [...(process.env.PATH ?? "").split(path.delimiter), "/usr/sbin"]) {
+    const file = path.join(folder, "nginx");
+    const found = await access(file, constants.X_OK).then(() => true, () => false);
+    if (found) return file;
+  }
+  throw new Error("nginx is not installed");
+}
+
+async function free() {
+  const server = net.createServer();
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const { port } = server.address();
+  await once(server.close(), "close");
+  return `127.0.0.1:${port}`;
+}
+
+async function answers(address) {
+  const [host, port] = address.split(":");
+  const socket = net.connect(Number(port), host);
+  const answered = await once(socket, "connect").then(() => true, () => false);
+  socket.destroy();
+  return answered;
+}
+
+/** What Debian's `nginx.conf` says of HTTP, and where nginx leaves what it writes. */
+const configuration = (address, host, directives) => `
+daemon off;
+# One process: no other outlives it when it is killed.
+master_process off;
+pid nginx.pid;
+events {
+  worker_connections 768;
+}
+http {
+  sendfile on;
+  tcp_nopush on;
+  types_hash_max_size 2048;
+  default_type application/octet-stream;
+  access_log access.log;
+  gzip on;
+  client_body_temp_path client-body;
+  proxy_temp_path proxy;
+  fastcgi_temp_path fastcgi;
+  uwsgi_temp_path uwsgi;
+  scgi_temp_path scgi;
+  server {
+    listen ${address};
+    ${directives}
+    location / {
+      proxy_pass http://${host};
+    }
+  }
+}
+`;
