@@ -2,12 +2,13 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { constants } from "node:fs";
-import { access, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+
+import { find } from "./programs.js";
 
 /**
  * Upgrades are passed on (nginx's documentation, "WebSocket proxying"), and the name under which the page knows the
@@ -45,7 +46,7 @@ export class Nginx {
   async #listen(address, directives) {
     const file = path.join(this.#folder, "nginx.conf");
     await writeFile(file, configuration(address, this.#host, directives));
-    this.#process = spawn(await program(), ["-p", this.#folder, "-c", file, "-e", "error.log"], { stdio: "inherit" });
+    this.#process = spawn(find("nginx"), ["-p", this.#folder, "-c", file, "-e", "error.log"], { stdio: "inherit" });
     this.url = `http://${address}`;
     while (!(await answers(address))) {
       if (this.#process.exitCode !== null) {
@@ -68,16 +69,6 @@ export class Nginx {
     this.#process.kill("SIGKILL");
     await ended;
   }
-}
-
-/** Debian keeps it in a folder that not every user's `PATH` names. */
-async function program() {
-  for (const folder of [...(process.env.PATH ?? "").split(path.delimiter), "/usr/sbin"]) {
-    const file = path.join(folder, "nginx");
-    const found = await access(file, constants.X_OK).then(() => true, () => false);
-    if (found) return file;
-  }
-  throw new Error("nginx is not installed");
 }
 
 async function free() {

@@ -1,0 +1,18 @@
+// Programs as the system has them.
+
+import { accessSync, constants } from "node:fs";
+import path from "node:path";
+
+/** Where a program is. Debian keeps some in a folder that not every user's `PATH` names. */
+export function find(program) {
+  for (const folder of [...(process.env.PATH ?? "").split(path.delimiter), "/usr/sbin"]) {
+    const file = path.join(folder, program);
+    try {
+      accessSync(file, constants.X_OK);
+      return file;
+    } catch {
+      // It may be in the next.
+    }
+  }
+  throw new Error(`${program} is not installed`);
+}
