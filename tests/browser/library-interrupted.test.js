@@ -11,12 +11,19 @@ import { TRANSPORTS, Talker } from "./library.js";
 import { launch } from "./person.js";
 import { find } from "./programs.js";
 
-let host, browser;
+let host, browser, keeping;
 before(async () => {
   host = await Host.start();
   browser = await launch();
+  keeping = await chromium.launch({
+    executablePath: find("chromium"),
+    chromiumSandbox: false,
+    // Playwright turns it off: it follows no page into it and out of it. What these tests ask of the page goes well.
+    ignoreDefaultArgs: ["--disable-back-forward-cache"],
+  });
 });
 after(async () => {
+  await keeping?.close();
   await browser?.close();
   await host?.stop();
 });
@@ -168,38 +175,43 @@ describe("without a network for a while", { concurrency: 4 }, () => {
   }
 });
 
-/** Away, as far as a page notices. */
+/** When a page does nothing, and what ends that. */
 const ABSENCES = {
-  /** As one in a tab that was long in the background. */
-  frozen: {
-    async begin({ page }) {
-      const session = await page.context().newCDPSession(page);
-      await session.send("Page.setWebLifecycleState", { state: "frozen" });
-      return session;
-    },
-    end: (session) => session.send("Page.setWebLifecycleState", { state: "active" }),
+  "waits for an answer to its dialog": async ({ page }) => {
+    const [dialog] = await Promise.all([page.waitForEvent("dialog"), page.evaluate(() => setTimeout(alert))]);
+    return () => dialog.accept();
+  },
+  // Frozen, and without its connections, in the browser's back/forward cache.
+  "was left for another, and is come back to": async ({ page }) => {
+    await page.goto(`${host.url}/examples/`);
+    return async () => {
+      await page.evaluate(() => history.back());
+      await page.waitForURL(/empty$/, { waitUntil: "commit" });
+      assert.equal(await page.evaluate(() => "talker" in window && talker.connection.state.kind !== "closed"), true);
+    };
   },
 };
 
 describe("while nobody looks", { concurrency: 4 }, () => {
-  for (const [name, { begin, end }] of Object.entries(ABSENCES)) {
+  for (const [absence, begin] of Object.entries(ABSENCES)) {
     for (const transport of TRANSPORTS) {
-      test(`${transport}: a page that is ${name} goes on`, async () => {
-        const channel = `${name}-${transport}`;
+      test(`${transport}: a page that ${absence} goes on`, async () => {
+        const channel = `${Object.keys(ABSENCES).indexOf(absence)}-${transport}`;
         const bob = await guest(host, "Bob");
-        const ann = await Talker.at(browser, host.url);
+        const ann = await Talker.at(keeping, host.url);
         await ann.connect({ channels: [channel], transports: [transport] });
         await ann.by(transport);
         await bob.say(channel, `"Bob 1"`);
         await ann.hears(channel, 1);
-        const absence = await begin(ann);
+        const end = await begin(ann);
         for (const number of [2, 3, 4]) await bob.say(channel, `"Bob ${number}"`);
-        await end(absence);
+        await end();
         await ann.hears(channel, 4);
         await ann.say(channel, `"Ann 1"`);
         await bob.say(channel, `"Bob 5"`);
         const messages = await ann.hears(channel, 6);
         assert.deepEqual(bodies(messages), ["Bob 1", "Bob 2", "Bob 3", "Bob 4", "Ann 1", "Bob 5"]);
+        assert.equal(messages[0].offset, 1);
         await ann.leave();
       });
     }
