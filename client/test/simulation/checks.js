@@ -69,6 +69,7 @@ function checkHeard(world, person, { channel, since, told, over, history }, gaps
   const who = `${person.name} in ${channel}`;
   const stored = world.server.mailbox.stored.filter(({ envelope }) => envelope.channel === channel);
   const seen = new Set();
+  const before = person.followings.find((one) => one.channel === channel)?.told !== told;
   /** @type {{ epoch: number | undefined, offset: number } | undefined} */
   let place;
   for (const one of told) {
@@ -92,7 +93,8 @@ function checkHeard(world, person, { channel, since, told, over, history }, gaps
       if (!follows) world.violate(`${who} heard ${name} behind ${place.epoch}/${place.offset}`);
     } else if (since && (!since.epoch || since.epoch === epoch) && !gapsAllowed) {
       // With a history: all that there was. Without: what came after they were told that they follow.
-      const latest = history >= 1000 ? 1 : since.head + 1;
+      // Who comes back to a channel goes on where they left it, where the server's cursor still names it.
+      const latest = history >= 1000 && !before ? 1 : since.head + 1;
       if (message.offset > latest) world.violate(`${who} heard ${name} first, and not ${latest}`);
     }
     place = { epoch, offset: message.offset };
@@ -140,7 +142,7 @@ function checkSent(world, person, failures) {
     // A request that is under way may ask by another way, while a reader has seen the message already.
     const last = settled.at + (settled.code ? 0 : PATIENCE);
     const later = world.requests.find((sent) => sent.at > last && sent.ids.includes(id));
-    if (later && settled.code !== "closed") world.violate(`${name} was sent by ${later.route} after it ended`);
+    if (later && settled.code !== "closed") world.violate(`${name} was sent by ${later.route} ${later.at - settled.at} ms after it ended ${settled.code ?? ""}`);
   }
 }
 

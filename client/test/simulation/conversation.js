@@ -78,6 +78,8 @@ export class Conversation {
         const { channel, after, history = 0 } = subscribe;
         checkChannel(channel);
         const { places } = this.#reader;
+        const trouble = this.#server.trouble({ route: "websocket-subscribe" });
+        if (trouble) throw trouble.refused;
         if (after !== undefined) throw new Refused("invalid-request", "this server is asked without it");
         if (places.has(channel) || places.size === MOST_CHANNELS) throw new Refused("invalid-request", "channel");
         this.#server.mayRead(this.#token, [channel]);

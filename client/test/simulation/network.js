@@ -132,6 +132,7 @@ export class Exchange extends Wire {
   constructor(page, request, hearer) {
     super(page, request);
     this.#hearer = hearer;
+    page.world.sent(page, request);
     this.leaveQueue = page.browser.enter(() => this.#begin());
   }
 
@@ -158,7 +159,6 @@ export class Exchange extends Wire {
   #begin() {
     const { page, fate } = this;
     if (this.#over || !this.heard) return;
-    page.world.sent(page, this.request);
     if (!page.online) return this.down(() => this.#fail());
     if (fate.kind === "swallowed" || fate.deaf) this.#stall();
     if (fate.kind === "swallowed") return;

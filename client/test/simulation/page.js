@@ -8,6 +8,8 @@ const THROTTLED = 1000;
 export class Page {
   alive = true;
   asleep = false;
+  /** Whether another page is shown in its tab. */
+  left = false;
   online = true;
   /** How far its clock is from the right time, in milliseconds. */
   skew = 0;
@@ -89,7 +91,7 @@ export class Page {
 
   /** @param {boolean} told Whether it hears that its connections are gone. */
   wake(told) {
-    if (!this.asleep) return;
+    if (!this.asleep || this.left) return;
     this.asleep = false;
     const wires = [...this.wires];
     for (const wire of wires) {
@@ -126,19 +128,26 @@ export class Page {
 
   /** It is left for another page, and kept. */
   leave() {
-    this.dispatch("pagehide");
+    if (this.asleep) return;
+    this.dispatch("pagehide", { persisted: true });
     this.sleep();
+    this.left = true;
   }
 
   /** The button "back". */
   comeBack() {
+    if (!this.left) return;
+    this.left = false;
     this.wake(true);
-    this.dispatch("pageshow");
+    this.dispatch("pageshow", { persisted: true });
   }
 
-  /** @param {string} type */
-  dispatch(type) {
-    this.run(() => this.environment.window.dispatch(type));
+  /**
+   * @param {string} type
+   * @param {object} [event]
+   */
+  dispatch(type, event) {
+    this.run(() => this.environment.window.dispatch(type, event));
   }
 
   /** The page is gone, with all that was of it. */

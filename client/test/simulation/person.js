@@ -87,6 +87,8 @@ export class Person {
   /** The page loads, for the first time or again. */
   load() {
     const { world, name, options, keeps } = this;
+    // One that crashes says nothing.
+    if (this.page && !this.page.asleep && world.random.chance(0.8)) this.page.dispatch("pagehide", { persisted: false });
     this.page?.end();
     const page = new Page(world, this.browser, `${name}#${++this.loads}`, this.features, this.sessionStorage);
     this.page = page;
@@ -143,6 +145,7 @@ export class Person {
    * @param {number} [history]
    */
   subscribe(channel, history) {
+    this.world.note(`${this.name} subscribes to ${channel} with ${history}`);
     if (!this.following(channel)) this.#begin(channel, history ?? 0);
     const following = this.following(channel);
     const { page } = this;
@@ -156,6 +159,7 @@ export class Person {
 
   /** @param {string} channel */
   unsubscribe(channel) {
+    this.world.note(`${this.name} leaves ${channel}`);
     const following = this.following(channel);
     if (following) following.over = true;
     this.connection.unsubscribe(channel);

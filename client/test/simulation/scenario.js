@@ -105,7 +105,7 @@ const HAPPENINGS = [
   [4, (random, { page }) => page.wake(random.chance(0.5))],
   [2, (_, { page }) => page.hide(true)],
   [3, (_, { page }) => page.hide(false)],
-  [1, (_, { page }) => page.asleep || page.leave()],
+  [1, (_, { page }) => page.leave()],
   [2, (_, { page }) => page.comeBack()],
   [1, (_, person) => person.load()],
   [2, (random, person) => awake(person) && void person.subscribe(random.pick(CHANNELS), random.pick([undefined, 0, 1000]))],
@@ -158,19 +158,19 @@ function trouble(random, { server }) {
 }
 
 /**
- * The server's secret is changed; who is refused twice in a row is not wanted.
+ * The server's secret is changed, once: who is refused twice in a row is not wanted.
  *
  * @param {World} world
  */
-function forgetGuests({ server, clock }) {
-  const { now } = clock;
-  if (now - (forgotten.get(server) ?? 0) < RECOVERY) return;
-  forgotten.set(server, now);
+function forgetGuests({ server, note }) {
+  if (forgetful.has(server)) return;
+  forgetful.add(server);
+  note("the guests are forgotten");
   server.forgetGuests();
 }
 
-/** When a server's secret was changed. @type {WeakMap<object, number>} */
-const forgotten = new WeakMap();
+/** Servers whose secret was changed. @type {WeakSet<object>} */
+const forgetful = new WeakSet();
 
 /** @param {World} world */
 function heal({ server }) {
@@ -228,6 +228,7 @@ export async function settle(world, people) {
     person.fate = person.page.fate = fine;
     person.page.goOnline(true);
     person.page.comeBack();
+    person.page.wake(true);
     person.page.hide(false);
   }
   const isWell = () => people.every((one) => (one.live || !one.connection.channels.length) && !one.connection.unsent.length);

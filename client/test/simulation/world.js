@@ -43,9 +43,9 @@ export class World {
   };
 
   /** Something to tell whoever looks for why. @param {string} what */
-  note(what) {
+  note = (what) => {
     this.told.push(`${this.#time()} ${what}`);
-  }
+  };
 
   #time() {
     return `${((this.clock.now - this.began) / 1000).toFixed(3)} s:`;

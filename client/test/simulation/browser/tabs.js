@@ -103,7 +103,8 @@ export class Locks {
             reject(signal.reason);
           };
           if (ifAvailable && (this.held.has(name) || this.waiting.some((one) => one.name === name))) {
-            return resolve(callback(null));
+            this.#world.clock.after(1, () => page.run(() => resolve(callback(null))));
+            return;
           }
           signal?.addEventListener("abort", abort);
           this.waiting.push(wish);
