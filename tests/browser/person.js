@@ -41,7 +41,7 @@ function find(program) {
 }
 
 /** How Chromium tells that a server is away. */
-const AWAY = /^Failed to load resource|^WebSocket connection to \S+ failed: Error in connection establishment/;
+const AWAY = /^Failed to load resource|^WebSocket connection to \S+ failed: Error (in connection establishment|during WebSocket handshake: net::)/;
 
 export class Person {
   page;
@@ -92,6 +92,28 @@ export class Person {
     await this.page.getByLabel("Room", { exact: true }).fill(room);
     await this.page.getByLabel("Room", { exact: true }).press("Enter");
     await this.page.getByRole("heading", { name: room, exact: true }).waitFor();
+  }
+
+  /** Blocks a way of reaching the server. */
+  async block(way) {
+    await this.#choose(async (dialog) => dialog.getByRole("checkbox", { name: new RegExp(`^${way}`) }).uncheck());
+  }
+
+  /** Blocks all ways but one. */
+  async allow(way) {
+    await this.#choose(async (dialog) => {
+      for (const box of await dialog.getByRole("checkbox").all()) {
+        if (!(await box.evaluate((box, way) => box.labels[0].querySelector("b").textContent === way, way))) await box.uncheck();
+      }
+    });
+    await this.page.getByRole("button", { name: `Connection: ${way}` }).waitFor();
+  }
+
+  /** Does something in the dialog "Connection". */
+  async #choose(act) {
+    await this.page.getByRole("button", { name: /^Connection: / }).click();
+    await act(this.page.getByRole("dialog", { name: "Connection" }));
+    await this.page.keyboard.press("Escape");
   }
 
   async say(text) {

@@ -1,6 +1,7 @@
 // Making elements. What comes from others is only ever set as text, never as HTML.
 
-export const $ = (id) => document.getElementById(id);
+/** An element of the page; its id has a colon before this. */
+export const $ = (id) => document.getElementById(`:${id}`);
 
 /** An element with properties, and children that are elements or text. */
 export function element(tag, properties = {}, ...children) {
@@ -19,7 +20,7 @@ export function icon(name) {
   svg.setAttribute("class", "icon");
   svg.setAttribute("aria-hidden", "true");
   const use = document.createElementNS(svg.namespaceURI, "use");
-  use.setAttribute("href", `#icon-${name}`);
+  use.setAttribute("href", `#:icon-${name}`);
   svg.append(use);
   return svg;
 }

@@ -36,7 +36,7 @@ function face(name, ends) {
 /** Who and when: to be seen above the first of those that stand together, to be heard before each. */
 function header({ name, sent_at, state }, own, first, tag) {
   // A name in another direction of writing leaves the line as it is.
-  const who = element(first ? "h3" : "span", {}, element("bdi", {}, name));
+  const who = element(first ? "h2" : "span", {}, element("bdi", {}, name));
   if (tag) who.append(" ", element("small", {}, `(${tag})`));
   if (own) who.append(element("span", {}, ` (${say("you")})`));
   if (own && !tag) who.className = "unseen";

@@ -46,7 +46,14 @@ export class Stream {
 
   /** Whether somebody looks at the newest messages of a room. */
   attends(room) {
-    return room === this.#room && this.#atEnd && document.visibilityState === "visible";
+    return room === this.#room && this.#measure() && document.visibilityState === "visible";
+  }
+
+  /** Whether the end is in sight. The browser tells of scrolling only later: until then what is known is old. */
+  #measure() {
+    const { scrollHeight, scrollTop, clientHeight } = $("log");
+    this.#atEnd = scrollHeight - scrollTop - clientHeight < NEAR;
+    return this.#atEnd;
   }
 
   toEnd() {
@@ -59,7 +66,7 @@ export class Stream {
   update() {
     if (!this.#room) return;
     const log = $("log");
-    const anchor = this.#atEnd ? undefined : Array.from(log.children).find((one) => bottom(one) > log.scrollTop);
+    const anchor = this.#measure() ? undefined : Array.from(log.children).find((one) => bottom(one) > log.scrollTop);
     const before = anchor?.offsetTop;
     const key = anchor?.rowKey;
     sync(log, rows(this.#room, this.#chat.mine, dayOf), (row) => this.#make(row));
@@ -85,9 +92,8 @@ export class Stream {
 
   /** Takes note of what is looked at. */
   #look() {
-    const { scrollHeight, scrollTop, clientHeight } = $("log");
-    this.#atEnd = scrollHeight - scrollTop - clientHeight < NEAR;
-    if (scrollTop < AHEAD && this.#room?.begun && this.#room.top === "more") void this.#chat.load(this.#room);
+    this.#measure();
+    if ($("log").scrollTop < AHEAD && this.#room?.begun && this.#room.top === "more") void this.#chat.load(this.#room);
     this.#see();
     this.#offer();
   }
