@@ -8,7 +8,7 @@ use crate::room::Heard;
 use crate::route::{Verb, route};
 use crate::types::{self, Caller};
 use protocol::framing::{AnswerFraming, Batch, Frame, StreamFraming};
-use protocol::{Cursor, Error, Gap, ReadRequest};
+use protocol::{Cursor, Error, Gap, Heartbeat, ReadRequest};
 use wit_bindgen::{StreamResult, StreamWriter};
 
 /// A reader that left is noticed at the next write, so an idle one is written nothing this often (in
@@ -95,8 +95,7 @@ pub async fn stream<F: StreamFraming + Clone + 'static>(
             let items = reader.take(limit, reader.cost()).await?;
             pen.items(&reader, items);
             let (response, body) = Response::stream(F::CONTENT_TYPE);
-            let heartbeat = u64::from(asked.heartbeat) * TICKS_PER_SECOND;
-            Hub::shared().spawn(pour(reader, body, pen, limit, heartbeat));
+            Hub::shared().spawn(pour(reader, body, pen, limit, asked.heartbeat));
             Ok(response)
         },
     )
@@ -164,12 +163,13 @@ async fn pour<F: StreamFraming>(
     mut body: StreamWriter<u8>,
     mut pen: Pen<F>,
     limit: usize,
-    heartbeat: u64,
+    heartbeat: Heartbeat,
 ) {
     let hub = Hub::shared();
     let end = hub.now() + u64::from(F::LONGEST) * TICKS_PER_SECOND;
     let mut written = 0;
     let mut open = true;
+    let mut patience = heartbeat.first;
     while open {
         written += pen.out.len();
         if written >= F::MOST_BYTES || hub.now() >= end {
@@ -183,7 +183,7 @@ async fn pour<F: StreamFraming>(
         {
             return;
         }
-        let silent = hub.now() + heartbeat;
+        let silent = hub.now() + u64::from(patience) * TICKS_PER_SECOND;
         while open && pen.out.is_empty() && hub.now() < end {
             let tick = silent.min(end).min(hub.now() + PROBE);
             if reader.news(&hub, tick).await {
@@ -203,6 +203,7 @@ async fn pour<F: StreamFraming>(
                     }
                 }
             } else if hub.now() >= silent {
+                patience = heartbeat.then;
                 pen.write(&Frame::Heartbeat);
             } else if left(&mut body).await {
                 return;

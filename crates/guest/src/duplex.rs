@@ -11,8 +11,8 @@ use crate::types::{self, Caller};
 use futures::future::{self, LocalBoxFuture};
 use protocol::framing::Frame;
 use protocol::{
-    Ask, Channel, Cursor, Drafts, Error, MOST_CHANNELS, MOST_DRAFTS, Origins, Reference, Reply,
-    Start, Stored, Verb,
+    Ask, Channel, Cursor, Drafts, Error, Heartbeat, MOST_CHANNELS, MOST_DRAFTS, Origins, Reference,
+    Reply, Start, Stored, Verb,
 };
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -67,7 +67,7 @@ pub async fn duplex(request: Request, origins: Option<Origins>) -> Response {
                 caller,
                 asked: Asked::default(),
                 limit: asked.limit as usize,
-                heartbeat: u64::from(asked.heartbeat) * TICKS_PER_SECOND,
+                heartbeat: asked.heartbeat,
             };
             hub.spawn(conversation.run());
             response
@@ -87,6 +87,10 @@ pub async fn duplex(request: Request, origins: Option<Origins>) -> Response {
         }
         (Ok(false), Err(error)) | (Err(error), _) => error.into(),
     }
+}
+
+fn ticks(seconds: u32) -> u64 {
+    u64::from(seconds) * TICKS_PER_SECOND
 }
 
 /// Whether a page of this origin may open a WebSocket. Who is no browser tells no origin.
@@ -119,8 +123,7 @@ struct Conversation {
     caller: Caller,
     asked: Asked,
     limit: usize,
-    /// In ticks.
-    heartbeat: u64,
+    heartbeat: Heartbeat,
 }
 
 /// What is not begun, in the order in which it was asked, which is the order in which it is done.
@@ -216,7 +219,7 @@ impl Conversation {
     async fn converse(&mut self) -> Result<std::convert::Infallible, End> {
         let hub = Hub::shared();
         let mut working: Option<LocalBoxFuture<'static, Done>> = None;
-        let mut beat = hub.now() + self.heartbeat;
+        let mut beat = hub.now() + ticks(self.heartbeat.first);
         let mut paused = 0;
         // Beats since anything came, or was let come.
         let mut unheard = 0;
@@ -244,7 +247,7 @@ impl Conversation {
                 },
                 Next::Tick if hub.now() < beat => {}
                 Next::Tick => {
-                    beat = hub.now() + self.heartbeat;
+                    beat = hub.now() + ticks(self.heartbeat.then);
                     if self.socket.take_heard() || self.asked.is_full() {
                         unheard = 0;
                     }

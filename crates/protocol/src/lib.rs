@@ -59,7 +59,7 @@ pub use error::Error;
 pub use framing::Gap;
 pub use origin::{Origin, Origins};
 pub use publish::{Draft, Drafts, PublishQuery, Stored};
-pub use request::{ReadRequest, Start, inline_errors};
+pub use request::{Heartbeat, ReadRequest, Start, inline_errors};
 pub use session::{Session, parse_session, session_from_query};
 
 /// The most channels that one reader follows at once. Larger: a cursor no longer fits the longest URI

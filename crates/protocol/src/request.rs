@@ -33,8 +33,35 @@ pub struct ReadRequest {
     pub before: Option<u64>,
     /// The credential, not empty, without control characters.
     pub token: Option<String>,
-    /// How long a stream is silent before it beats, in seconds, 1 to 55.
-    pub heartbeat: u32,
+    /// How long a stream is silent before it beats.
+    pub heartbeat: Heartbeat,
+}
+
+/// How long a stream is silent before it beats, in seconds.
+///
+/// Who names a heartbeat watches it, and gets the first one soon: a proxy that holds a stream back lets pass
+/// what fills its buffer, so that a stream is proven only by what comes alone, a while after it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Before the first beat: 1 where a heartbeat is named.
+    pub first: u32,
+    /// Before each later one, 1 to 55.
+    pub then: u32,
+}
+
+impl Heartbeat {
+    fn new(named: Option<u32>) -> Self {
+        match named {
+            Some(seconds) => Self {
+                first: *HEARTBEAT.start(),
+                then: seconds,
+            },
+            None => Self {
+                first: HEARTBEAT_DEFAULT,
+                then: HEARTBEAT_DEFAULT,
+            },
+        }
+    }
 }
 
 /// Where to begin reading a channel.
@@ -80,7 +107,7 @@ impl ReadRequest {
             limit: number(&query, "limit", LIMIT)?.unwrap_or(LIMIT_DEFAULT),
             wait: number(&query, "wait", WAIT)?.unwrap_or(WAIT_DEFAULT),
             token: query.token()?,
-            heartbeat: number(&query, "heartbeat", HEARTBEAT)?.unwrap_or(HEARTBEAT_DEFAULT),
+            heartbeat: Heartbeat::new(number(&query, "heartbeat", HEARTBEAT)?),
             history: history.unwrap_or(0),
             after,
         };

@@ -1,4 +1,6 @@
-use crate::{Channel, Cursor, Error, Position, PublishQuery, ReadRequest, Start, inline_errors};
+use crate::{
+    Channel, Cursor, Error, Heartbeat, Position, PublishQuery, ReadRequest, Start, inline_errors,
+};
 use proptest::prelude::*;
 
 fn channel(name: &str) -> Channel {
@@ -58,7 +60,10 @@ fn a_channel_alone_is_read_from_now_on_with_the_defaults() {
         wait: 25,
         before: None,
         token: None,
-        heartbeat: 15,
+        heartbeat: Heartbeat {
+            first: 15,
+            then: 15,
+        },
     };
     assert_eq!(read("channel=lobby"), expected);
 }
@@ -73,7 +78,7 @@ fn every_parameter_has_its_place() {
         wait: 0,
         before: None,
         token: Some("a.b +é/".to_owned()),
-        heartbeat: 1,
+        heartbeat: Heartbeat { first: 1, then: 1 },
     };
     let after = cursor(&[("x", 1)]);
     let query = format!(
@@ -88,7 +93,8 @@ fn every_parameter_has_its_place() {
     );
     assert_eq!(read("channel=a&limit=1000&wait=55").limit, 1000);
     assert_eq!(read("channel=a&limit=007").limit, 7);
-    assert_eq!(read("channel=a&heartbeat=55").heartbeat, 55);
+    let heartbeat = read("channel=a&heartbeat=55").heartbeat;
+    assert_eq!(heartbeat, Heartbeat { first: 1, then: 55 });
 }
 
 #[test]
@@ -300,7 +306,7 @@ proptest! {
                 prop_assert!((1..=64).contains(&request.channels.len()));
                 prop_assert!((1..=1000).contains(&request.limit));
                 prop_assert!(request.wait <= 55 && request.history <= 1000);
-                prop_assert!((1..=55).contains(&request.heartbeat));
+                prop_assert!((1..=55).contains(&request.heartbeat.then));
                 prop_assert!(request.token != Some(String::new()));
             }
             Err(error) => prop_assert_eq!(error.status(), 400),
