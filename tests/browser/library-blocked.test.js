@@ -7,8 +7,8 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
-import { setTimeout as pause } from "node:timers/promises";
 
+import { chatter } from "./chatter.js";
 import { guest } from "./guest.js";
 import { Host, ROOT } from "./host.js";
 import { TRANSPORTS, Talker } from "./library.js";
@@ -166,23 +166,6 @@ describe("where the host has no more", { concurrency: 4 }, () => {
     await talk(t, host, await Talker.at(browser, host.url), ["sse"], {});
   });
 });
-
-/** Says 20 messages a second until it is told to stop; then there are so many. */
-function chatter(bob, channel) {
-  const end = new AbortController();
-  const said = (async () => {
-    let count = 0;
-    while (!end.signal.aborted) {
-      await bob.say(channel, JSON.stringify(`Bob ${++count}`));
-      await pause(50);
-    }
-    return count;
-  })();
-  return () => {
-    end.abort();
-    return said;
-  };
-}
 
 /** Nothing of what Bob said is lost, and nothing of what Ann said. */
 async function complete(ann, channel, said, own) {

@@ -111,6 +111,16 @@ export class Talker extends Person {
     return talker;
   }
 
+  /** Opens another tab of the same browser, with the same page. */
+  static async beside(talker) {
+    const another = new this();
+    another.page = await talker.page.context().newPage();
+    another.page.on("pageerror", (error) => another.errors.push(String(error)));
+    await another.page.addInitScript(keeper);
+    await another.visit(talker.#server, talker.#origin, {});
+    return another;
+  }
+
   async visit(server, origin, headers) {
     this.#server = server;
     this.#origin = origin;
@@ -182,6 +192,11 @@ export class Talker extends Person {
     );
     const { state } = await this.standing();
     assert.equal(state.transport, transport, JSON.stringify(await this.standing()));
+  }
+
+  /** How often the page asked for a route. */
+  asked(route) {
+    return this.requests.filter((url) => new URL(url).pathname === `/witter/${route}`).length;
   }
 
   /** Waits until the page asks the server for an address that fits. */
