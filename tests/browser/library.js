@@ -17,7 +17,7 @@ export const TRANSPORTS = [
 ];
 
 /** A page without anything, as a server sends it. */
-export const PAGE = { contentType: "text/html", body: '<!doctype html><link rel="icon" href="data:," />' };
+const PAGE = { contentType: "text/html", body: '<!doctype html><link rel="icon" href="data:," />' };
 
 /** Runs in the page: one connection, and all that it told, each with its time since `connect`, in milliseconds. */
 function keeper() {
@@ -102,12 +102,12 @@ export class Talker extends Person {
   #server;
   #origin;
 
-  /** Opens an empty page of `origin`, whose server the page talks to is `server`, in a window of its own. */
-  static async at(browser, server, origin = server, headers = {}) {
+  /** Opens a page of `origin` that talks to `server`, in a window of its own. The page is empty unless `as` is another. */
+  static async at(browser, server, origin = server, as = {}) {
     // A page that no server sent is none of this machine's; who may reach it has to be said.
     const talker = await this.open(browser, { permissions: ["local-network-access"] });
     await talker.page.addInitScript(keeper);
-    await talker.visit(server, origin, headers);
+    await talker.visit(server, origin, as);
     return talker;
   }
 
@@ -121,7 +121,7 @@ export class Talker extends Person {
     return another;
   }
 
-  async visit(server, origin, headers) {
+  async visit(server, origin, as) {
     this.#server = server;
     this.#origin = origin;
     for (const kind of ["request", "websocket"]) {
@@ -131,7 +131,7 @@ export class Talker extends Person {
         this.#asking.emit("asked");
       });
     }
-    await this.#intercepted(headers, (address) => this.page.goto(address));
+    await this.#intercepted(as, (address) => this.page.goto(address));
   }
 
   /** As the button in the browser does. */
@@ -140,9 +140,9 @@ export class Talker extends Person {
   }
 
   /** No server has an empty page: the browser is handed one, and asks for all else itself. */
-  async #intercepted(headers, load) {
+  async #intercepted(as, load) {
     const address = `${this.#origin}/empty`;
-    await this.page.route(address, (route) => route.fulfill({ ...PAGE, headers }));
+    await this.page.route(address, (route) => route.fulfill({ ...PAGE, ...as }));
     await load(address);
     await this.page.unroute(address);
   }
