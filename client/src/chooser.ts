@@ -1,4 +1,5 @@
 import { type Environment, later } from "./environment.js";
+import { DENIAL } from "./failure.js";
 import { type Frame, ending } from "./frame.js";
 import type { Cancel } from "./request.js";
 import { type Link, type Listener, type Open, TRANSPORTS } from "./transports.js";
@@ -27,21 +28,30 @@ const SILENCE = 2.5;
 /** Between the server's heartbeats, in seconds, unless something on the way cuts what is silent for less. */
 const BEAT = 15;
 
+/**
+ * A proxy that holds streams back lets pass what fills its buffer. So a stream is proven by what comes some time after
+ * its first frame, in milliseconds: a server that is asked for heartbeats sends the first after a second.
+ */
+const MOMENT = 500;
+
+/** How long that may take, in milliseconds: messages may be stuck meanwhile. */
+const PROOF = 1750;
+
+/** What a proxy can hold back. */
+const STREAM = /^(sse|xhr-streaming|htmlfile)$/;
+
 /** A server that stops tells all its readers at once: they come back spread over so many milliseconds. */
 const SPREAD = 500;
 
-/** What would be the same by any transport. */
-const REFUSAL = /^(unauthorized|forbidden|invalid-request|rate-limited|unavailable)$/;
-
-/** What says nothing against a transport that works meanwhile. */
-const PASSING = /^(rate-limited|unavailable)$/;
+/** What would be the same by any transport, for as long as it lasts. */
+const BUSY = /^(rate-limited|unavailable)$/;
 
 /** What becomes of the choice. */
 export interface Hooks {
   /** Opens a transport from where the reader stands. */
   open(open: Open, heartbeat: number, listener: Listener): Link;
-  /** A number; what was opened while it was another may not be adopted. */
-  generation(): number;
+  /** Whether what it was opened for, and from where, still holds. */
+  fits(link: Link): boolean;
   /** This carries the messages from now on; its frames follow. */
   adopted(transport: Transport, link: Link): void;
   frame(frame: Frame): void;
@@ -71,8 +81,12 @@ export interface Chooser {
 
 interface Candidate {
   transport: Transport;
-  generation: number;
   link?: Link;
+  /** What it brought that is not handed on yet. */
+  frames: Frame[];
+  /** When it brought the first. */
+  first?: number;
+  proven?: boolean;
   /** When it was adopted. */
   since: number;
   /** Ends its patience. */
@@ -83,7 +97,8 @@ interface Candidate {
  * Opens transports side by side, one a little after the other, takes the first that works, and goes on looking for a
  * better one.
  *
- * One works when its first frame is here: a question went out and an answer came in, past all that stands between.
+ * One works when its first frame is here: a question went out and an answer came in, past all that stands between. It
+ * takes the place of one that works already only when it is proven.
  */
 export function chooser(
   environment: Environment,
@@ -106,6 +121,7 @@ export function chooser(
   let calmNext: Cancel = () => {};
   let calmRetry = calmNext;
   let calmSilence = calmNext;
+  let calmProof = calmNext;
 
   const now = (): number => environment.Date.now();
   const rank = (transport: Transport): number => transports.indexOf(transport);
@@ -119,6 +135,7 @@ export function chooser(
     calmNext();
     calmRetry();
     calmSilence();
+    calmProof();
     waiting = [];
     candidates.concat(live || []).forEach(close);
     candidates = [];
@@ -150,13 +167,13 @@ export function chooser(
   function start(transport: Transport): void {
     const candidate: Candidate = {
       transport,
-      generation: hooks.generation(),
+      frames: [],
       since: 0,
       calm: later(environment, PATIENCE, () => lose(candidate)),
     };
     candidates.push(candidate);
     try {
-      candidate.link = hooks.open(TRANSPORTS[transport][1], beat, {
+      candidate.link = hooks.open(TRANSPORTS[transport][1], beatOf(transport), {
         frame: (frame) => hear(candidate, frame),
         lost: () => lose(candidate),
       });
@@ -173,20 +190,24 @@ export function chooser(
 
   function hear(candidate: Candidate, frame: Frame): void {
     if (ending(frame)) return lose(candidate, frame);
-    if (candidate !== live) adopt(candidate);
+    const { transport, frames } = candidate;
+    candidate.first = candidate.first || now();
+    candidate.proven = !STREAM.test(transport) || now() - candidate.first >= MOMENT;
+    frames.push(frame);
+    if (candidate !== live && (!live || live.transport === transport || candidate.proven)) adopt(candidate);
     if (candidate === live) {
       heard = now();
-      hooks.frame(frame);
+      frames.splice(0).forEach((one) => candidate === live && hooks.frame(one));
     }
   }
 
   function adopt(candidate: Candidate): void {
-    const { transport, generation, link } = candidate;
+    const { transport, link } = candidate;
     const mine = rank(transport);
-    if (generation !== hooks.generation() || (live && mine > rank(live.transport))) {
-      const again = live && live.transport === transport;
+    const worse = live && mine > rank(live.transport);
+    if (worse || !hooks.fits(link!)) {
       forget(candidate);
-      return again ? start(transport) : undefined;
+      return worse ? undefined : start(transport);
     }
     candidate.calm();
     if (live) close(live);
@@ -201,9 +222,17 @@ export function chooser(
     });
     live = candidate;
     last = transport;
-    candidate.since = heard = now();
+    candidate.since = now();
     listen();
     lookForBetter();
+    calmProof();
+    calmProof = later(environment, PROOF, () => {
+      if (!candidate.proven) {
+        // What holds this one back holds back all that are like it.
+        transports.forEach((one) => STREAM.test(one) && (faults[one] = 2));
+        lose(candidate);
+      }
+    });
     hooks.adopted(transport, link!);
   }
 
@@ -217,13 +246,14 @@ export function chooser(
     const wasLive = candidate === live;
     if (!wasLive && candidates.indexOf(candidate) < 0) return;
     forget(candidate);
-    if (code && REFUSAL.test(code) && (!live || wasLive || !PASSING.test(code))) {
+    if (code && (DENIAL.test(code) || (BUSY.test(code) && (!live || wasLive)))) {
       stop();
       hooks.refused(frame, candidate.link!);
     } else if (wasLive) {
       live = undefined;
       calmSilence();
       calmRetry();
+      calmProof();
       if (code !== "reopen") blame(candidate);
       hooks.down();
       calmNext();
@@ -236,16 +266,18 @@ export function chooser(
 
   /** Remembers what speaks against a transport that was cut. */
   function blame({ transport, since }: Candidate): void {
-    faults[transport] = now() - since < STABLE ? (faults[transport] || 0) + 1 : 0;
+    if (now() - since >= STABLE) faults[transport] = 0;
+    else faults[transport] = (faults[transport] || 0) + 1;
     const silent = (now() - heard) / 1000;
-    if (silent < 2 || silent > 2 * beat) cuts = 0;
+    if (silent < 2 || silent > 2 * beatOf(transport)) cuts = 0;
     else if (++cuts > 1) beat = Math.max(1, Math.min(beat, Math.floor(silent * 0.6)));
   }
 
   function listen(): void {
     calmSilence();
-    calmSilence = later(environment, beat * 500, () => {
-      if (now() - heard > beat * SILENCE * 1000) lose(live!);
+    const period = beatOf(live!.transport) * 1000;
+    calmSilence = later(environment, period / 2, () => {
+      if (now() - heard > period * SILENCE) lose(live!);
       else listen();
     });
   }
@@ -262,6 +294,8 @@ export function chooser(
     }
   }
 
+  // That a document in a frame was cut is told by nothing but its silence.
+  const beatOf = (transport: Transport): number => (transport === "htmlfile" ? Math.min(beat, 4) : beat);
   const can = (transport: Transport): unknown => TRANSPORTS[transport][0](environment);
   const betterOnes = (): Transport[] => transports.slice(0, rank(live!.transport)).filter(can);
 

@@ -319,9 +319,7 @@ export function open(environment: Environment, url: string, options: Options): C
       const page = new Promise<History>((resolve, reject) => {
         cancel = poll({ channel, before, limit }, (answer) => {
           if (!answer || !answer.envelopes) return reject(failure(answer && answer.error ? answer : AWAY));
-          const told: History = { messages: answer.envelopes };
-          if (answer.before) told.before = answer.before;
-          resolve(told);
+          resolve({ messages: answer.envelopes, before: answer.before });
         });
       });
       return until(signal, page, () => cancel());

@@ -1,5 +1,5 @@
 import { type Environment, drawId, later, pause } from "./environment.js";
-import { failure } from "./failure.js";
+import { PASSING, failure } from "./failure.js";
 import type { Frame } from "./frame.js";
 import type { Cancel } from "./request.js";
 import type { Failure, Json, Receipt } from "./types.js";
@@ -17,8 +17,7 @@ const MEMORY = 540_000;
 /** The credential was another, which the server did not take. */
 export const RENEWED = "renewed";
 
-/** What may be otherwise when it is tried again, and of that what says that nothing was stored. */
-export const PASSING = /^(unavailable|rate-limited|timeout|internal|renewed)$/;
+/** Codes that say that nothing was stored. */
 const UNTRIED = /^(rate-limited|renewed)$/;
 
 /** A message to be sent. */

@@ -1,10 +1,9 @@
 import { chooser } from "./chooser.js";
 import type { Credential } from "./credential.js";
 import { type Environment, later, pause } from "./environment.js";
-import { failure } from "./failure.js";
+import { DENIAL, PASSING, failure } from "./failure.js";
 import type { Frame } from "./frame.js";
 import { type Places, receive } from "./inbox.js";
-import { PASSING } from "./outbox.js";
 import { type Cancel, type Done, PATIENCE, type Query, extend } from "./request.js";
 import { type Share, type Word, share } from "./share.js";
 import { LIMIT, type Link } from "./transports.js";
@@ -13,12 +12,19 @@ import type { Denial, Failure, Gap, Message, State, Transport } from "./types.js
 /** What the server follows at once for one reader. */
 export const MOST_CHANNELS = 64;
 
-/** Refusals that may concern one channel among many. */
-const DENIAL = /^(unauthorized|forbidden|invalid-request)$/;
+/** A credential that is refused again so soon, in milliseconds, after it was renewed is refused for good. */
+const RENEWAL = 60_000;
 
 /** How long the tab that keeps the connection may take to say so, and how long it may be silent, in milliseconds. */
 const WELCOME = 1000;
 const SILENCE = 40_000;
+
+/** What a transport was opened with. */
+interface Opened extends Link {
+  channels: string[];
+  generation: number;
+  token: string | undefined;
+}
 
 /** A channel that is to be followed. */
 interface Wish {
@@ -86,15 +92,15 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
   const { environment, base, who, channels, history, poll, become, live, message, gap, denied, moved, shut } = surroundings;
   let { transports, last, shared } = surroundings;
   const wishes: Record<string, Wish> = {};
-  /** How often a gap was told: what was opened before would tell it again. */
+  /** How often a gap was told, or a channel begun: what was opened before would tell it again, or begin elsewhere. */
   let generation = 0;
   /** What carries the messages. */
-  let link: Link | undefined;
+  let link: Opened | undefined;
   /** Whether something does, or is being looked for, or waited for. */
   let running = false;
   let failures = 0;
-  /** Whether the credential was renewed since it was last taken. */
-  let renewed = false;
+  /** When the credential was renewed because the server no longer took it. */
+  let renewedAt = 0;
   /** Where a message was missing: one that the server does not have is not asked for again and again. */
   let missing: string | undefined;
   let calmWait: Cancel | undefined;
@@ -141,21 +147,18 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
   const choice = chooser(
     environment,
     {
-      generation: () => generation,
+      fits: (opened) => (opened as Opened).generation === generation,
       open(open, heartbeat, listener) {
         const asks = query();
         const token = who.token();
         const opened = open({ environment, base, query: extend(asks, { heartbeat, token }) }, listener);
-        opened.channels = asks.channel;
-        opened.token = token;
-        return opened;
+        return extend(opened, { channels: asks.channel, generation, token });
       },
       adopted(transport, opened) {
-        link = opened;
+        link = opened as Opened;
         failures = 0;
-        renewed = false;
         last = transport;
-        arrive(opened.channels!);
+        arrive(link.channels);
         become(stateBy(transport));
         live(transport);
         change();
@@ -165,7 +168,7 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
         lost();
         become({ kind: "connecting" });
       },
-      refused,
+      refused: (why, opened) => refused(why, opened as Opened),
       exhausted: () => away(),
     },
     transports,
@@ -179,7 +182,10 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
   function arrive(channels: string[]): void {
     names().forEach((channel) => {
       if (channels.indexOf(channel) < 0) return;
-      if (isNew(channel)) places[channel] = -1;
+      if (isNew(channel)) {
+        places[channel] = -1;
+        generation++;
+      }
       if (wishes[channel]) wishes[channel]!.settle.splice(0).forEach((settle) => settle());
     });
     announce();
@@ -203,13 +209,15 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
       places[channel] = offset - 1;
       astray = receive(places, frame, mine);
     }
-    missing = astray && astray.channel + astray.offset;
     if (!astray) {
       if (frame.cursor) {
         cursor = frame.cursor;
         moved();
       }
-    } else if (following) fetch();
+      return;
+    }
+    missing = astray.channel + astray.offset;
+    if (following) fetch();
     else choice.drop();
   }
 
@@ -283,13 +291,14 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
     part();
   }
 
-  function refused(why: Frame, { token }: Link): void {
+  function refused(why: Frame, { token }: Opened): void {
     const code = why.end || why.error!;
+    const now = environment.Date.now();
     lost();
     // It may have been renewed meanwhile, for something else.
     const old = token !== who.token();
-    if (code === "unauthorized" && (old || (!renewed && who.renew(token)))) {
-      renewed = !old;
+    if (code === "unauthorized" && (old || (now - renewedAt > RENEWAL && who.renew(token)))) {
+      if (!old) renewedAt = now;
       // The others share what the old one was good for.
       part();
       begin();
@@ -354,7 +363,8 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
   /** Tells a connection that hears it what is to be followed; what does not hear is opened anew. */
   function change(): void {
     const all = names();
-    const followed = (link && link.channels) || [];
+    const opened = link;
+    const followed = opened ? opened.channels : [];
     const more = all.filter((channel) => followed.indexOf(channel) < 0);
     const less = followed.filter((channel) => all.indexOf(channel) < 0);
     prune(all);
@@ -364,14 +374,20 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
       become({ kind: "connecting" });
     } else if (!running) begin();
     else if (following) party!.say({ tab, channels: all });
-    else if (!link || !(more.length + less.length)) return;
-    else if (link.send) {
-      link.channels = all;
+    else if (!opened || !(more.length + less.length)) return;
+    else if (opened.send) {
+      opened.channels = all;
       less.forEach((channel) => say({ unsubscribe: { channel } }, () => {}));
       more.forEach((channel) => {
         say({ subscribe: { channel, history: historyOf(channel) } }, (answer) => {
-          if (answer && answer.error) deny(channel, answer);
-          else if (answer) arrive([channel]);
+          if (!answer) return;
+          const code = answer.error;
+          if (!code) return arrive([channel]);
+          opened.channels = opened.channels.filter((one) => one !== channel);
+          if (code === "unauthorized" && who.renew(opened.token)) who.ensure(choice.refresh);
+          else if (PASSING.test(code)) {
+            calmRefresh = later(environment, pause(environment, failures++, answer.retry_after), change);
+          } else deny(channel, answer);
         });
       });
     } else {

@@ -1,5 +1,6 @@
 import { type Environment, later } from "./environment.js";
 import { type Frame, parse } from "./frame.js";
+import { byXhr } from "./xhr.js";
 
 /** The parameters of a request; those that are undefined are left out. */
 export interface Query {
@@ -59,7 +60,7 @@ export function byRequest(
   chunk?: (text: string) => void,
 ): Cancel {
   let over = false;
-  const abort = (environment.fetch ? byFetch : byXhr)(
+  const abort = (environment.fetch ? byFetch : byXhr!)(
     environment,
     url,
     body,
@@ -77,7 +78,8 @@ export function byRequest(
   };
 }
 
-type Send = (
+/** Sends a request, and hears the text of its answer: whole at the end, or while it arrives. */
+export type Send = (
   environment: Environment,
   url: string,
   body: string | undefined,
@@ -85,15 +87,16 @@ type Send = (
   chunk?: (text: string) => void,
 ) => Cancel;
 
-const method = (body?: string): string => (body === undefined ? "GET" : "POST");
+export const method = (body?: string): string => (body === undefined ? "GET" : "POST");
+
+/** Whether there is a way to make requests. */
+export const canRequest = ({ fetch, XMLHttpRequest }: Environment): unknown => fetch || (byXhr && XMLHttpRequest);
 
 const byFetch: Send = ({ fetch, AbortController, TextDecoder }, url, body, done, chunk) => {
   const controller = AbortController && new AbortController();
   const init: RequestInit = {
     method: method(body),
-    cache: "no-store",
     credentials: "omit",
-    referrerPolicy: "no-referrer",
   };
   if (body !== undefined) init.body = body;
   if (controller) init.signal = controller.signal;
@@ -111,29 +114,6 @@ const byFetch: Send = ({ fetch, AbortController, TextDecoder }, url, body, done,
     .then((response): PromiseLike<string | undefined> => (chunk ? pour(response) : response.text()))
     .then(done, () => done());
   return () => controller && controller.abort();
-};
-
-const byXhr: Send = (environment, url, body, done, chunk) => {
-  let seen = 0;
-  let xhr: XMLHttpRequest | undefined;
-  try {
-    xhr = new environment.XMLHttpRequest!();
-    xhr.onreadystatechange = () => {
-      const whole = xhr!.readyState > 3;
-      if (chunk && xhr!.readyState > 2) {
-        const text = xhr!.responseText;
-        chunk(text.slice(seen));
-        seen = text.length;
-      }
-      if (whole) done(xhr!.status ? xhr!.responseText : undefined);
-    };
-    xhr.open(method(body), url);
-    xhr.send(body);
-  } catch {
-    // Internet Explorer 9 throws where the address is of another origin.
-    later(environment, 0, done);
-  }
-  return () => xhr && xhr.abort();
 };
 
 /** Asks by a script element, where nothing else is let through: the route is one that takes `callback`. */
@@ -155,8 +135,13 @@ export const byScript: Ask = (environment, url, done) => {
   };
   callbacks[name] = end;
   script.onerror = () => end();
-  script.src = `${url}&callback=${name}`;
   head.appendChild(script);
+  try {
+    script.src = `${url}&callback=${name}`;
+  } catch {
+    // The page's policy forbids it (Trusted Types).
+    later(environment, 0, end);
+  }
   return () => {
     done = () => {};
     end();
@@ -184,7 +169,7 @@ export function asker(environment: Environment, base: string): (question: Questi
   let proven: Ask | undefined;
   return ({ route, query, body, script: [scripted, further] }, done) => {
     const cancels: Cancel[] = [];
-    const ways: Ask[] = environment.fetch || environment.XMLHttpRequest ? [byRequest] : [];
+    const ways: Ask[] = canRequest(environment) ? [byRequest] : [];
     const url = address(base, scripted, extend(query, further));
     const tooLong = url.length > LONGEST_ADDRESS;
     if (environment.document && !tooLong) ways.push(byScript);

@@ -1,7 +1,7 @@
 import { type Environment, later } from "./environment.js";
 import { type Frame, parse } from "./frame.js";
 import { Lines } from "./lines.js";
-import { type Ask, type Cancel, type Query, address, byRequest, byScript, extend } from "./request.js";
+import { type Ask, type Cancel, type Query, address, byRequest, byScript, canRequest, extend } from "./request.js";
 import type { Transport } from "./types.js";
 
 /** What every transport is opened with. */
@@ -24,9 +24,8 @@ export interface Link {
   close(): void;
   /** Where it goes both ways. */
   send?(text: string): void;
-  /** What it was opened for, and with which credential. */
+  /** What it was opened for. */
   channels?: string[];
-  token?: string | undefined;
 }
 
 /** Begins to read. Tells nothing before it returns. */
@@ -106,13 +105,13 @@ const htmlfile: Open = ({ environment, base, query }, listener) => {
   environment.addEventListener!("message", heard);
   iframe.style.display = "none";
   // The document is whole when the stream has ended, or never began.
-  iframe.onload = iframe.onerror = listener.lost;
+  iframe.onload = listener.lost;
   iframe.src = address(base, "htmlfile", extend(query, { origin }));
   document.body.appendChild(iframe);
   return {
     close() {
       environment.removeEventListener!("message", heard);
-      iframe.onload = iframe.onerror = null;
+      iframe.onload = null;
       document.body.removeChild(iframe);
     },
   };
@@ -155,9 +154,9 @@ const polling =
 export const TRANSPORTS: Record<Transport, [has: (environment: Environment) => unknown, open: Open]> = {
   websocket: [({ WebSocket }) => WebSocket, websocket],
   sse: [({ EventSource }) => EventSource, sse],
-  "xhr-streaming": [({ fetch, TextDecoder, XMLHttpRequest }) => (fetch ? TextDecoder : XMLHttpRequest), xhrStreaming],
-  "long-polling": [({ fetch, XMLHttpRequest }) => fetch || XMLHttpRequest, polling("long-polling", true, byRequest)],
-  "short-polling": [({ fetch, XMLHttpRequest }) => fetch || XMLHttpRequest, polling("short-polling", false, byRequest)],
+  "xhr-streaming": [(environment) => (environment.fetch ? environment.TextDecoder : canRequest(environment)), xhrStreaming],
+  "long-polling": [canRequest, polling("long-polling", true, byRequest)],
+  "short-polling": [canRequest, polling("short-polling", false, byRequest)],
   htmlfile: [({ document, addEventListener }) => document && addEventListener, htmlfile],
   "jsonp-polling": [({ document }) => document, polling("jsonp-polling", true, byScript)],
 };

@@ -115,7 +115,7 @@ export interface Failure extends Error {
 export interface History {
   messages: Message[];
   /** What to pass for the page before; absent where there is none. */
-  before?: number;
+  before?: number | undefined;
 }
 
 /** A place that keeps text over a reload, such as `sessionStorage`. */
