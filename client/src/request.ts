@@ -135,13 +135,13 @@ export const byScript: Ask = (environment, url, done) => {
   };
   callbacks[name] = end;
   script.onerror = () => end();
-  head.appendChild(script);
   try {
     script.src = `${url}&callback=${name}`;
   } catch {
     // The page's policy forbids it (Trusted Types).
     later(environment, 0, end);
   }
+  head.appendChild(script);
   return () => {
     done = () => {};
     end();
