@@ -56,6 +56,10 @@ pub(crate) fn cases(corpus: &mut Corpus<'_>, transport: Transport) {
             a_poll_whose_time_is_over_is_empty_and_keeps_its_place,
         );
         corpus.reads(transport, a_loud_channel_alone_fills_a_batch);
+        corpus.reads(
+            transport,
+            a_gap_comes_before_all_that_a_batch_has_of_its_channel,
+        );
     } else {
         corpus.reads(transport, last_event_id_wins_over_after_and_history);
         if !transport.upgrades() {
@@ -761,5 +765,39 @@ async fn a_loud_channel_alone_fills_a_batch(world: &World, transport: Transport)
             "nobody else spoke"
         );
     }
+    Ok(())
+}
+
+/// The window moves on while a batch is read. Where the gap is, the batch's reader looks.
+async fn a_gap_comes_before_all_that_a_batch_has_of_its_channel(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
+    /// Were nothing done against it, about one of eight would lie between messages: over all transports and
+    /// hosts these are enough.
+    const GAPS: usize = 10;
+    let channels = crowd(world);
+    let all_told = AtomicBool::new(false);
+    let speaks = async {
+        while !all_told.load(Ordering::Relaxed) {
+            world.fill(&channels[0], 100).await?;
+        }
+        anyhow::Ok(())
+    };
+    let hears = async {
+        for _ in 0..GAPS {
+            let place = place(world, &channels).await?;
+            let query = Query::of(&channels).after(place).limit(1000).wait(0);
+            loop {
+                let mut reader = Reader::open(&world.client, transport, query.clone()).await?;
+                if !reader.next().await?.gaps.is_empty() {
+                    break;
+                }
+            }
+        }
+        all_told.store(true, Ordering::Relaxed);
+        Ok(())
+    };
+    try_join!(speaks, hears)?;
     Ok(())
 }
