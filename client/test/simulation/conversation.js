@@ -4,6 +4,9 @@ import { Refused, checkChannel } from "./server.js";
 const LIMIT = 100;
 const MOST_CHANNELS = 64;
 
+/** When a stream beats first, in milliseconds, where the request names a heartbeat. */
+const FIRST_BEAT = 1000;
+
 /** The server's end of one WebSocket: `Conversation` in `crates/guest`. */
 export class Conversation {
   #server;
@@ -13,6 +16,8 @@ export class Conversation {
   #heartbeat;
   /** @type {import("./clock.js").Event | undefined} */
   #beat;
+  /** Whether a heartbeat was sent. */
+  #beaten = false;
   #watch = () => this.#pour();
 
   /**
@@ -102,7 +107,11 @@ export class Conversation {
     if (frame.ref !== undefined) return;
     const { clock } = this.#server;
     clock.cancel(this.#beat);
-    this.#beat = clock.after(this.#heartbeat, () => this.#say({ heartbeat: true }));
+    // The first one soon: it tells whether what comes alone gets through.
+    this.#beat = clock.after(this.#beaten ? this.#heartbeat : FIRST_BEAT, () => {
+      this.#beaten = true;
+      this.#say({ heartbeat: true });
+    });
   }
 
   #leave() {

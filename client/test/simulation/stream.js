@@ -3,6 +3,9 @@
 /** How many messages are taken from the store at once. */
 const LIMIT = 100;
 
+/** When a stream beats first, in milliseconds, where the request names a heartbeat. */
+const FIRST_BEAT = 1000;
+
 /** One response that goes on: `pour` in `crates/guest`. */
 export class Stream {
   #server;
@@ -13,6 +16,8 @@ export class Stream {
   #written = 0;
   /** @type {import("./clock.js").Event | undefined} */
   #beat;
+  /** Whether a heartbeat was sent. */
+  #beaten = false;
   #end;
   #watch = () => this.#pour();
 
@@ -68,7 +73,11 @@ export class Stream {
     this.#response.write(text);
     const { clock } = this.#server;
     clock.cancel(this.#beat);
-    this.#beat = clock.after(this.#heartbeat, () => this.#tell({ heartbeat: true }));
+    // The first one soon: it tells whether what comes alone gets through.
+    this.#beat = clock.after(this.#beaten ? this.#heartbeat : FIRST_BEAT, () => {
+      this.#beaten = true;
+      this.#tell({ heartbeat: true });
+    });
   }
 
   #leave() {
