@@ -143,11 +143,12 @@ export class Exchange extends Wire {
     this.leave();
   }
 
-  /** The connection breaks, and the page hears so. */
+  /** The connection breaks, and the page hears so, and nothing of what was on its way. */
   break() {
     if (this.#over) return;
     this.leave(0);
-    this.down(() => this.#fail());
+    this.heard = false;
+    this.clock.after(this.fate.down, () => this.page.run(() => this.#fail()));
   }
 
   silence() {
@@ -317,7 +318,8 @@ export class SocketWire extends Wire {
   break() {
     if (this.#over) return;
     this.leave(0);
-    this.#breakLater(0);
+    this.heard = false;
+    this.clock.after(this.fate.down, () => this.page.run(() => this.#closed(1006, "")));
   }
 
   #arrive() {

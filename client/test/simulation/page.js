@@ -93,11 +93,7 @@ export class Page {
   wake(told) {
     if (!this.asleep || this.left) return;
     this.asleep = false;
-    const wires = [...this.wires];
-    for (const wire of wires) {
-      wire.heard = told;
-      if (told) wire.break();
-    }
+    if (told) this.wires.forEach((wire) => wire.break());
     const slept = this.#slept;
     this.#slept = [];
     slept.forEach((run) => this.run(run));
