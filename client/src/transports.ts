@@ -49,6 +49,8 @@ const websocket: Open = ({ environment, base, query }, listener) => {
   const socket = new environment.WebSocket!(url, "witter.v1");
   socket.onmessage = ({ data }) => hear(data as string, listener);
   socket.onclose = listener.lost;
+  // The close behind it says so much too; npm's ws throws an error that nobody hears.
+  socket.onerror = () => {};
   return {
     send: (text) => socket.send(text),
     close() {
