@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 
 import { guest } from "./guest.js";
 import { Host } from "./host.js";
-import { Person, launch } from "./person.js";
+import { Person, launch, part } from "./person.js";
 
 const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 
@@ -41,20 +41,18 @@ const LOOKS = {
   "narrow phone": NARROW,
 };
 
-const $ = (id) => `#\\:${id}`;
-
 async function enter({ page }) {
-  await page.locator($("name")).fill("Carol");
+  await page.locator(part("name")).fill("Carol");
   await page.keyboard.press("Enter");
-  await page.locator($("chip.live")).waitFor();
+  await page.locator(part("chip.live")).waitFor();
 }
 
 const closed = ({ page }) => page.keyboard.press("Escape");
 const opened = (opener, shown) => async ({ page }) => {
-  const button = page.locator($(opener));
-  if (!(await button.isVisible())) await page.locator($("open-rooms")).click();
+  const button = page.locator(part(opener));
+  if (!(await button.isVisible())) await page.locator(part("open-rooms")).click();
   await button.click();
-  await page.locator($(shown)).waitFor();
+  await page.locator(part(shown)).waitFor();
 };
 
 /** What they come past, one after the other. */
@@ -66,18 +64,18 @@ const STATES = {
     await person.sees(50);
   },
   "scrolled up, with something new": async ({ page }) => {
-    await page.locator($("log")).evaluate((log) => (log.scrollTop -= 900));
+    await page.locator(part("log")).evaluate((log) => (log.scrollTop -= 900));
     await (await guest(host, "Bob")).say("talk", `{"text":"new"}`);
-    await page.locator($("latest")).filter({ hasText: "1" }).waitFor();
+    await page.locator(part("latest")).filter({ hasText: "1" }).waitFor();
   },
   "the newest": async ({ page }) => {
-    await page.locator($("latest")).click();
-    await page.locator($("latest")).waitFor({ state: "hidden" });
+    await page.locator(part("latest")).click();
+    await page.locator(part("latest")).waitFor({ state: "hidden" });
   },
   "the connection": opened("chip", "connection"),
   "one way blocked": async ({ page }) => {
     await page.getByRole("checkbox").first().uncheck();
-    await page.locator($("chip.live")).filter({ hasText: "sse" }).waitFor();
+    await page.locator(part("chip.live")).filter({ hasText: "sse" }).waitFor();
   },
   "closed again": closed,
   "emoji": opened("open-emoji", "emoji"),
@@ -90,32 +88,32 @@ const STATES = {
     await page.evaluate(() => (location.hash = "empty"));
     await page.locator(".top.empty").waitFor();
     await (await guest(host, "Bob")).say("talk", `{"text":"elsewhere"}`);
-    await page.locator($("rooms .count")).waitFor({ state: "attached" });
+    await page.locator(part("rooms .count")).waitFor({ state: "attached" });
   },
   "the rooms": async ({ page }) => {
-    const button = page.locator($("open-rooms"));
+    const button = page.locator(part("open-rooms"));
     if (await button.isVisible()) await button.click();
-    await page.locator($("rooms .count")).waitFor();
+    await page.locator(part("rooms .count")).waitFor();
   },
   "a room that is none": async ({ page }) => {
-    await page.locator($("room")).fill("a b");
-    await page.locator($("room")).press("Enter");
-    await page.locator($("no-room")).filter({ hasText: /./ }).waitFor();
+    await page.locator(part("room")).fill("a b");
+    await page.locator(part("room")).press("Enter");
+    await page.locator(part("no-room")).filter({ hasText: /./ }).waitFor();
   },
   "without the rooms": async ({ page }) => {
     await page.keyboard.press("Escape");
-    await page.locator($("talk:not([inert])")).waitFor();
+    await page.locator(part("talk:not([inert])")).waitFor();
   },
   "refused": async (person) => {
     await person.page.evaluate(() => (location.hash = "news"));
-    await person.page.locator($("where")).filter({ hasText: "news" }).waitFor();
-    await person.page.locator($("text")).fill("May I?");
-    await person.page.locator($("send")).click();
+    await person.page.locator(part("where")).filter({ hasText: "news" }).waitFor();
+    await person.page.locator(part("text")).fill("May I?");
+    await person.page.locator(part("send")).click();
     await person.page.locator("article.failed").waitFor();
   },
   "forbidden": async ({ page }) => {
     await page.evaluate(() => (location.hash = "@staff"));
-    await page.locator($("say")).waitFor({ state: "hidden" });
+    await page.locator(part("say")).waitFor({ state: "hidden" });
   },
 };
 

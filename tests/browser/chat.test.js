@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 import { Curl } from "./curl.js";
 import { guest } from "./guest.js";
 import { Host } from "./host.js";
-import { Person, launch } from "./person.js";
+import { Person, launch, part } from "./person.js";
 
 let host, browser;
 before(async () => {
@@ -308,7 +308,7 @@ test("a reload keeps the name, the rooms, what is being written and what is not 
   await ann.page.reload();
   await ann.connected();
   await ann.page.getByRole("article").filter({ hasText: "under way" }).waitFor();
-  assert.deepEqual(await ann.page.locator("#\\:rooms strong").allTextContents(), ["desk", "shelf"]);
+  assert.deepEqual(await ann.page.locator(`${part("rooms")} strong`).allTextContents(), ["desk", "shelf"]);
   await ann.page.unroute("**/witter/publish?**");
   assert.deepEqual(said(await ann.sees(1)), ["Ann: under way"]);
   await ann.page.getByRole("navigation").getByRole("link", { name: /^shelf/ }).click();
@@ -444,7 +444,7 @@ test("everything can be done by the keyboard", async () => {
   assert.equal(await focused(), "text");
   await keyboard.press("Alt+ArrowUp");
   await ann.page.getByRole("heading", { name: "keys", exact: true }).waitFor();
-  await ann.page.locator("#\\:rooms [aria-current]").focus();
+  await ann.page.locator(`${part("rooms")} [aria-current]`).focus();
   await keyboard.press("ArrowDown");
   await keyboard.press("Enter");
   await ann.page.getByRole("heading", { name: "other", exact: true }).waitFor();

@@ -43,6 +43,9 @@ function find(program) {
 /** How Chromium tells that a server is away. */
 const AWAY = /^Failed to load resource|^WebSocket connection to \S+ failed: Error (in connection establishment|during WebSocket handshake: net::)/;
 
+/** The selector of a part of the chat page, in whatever language that speaks. */
+export const part = (id) => `#\\:${id}`;
+
 export class Person {
   page;
   /** Errors of scripts, and what the browser refused to load or run. */

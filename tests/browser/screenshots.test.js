@@ -5,35 +5,40 @@ import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
+import { guest } from "./guest.js";
 import { Host, ROOT } from "./host.js";
-import { Person, launch } from "./person.js";
+import { Person, launch, part } from "./person.js";
 import { PAGES } from "./visitor.js";
 
 const FOLDER = path.join(ROOT, "target/screenshots");
-const DESKTOP = { viewport: { width: 960, height: 640 }, deviceScaleFactor: 2 };
-const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 3, hasTouch: true, isMobile: true };
-const HALF = { viewport: { width: 520, height: 600 }, deviceScaleFactor: 2 };
+const DESKTOP = { viewport: { width: 1280, height: 800 }, deviceScaleFactor: 2 };
+const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
 
 const VIEWS = {
   desktop: DESKTOP,
   "desktop-dark": { ...DESKTOP, colorScheme: "dark" },
+  "desktop-chinese": { ...DESKTOP, locale: "zh-CN" },
   phone: PHONE,
   "phone-dark": { ...PHONE, colorScheme: "dark" },
   narrow: { ...PHONE, viewport: { width: 320, height: 568 } },
 };
 
+/** Who says what, in the lobby. */
 const TALK = [
   ["Ann", "Is anybody still up?"],
   ["Bob", "I am. Which way did you come in?"],
-  ["Ann", "Over a proxy that cuts everything after 30 seconds. I have not missed a word."],
-  ["Bob", "Long polling, from a train."],
-  ["Ann", "Good night then!"],
+  ["Ann", "Over a proxy that cuts everything after 30 seconds."],
+  ["Ann", "I have not missed a word."],
+  ["Bob", "Long polling, from a train 🚆 See https://en.wikipedia.org/wiki/Comet_(programming)"],
+  ["Mei", "你们好！我刚从隧道里出来。"],
+  ["Bob", "🎉"],
+  ["Ann", "Nothing lost, nothing doubled. Good night then!"],
 ];
 
 let host, browser;
 before(async () => {
   await mkdir(FOLDER, { recursive: true });
-  host = await Host.start();
+  host = await Host.start({ guest_channels: "lobby,kitchen,travel,empty" });
   browser = await launch();
 });
 after(async () => {
@@ -52,46 +57,73 @@ async function fits(page) {
   assert.ok(wide <= has, `${wide} px of page in ${has} px of window`);
 }
 
-/** Two people who have come into the lobby. */
-async function meet(options) {
-  const Ann = await Person.at(browser, host, "lobby", options);
-  const Bob = await Person.at(browser, host, "lobby", options);
-  await Promise.all([Ann.enter("Ann"), Bob.enter("Bob")]);
-  return { Ann, Bob };
+/** A talk that goes on in the lobby, and what is said elsewhere. */
+async function talk() {
+  const people = Object.fromEntries(
+    await Promise.all(["Ann", "Bob", "Mei"].map(async (name) => [name, await guest(host, name)])),
+  );
+  const say = (name, room, text) => people[name].say(room, JSON.stringify({ text }));
+  for (const [name, text] of TALK) await say(name, "lobby", text);
+  await say("Mei", "travel", "The pass is open again.");
+  await say("Bob", "kitchen", "The kettle is on.");
+  return say;
 }
 
-test("the page fits every screen, by day and by night", async (t) => {
-  const { Ann, Bob } = await meet(HALF);
-  for (const [index, [name, text]] of TALK.entries()) {
-    await { Ann, Bob }[name].say(text);
-    await Promise.all([Ann.sees(index + 1), Bob.sees(index + 1)]);
-  }
-
-  await t.test("two windows side by side", async () => {
-    const pictures = await Promise.all([Ann, Bob].map(({ page }) => page.screenshot()));
-    const both = await browser.newPage({ viewport: { width: 1120, height: 648 }, deviceScaleFactor: 2 });
-    const images = pictures.map((picture) => `<img src="data:image/png;base64,${picture.toString("base64")}">`);
-    await both.setContent(`<style>
-      body { margin: 0; height: 100vh; display: flex; gap: 24px; align-items: center; justify-content: center; background: #d5dedb }
-      img { width: 520px; border-radius: 10px; box-shadow: 0 2px 16px #0004 }
-    </style>${images.join("")}`);
-    await save(both, "chat");
-    await both.close();
-  });
-
+test("the chat fits every screen, by day and by night, in every state", async (t) => {
+  const say = await talk();
   for (const [name, options] of Object.entries(VIEWS)) {
     await t.test(name, async () => {
-      const carol = await Person.at(browser, host, "lobby", options);
-      await save(carol.page, `${name}-welcome`);
-      await carol.enter("Carol");
-      await carol.sees(TALK.length);
-      await save(carol.page, name);
-      await fits(carol.page);
+      const carol = await Person.at(browser, host, "lobby", { ...options, reducedMotion: "reduce" });
+      const { page } = carol;
+      const shoot = async (state) => {
+        await fits(page);
+        await save(page, `${name}-${state}`);
+      };
+      const go = async (room) => {
+        await page.evaluate((room) => (location.hash = room), room);
+        await page.locator(part("where")).filter({ hasText: room }).waitFor();
+        await page.locator(`${part("rooms")} [aria-current] .last`).filter({ hasText: /./ }).waitFor({ state: "attached" });
+      };
+      await shoot("welcome");
+      await page.locator(part("name")).fill("Carol");
+      await page.keyboard.press("Enter");
+      await page.locator(part("chip.live")).waitFor();
+      for (const room of ["kitchen", "travel", "lobby"]) await go(room);
+      await say("Bob", "kitchen", "Tea is ready ☕");
+      await say("Mei", "kitchen", "Coming!");
+      await page.locator(`${part("rooms")} .count`).filter({ hasText: "2" }).waitFor({ state: "attached" });
+      await page.locator(part("text")).fill("Good night, all of you 👋");
+      await page.locator(part("send")).click();
+      await carol.sees(TALK.length + 1);
+      await shoot("room");
+      await page.locator(part("open-emoji")).click();
+      await shoot("emoji");
+      await page.keyboard.press("Escape");
+      await page.locator(part("chip")).click();
+      await page.getByRole("checkbox").first().uncheck();
+      await page.locator(part("chip.live")).filter({ hasText: "sse" }).waitFor();
+      await shoot("connection");
+      await page.keyboard.press("Escape");
+      await go("empty");
+      await shoot("empty");
+      await go("news");
+      await page.locator(part("text")).fill("May I?");
+      await page.locator(part("send")).click();
+      await page.locator("article.failed").waitFor();
+      await shoot("failed");
+      for (const dialog of ["settings", "keys"]) {
+        const opener = page.locator(part(`open-${dialog}`));
+        if (!(await opener.isVisible())) {
+          await page.locator(part("open-rooms")).click();
+          await shoot("rooms");
+        }
+        await opener.click();
+        await shoot(dialog);
+        await page.keyboard.press("Escape");
+      }
       await carol.leave();
     });
   }
-  await Ann.leave();
-  await Bob.leave();
 });
 
 test("the examples fit every screen, by day and by night", async (t) => {

@@ -40,6 +40,7 @@ export class Chat {
   #connection;
   #kept;
   #watcher;
+  #left = false;
 
   /** Comes in. `connect` is the library's, `kept` what lasts over a reload. */
   constructor(connect, { name, rooms, transports }, kept, watcher) {
@@ -89,6 +90,8 @@ export class Chat {
   }
 
   #keep() {
+    // What was asked before may still be answered, and is nobody's.
+    if (this.#left) return;
     const rooms = [...this.rooms.values()];
     const failed = rooms.flatMap(({ name, pending }) =>
       pending
@@ -227,6 +230,7 @@ export class Chat {
 
   /** Goes for good. */
   leave() {
+    this.#left = true;
     this.#connection.close();
   }
 }

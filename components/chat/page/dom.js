@@ -27,7 +27,7 @@ export function icon(name) {
 
 /**
  * Makes the children of `place` be those of `rows`, in order: each row has a `key`, and is made anew by `make` only
- * when its `version` differs. So nothing flickers, and what has the focus keeps it.
+ * when its `version` differs. So nothing flickers, and what has the focus keeps it, or hands it to what takes its place.
  */
 export function sync(place, rows, make) {
   const known = new Map(Array.from(place.children, (child) => [child.rowKey, child]));
@@ -37,9 +37,11 @@ export function sync(place, rows, make) {
     known.delete(row.key);
     if (node?.rowVersion !== row.version) {
       const made = Object.assign(make(row), { rowKey: row.key, rowVersion: row.version });
+      const held = node?.contains(document.activeElement);
       if (node === at) at = made;
       node?.replaceWith(made);
       node = made;
+      if (held) (made.querySelector("a, button") ?? place).focus();
     }
     if (node === at) at = at.nextElementSibling;
     else place.insertBefore(node, at);

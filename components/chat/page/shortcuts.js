@@ -17,7 +17,11 @@ export function shortcuts({ step, nextUnread, join, emoji, keys, latest }) {
       if (shiftKey) return key === "ArrowDown" ? nextUnread : undefined;
       return { ArrowUp: () => step(-1), ArrowDown: () => step(1) }[key];
     }
-    if ((ctrlKey || metaKey) && !altKey && !shiftKey) return { k: join, e: emoji, "/": keys }[key];
+    if ((ctrlKey || metaKey) && !altKey) {
+      // On many keyboards the slash takes Shift.
+      if (key === "/") return keys;
+      return shiftKey ? undefined : { k: join, e: emoji }[key];
+    }
     const drawer = $("side").classList.contains("open");
     return key === "Escape" && !drawer ? latest : undefined;
   }

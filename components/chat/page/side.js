@@ -4,7 +4,7 @@ import { $, element, rove, sync, tabTo } from "./dom.js";
 import { hue, initial } from "./message.js";
 import { ROOM } from "./room.js";
 import { textOf } from "./text.js";
-import { onLanguage, say, timeOf } from "./words.js";
+import { onLanguage, say, whenOf } from "./words.js";
 
 /** The most channels that the server lets one follow. */
 const MOST_ROOMS = 64;
@@ -71,7 +71,7 @@ export class Side {
     const link = element("a", { href: `#${room.name}`, className: count ? "unread" : "" });
     if (current) link.setAttribute("aria-current", "page");
     link.append(element("strong", {}, room.name));
-    link.append(element("small", {}, last ? timeOf(last.sent_at) : ""));
+    link.append(element("small", {}, last ? whenOf(last.sent_at) : ""));
     link.append(element("span", { className: "last", dir: "auto" }, this.#lastLine(room, last, own)));
     if (count) {
       const badge = element("span", { className: "count", "aria-hidden": "true" }, short(count));

@@ -14,6 +14,8 @@ const AHEAD = 600;
 export class Stream {
   #chat;
   #room;
+  /** Whether messages were there when it was shown. */
+  #begun = false;
   /** Whether the newest is looked at, and stays so when more comes. */
   #atEnd = true;
 
@@ -29,24 +31,25 @@ export class Stream {
       if (this.#atEnd) this.#scrollTo(Infinity);
     }).observe($("log"));
     onLanguage(() => {
-      $("log").replaceChildren();
-      this.update();
+      if (this.#room) this.show(this.#chat, this.#room);
     });
   }
 
-  /** Shows a room: from where it was read on, or its end. */
+  /** Shows a room: from where something is new on, or its end. */
   show(chat, room) {
     this.#chat = chat;
     this.#room = room;
-    this.#atEnd = true;
+    this.#begun = room.begun;
     $("log").replaceChildren();
-    this.update();
-    this.#begin();
+    this.#draw();
+    const mark = $("log").querySelector(".new");
+    this.#scrollTo(mark ? mark.offsetTop - $("log").clientHeight / 4 : Infinity);
+    this.#look();
   }
 
   /** Whether somebody looks at the newest messages of a room. */
   attends(room) {
-    return room === this.#room && this.#measure() && document.visibilityState === "visible";
+    return room === this.#room && this.#begun && this.#measure() && document.visibilityState === "visible";
   }
 
   /** Whether the end is in sight. The browser tells of scrolling only later: until then what is known is old. */
@@ -65,24 +68,21 @@ export class Stream {
   /** Shows what has changed; what is looked at stays where it is. */
   update() {
     if (!this.#room) return;
+    if (this.#room.begun && !this.#begun) return this.show(this.#chat, this.#room);
     const log = $("log");
-    const anchor = this.#measure() ? undefined : Array.from(log.children).find((one) => bottom(one) > log.scrollTop);
+    const find = (fits) => Array.from(log.children).find(fits);
+    const anchor = this.#measure() ? undefined : find((one) => one.offsetTop + one.offsetHeight > log.scrollTop);
     const before = anchor?.offsetTop;
     const key = anchor?.rowKey;
-    sync(log, rows(this.#room, this.#chat.mine, dayOf), (row) => this.#make(row));
+    this.#draw();
+    const after = find(({ rowKey }) => rowKey === key)?.offsetTop;
     if (this.#atEnd) this.#scrollTo(Infinity);
-    else {
-      const now = Array.from(log.children).find(({ rowKey }) => rowKey === key);
-      if (now) this.#scrollTo(log.scrollTop + now.offsetTop - before);
-    }
+    else if (after !== undefined) this.#scrollTo(log.scrollTop + after - before);
     this.#look();
   }
 
-  /** Turns to what is new, where something is. */
-  #begin() {
-    const mark = $("log").querySelector(".new");
-    if (mark) this.#scrollTo(mark.offsetTop - $("log").clientHeight / 4);
-    this.#look();
+  #draw() {
+    sync($("log"), rows(this.#room, this.#chat.mine, dayOf), (row) => this.#make(row));
   }
 
   #scrollTo(top) {
@@ -125,11 +125,14 @@ export class Stream {
         if (row.anew) return note("rule gap", say("gapAnew"));
         return note("rule gap", row.count ? say("gap", { count: row.count }) : say("gapUnknown"));
       default:
-        return article(row, {
-          again: (id) => this.#chat.again(this.#room, id),
-          discard: (id) => this.#chat.discard(this.#room, id),
-        });
+        return article(row, { again: (id) => this.#settle("again", id), discard: (id) => this.#settle("discard", id) });
     }
+  }
+
+  /** Does what was chosen for one that was refused. The button is gone then: the focus goes to what was around it. */
+  #settle(choice, id) {
+    this.#chat[choice](this.#room, id);
+    $("log").focus();
   }
 
   /** What is above the first message. */
@@ -147,5 +150,3 @@ export class Stream {
     return made;
   }
 }
-
-const bottom = ({ offsetTop, offsetHeight }) => offsetTop + offsetHeight;

@@ -12,7 +12,7 @@ const PLACES = { "data-say-label": "aria-label", "data-say-hint": "placeholder",
 
 const listeners = [];
 let language;
-let plurals, numbers, times, seconds, moments, days, relative;
+let plurals, numbers, times, seconds, moments, dates, days, relative;
 
 /** What was chosen: a language, or `auto`. */
 export const chosenLanguage = () => always.read("language", "auto");
@@ -26,6 +26,7 @@ export function speak(choice) {
   times = new Intl.DateTimeFormat(language, { hour: "numeric", minute: "2-digit" });
   seconds = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
   moments = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "medium" });
+  dates = new Intl.DateTimeFormat(language, { day: "numeric", month: "short" });
   days = new Intl.DateTimeFormat(language, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
   relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
   document.documentElement.lang = language;
@@ -65,6 +66,9 @@ function translate() {
 export const timeOf = (at) => times.format(at);
 export const secondOf = (at) => seconds.format(at);
 export const momentOf = (at) => moments.format(at);
+
+/** When, in few letters: the time of today, else the day. */
+export const whenOf = (at) => (new Date(at).toDateString() === new Date().toDateString() ? timeOf(at) : dates.format(at));
 
 /** The day of a time: today and yesterday by their names. */
 export function dayOf(at) {
