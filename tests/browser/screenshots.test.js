@@ -29,22 +29,19 @@ const TALK = [
   ["Bob", "I am. Which way did you come in?"],
   ["Ann", "Over a proxy that cuts everything after 30 seconds."],
   ["Ann", "I have not missed a word."],
-  ["Bob", "Long polling, from a train 🚆 See https://en.wikipedia.org/wiki/Comet_(programming)"],
+  ["Bob", "Long polling, from a train 🚆"],
+  ["Bob", "It is all in https://en.wikipedia.org/wiki/Comet_(programming)"],
   ["Mei", "你们好！我刚从隧道里出来。"],
-  ["Bob", "🎉"],
-  ["Ann", "Nothing lost, nothing doubled. Good night then!"],
+  ["Ann", "Nothing lost, nothing doubled 🎉"],
+  ["Bob", "👏"],
 ];
 
-let host, browser;
+let browser;
 before(async () => {
   await mkdir(FOLDER, { recursive: true });
-  host = await Host.start({ guest_channels: "lobby,kitchen,travel,empty" });
   browser = await launch();
 });
-after(async () => {
-  await browser?.close();
-  await host?.stop();
-});
+after(() => browser?.close());
 
 const save = (page, name) => page.screenshot({ path: path.join(FOLDER, `${name}.png`) });
 
@@ -57,41 +54,85 @@ async function fits(page) {
   assert.ok(wide <= has, `${wide} px of page in ${has} px of window`);
 }
 
-/** A talk that goes on in the lobby, and what is said elsewhere. */
-async function talk() {
-  const people = Object.fromEntries(
-    await Promise.all(["Ann", "Bob", "Mei"].map(async (name) => [name, await guest(host, name)])),
-  );
-  const say = (name, room, text) => people[name].say(room, JSON.stringify({ text }));
-  for (const [name, text] of TALK) await say(name, "lobby", text);
+/** A host of its own, on which a few talk who have no window; `say` takes who says what where. */
+async function company() {
+  const host = await Host.start({ guest_channels: "lobby,kitchen,travel,empty" });
+  const people = {};
+  const say = async (name, room, text) => {
+    people[name] ??= await guest(host, name);
+    await people[name].say(room, JSON.stringify({ text }));
+  };
   await say("Mei", "travel", "The pass is open again.");
   await say("Bob", "kitchen", "The kettle is on.");
-  return say;
+  return { host, say };
 }
 
+/** Goes into a room, and waits until it is there. */
+async function go({ page }, room) {
+  await page.evaluate((room) => (location.hash = room), room);
+  await page.locator(part("where")).filter({ hasText: room }).waitFor();
+  const last = page.locator(`${part("rooms")} [aria-current] .last`);
+  await last.filter({ hasText: /./ }).waitFor({ state: "attached" });
+}
+
+/** Something is new in the kitchen, as one sees in another room. */
+async function calls({ page }, say) {
+  await say("Bob", "kitchen", "Tea is ready ☕");
+  await say("Mei", "kitchen", "Coming!");
+  await page.locator(`${part("rooms")} .count`).filter({ hasText: "2" }).waitFor({ state: "attached" });
+}
+
+test("two people talk, at a desk by day and on a phone by night", async () => {
+  const { host, say } = await company();
+  const people = {
+    Ann: await Person.at(browser, host, "lobby", { ...DESKTOP, viewport: { width: 1000, height: 760 } }),
+    Bob: await Person.at(browser, host, "lobby", { ...PHONE, colorScheme: "dark" }),
+  };
+  for (const [name, person] of Object.entries(people)) {
+    await person.enter(name);
+    if (name === "Ann") for (const room of ["kitchen", "travel", "lobby"]) await go(person, room);
+  }
+  await people.Bob.allow("long-polling");
+  for (const [at, [name, text]] of TALK.entries()) {
+    if (people[name]) {
+      await people[name].page.locator(part("text")).fill(text);
+      await people[name].page.locator(part("send")).click();
+    } else await say(name, "lobby", text);
+    for (const person of Object.values(people)) await person.sees(at + 1);
+  }
+  await calls(people.Ann, say);
+  const pictures = await Promise.all(Object.values(people).map(({ page }) => page.screenshot()));
+  const both = await browser.newPage({ viewport: { width: 1460, height: 840 }, deviceScaleFactor: 1.5 });
+  const [desk, phone] = pictures.map((picture) => `<img src="data:image/png;base64,${picture.toString("base64")}">`);
+  await both.setContent(`<style>
+    body { margin: 0; height: 100vh; position: relative; background: #c9d6d1 }
+    img { position: absolute; box-shadow: 0 8px 32px #0005 }
+    img:first-of-type { width: 1000px; left: 40px; top: 40px; border-radius: 12px }
+    img:last-of-type { width: 340px; right: 40px; bottom: 40px; border-radius: 28px }
+  </style>${desk}${phone}`);
+  await save(both, "chat");
+  await both.close();
+  for (const person of Object.values(people)) await person.leave();
+  await host.stop();
+});
+
 test("the chat fits every screen, by day and by night, in every state", async (t) => {
-  const say = await talk();
   for (const [name, options] of Object.entries(VIEWS)) {
     await t.test(name, async () => {
+      const { host, say } = await company();
+      for (const [name, text] of TALK) await say(name, "lobby", text);
       const carol = await Person.at(browser, host, "lobby", { ...options, reducedMotion: "reduce" });
       const { page } = carol;
       const shoot = async (state) => {
         await fits(page);
         await save(page, `${name}-${state}`);
       };
-      const go = async (room) => {
-        await page.evaluate((room) => (location.hash = room), room);
-        await page.locator(part("where")).filter({ hasText: room }).waitFor();
-        await page.locator(`${part("rooms")} [aria-current] .last`).filter({ hasText: /./ }).waitFor({ state: "attached" });
-      };
       await shoot("welcome");
       await page.locator(part("name")).fill("Carol");
       await page.keyboard.press("Enter");
       await page.locator(part("chip.live")).waitFor();
-      for (const room of ["kitchen", "travel", "lobby"]) await go(room);
-      await say("Bob", "kitchen", "Tea is ready ☕");
-      await say("Mei", "kitchen", "Coming!");
-      await page.locator(`${part("rooms")} .count`).filter({ hasText: "2" }).waitFor({ state: "attached" });
+      for (const room of ["kitchen", "travel", "lobby"]) await go(carol, room);
+      await calls(carol, say);
       await page.locator(part("text")).fill("Good night, all of you 👋");
       await page.locator(part("send")).click();
       await carol.sees(TALK.length + 1);
@@ -104,9 +145,9 @@ test("the chat fits every screen, by day and by night, in every state", async (t
       await page.locator(part("chip.live")).filter({ hasText: "sse" }).waitFor();
       await shoot("connection");
       await page.keyboard.press("Escape");
-      await go("empty");
+      await go(carol, "empty");
       await shoot("empty");
-      await go("news");
+      await go(carol, "news");
       await page.locator(part("text")).fill("May I?");
       await page.locator(part("send")).click();
       await page.locator("article.failed").waitFor();
@@ -122,11 +163,13 @@ test("the chat fits every screen, by day and by night, in every state", async (t
         await page.keyboard.press("Escape");
       }
       await carol.leave();
+      await host.stop();
     });
   }
 });
 
 test("the examples fit every screen, by day and by night", async (t) => {
+  const host = await Host.start();
   for (const [name, options] of Object.entries(VIEWS)) {
     await t.test(name, async () => {
       const ann = await Person.open(browser, options);
@@ -142,4 +185,5 @@ test("the examples fit every screen, by day and by night", async (t) => {
       await ann.leave();
     });
   }
+  await host.stop();
 });

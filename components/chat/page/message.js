@@ -64,8 +64,12 @@ function trouble(message, { again, discard }) {
   return element(
     "div",
     { className: "trouble" },
-    reason(message),
-    element("button", { type: "button", onclick: () => again(message.id) }, say("tryAgain")),
-    element("button", { type: "button", onclick: () => discard(message.id) }, say("discard")),
+    element("span", {}, reason(message)),
+    element(
+      "span",
+      {},
+      element("button", { type: "button", onclick: () => again(message.id) }, say("tryAgain")),
+      element("button", { type: "button", onclick: () => discard(message.id) }, say("discard")),
+    ),
   );
 }

@@ -9,8 +9,10 @@ const TOGETHER = 300_000;
  * `dayOf` gives the day of a time, as a text.
  */
 export function rows({ timeline, pending, divider, top, denied }, mine, dayOf) {
-  const made = [{ kind: "top", key: "top", version: `${top} ${timeline.oldest} ${denied}`, top, oldest: timeline.oldest }];
   const messages = [...timeline.messages, ...pending];
+  const { oldest } = timeline;
+  const empty = messages.length === 0;
+  const made = [{ kind: "top", key: "top", version: `${top} ${oldest} ${denied} ${empty}`, top, oldest, empty }];
   const senders = byName(messages);
   const gaps = [...timeline.gaps].sort((one, other) => one.resumed - other.resumed);
   let day;

@@ -136,7 +136,7 @@ export class Stream {
   }
 
   /** What is above the first message. */
-  #top({ top, oldest }) {
+  #top({ top, oldest, empty }) {
     const room = this.#room;
     const made = element("div", { className: "note top" });
     if (room.denied) made.append(say("denied"));
@@ -145,8 +145,8 @@ export class Stream {
       made.append(say("loadFailed"), again);
     } else if (top !== "beginning") made.append(say("loading"));
     else if (oldest > 1) made.append(say("trimmed"));
-    else made.append(say(oldest ? "beginning" : "empty", { room: room.name }));
-    made.classList.toggle("empty", !oldest);
+    else made.append(say(empty ? "empty" : "beginning", { room: room.name }));
+    made.classList.toggle("empty", empty);
     return made;
   }
 }

@@ -89,7 +89,7 @@ export default {
   // Dialogs
   settings: "Settings",
   theme: "Colours",
-  system: "As the system",
+  system: "System",
   light: "Light",
   dark: "Dark",
   language: "Language",

@@ -89,7 +89,7 @@ export default {
   // 对话框
   settings: "设置",
   theme: "配色",
-  system: "跟随系统",
+  system: "系统",
   light: "浅色",
   dark: "深色",
   language: "语言",
