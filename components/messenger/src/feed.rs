@@ -112,6 +112,7 @@ impl Feed {
 
 impl GuestFeed for Feed {
     async fn receive(&self, start: Start, limit: u32, wait_ms: u32) -> Result<Page, Error> {
+        clock::later().await;
         let limit = limit.clamp(1, MOST);
         let page = match start {
             Start::After(position) if wait_ms > 0 => {
@@ -131,6 +132,7 @@ impl GuestFeed for Feed {
     }
 
     async fn history(&self, before: Option<u64>, limit: u32) -> Result<History, Error> {
+        clock::later().await;
         let history = self
             .rules
             .mailbox

@@ -22,6 +22,7 @@ impl Guest for Messenger {
     type Feed = feed::Feed;
 
     async fn welcome(caller: Caller, name: String) -> Result<Session, Error> {
+        clock::later().await;
         let rules = Rules::shared();
         let guest = policy::admit(&name, &clock::entropy(), &rules.context(&caller).await?)?;
         Ok(Session {
@@ -37,6 +38,7 @@ impl Guest for Messenger {
         channel: String,
         drafts: Vec<Draft>,
     ) -> Result<Vec<Result<Receipt, Error>>, Error> {
+        clock::later().await;
         let rules = Rules::shared();
         let sender = rules.sender(&caller, &channel).await?;
         let results = rules.store(&sender, &channel, drafts).await?;
@@ -47,6 +49,7 @@ impl Guest for Messenger {
     }
 
     async fn follow(caller: Caller, channels: Vec<String>) -> Result<Vec<Feed>, Error> {
+        clock::later().await;
         let rules = Rules::shared();
         rules.may_read(&caller, &channels).await?;
         Ok(channels
