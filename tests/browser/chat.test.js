@@ -156,18 +156,24 @@ test("what is said while the host is away arrives when it is back, once", async 
 
 test("several rooms are followed at once, and tell what was missed", async () => {
   const ann = await Person.at(browser, host, "attic");
+  const sockets = [];
+  ann.page.on("websocket", (socket) => sockets.push(socket));
   await ann.enter("Ann");
   await ann.join("cellar");
+  await ann.say("down here");
+  await ann.sees(1);
   const bob = await guest(host, "Bob");
   for (const number of [1, 2, 3]) await bob.say("attic", `{"text":"number ${number}"}`);
 
   const attic = ann.page.getByRole("navigation").getByRole("link", { name: /^attic/ });
   await attic.filter({ hasText: "3 unread messages" }).filter({ hasText: "Bob: number 3" }).waitFor();
   await ann.page.waitForFunction(() => document.title === "(3) cellar – Witter");
+  assert.equal(sockets.length, 1, "one connection for all");
   await attic.click();
   assert.deepEqual(said(await ann.sees(3)), [1, 2, 3].map((number) => `Bob: number ${number}`));
   assert.deepEqual(await below(ann, "New"), ["Bob: number 1", "Bob: number 2", "Bob: number 3"]);
   await ann.page.waitForFunction(() => document.title === "attic – Witter");
+  await attic.filter({ hasNotText: "unread" }).waitFor();
 
   await ann.page.getByRole("button", { name: "Leave the room" }).click();
   await ann.page.getByRole("heading", { name: "cellar", exact: true }).waitFor();
@@ -192,9 +198,10 @@ test("a room that cannot be is not gone to", async () => {
   await ann.page.getByLabel("Room", { exact: true }).fill("a room");
   await ann.page.getByLabel("Room", { exact: true }).press("Enter");
   await ann.page.getByRole("alert").filter({ hasText: "A room’s name has" }).waitFor();
-  for (const hash of ["#a%20b", "#%", "#<b>"]) {
-    await ann.page.evaluate((hash) => (location.hash = hash), hash);
-    await ann.page.waitForFunction(() => location.hash === "#here");
+  for (const name of ["a%20b", "%", "b@c"]) {
+    await ann.page.evaluate((name) => (location.hash = name), name);
+    await ann.page.getByRole("alert").filter({ hasText: `“${name}” cannot be a room` }).waitFor();
+    assert.equal(new URL(ann.page.url()).hash, "#here");
   }
   await ann.page.evaluate(() => (location.hash = "#@staff"));
   await ann.page.getByRole("log").getByText("You may not read this room.").waitFor();
@@ -301,6 +308,9 @@ test("a reload keeps the name, the rooms, what is being written and what is not 
   const field = ann.page.getByRole("textbox", { name: /^Message/ });
   await field.fill("not yet\nsaid");
   await ann.join("desk");
+  await (await guest(host, "Bob")).say("shelf", `{"text":"are you there?"}`);
+  const shelf = ann.page.getByRole("navigation").getByRole("link", { name: /^shelf/ });
+  await shelf.filter({ hasText: "1 unread message" }).waitFor();
   await ann.allow("short-polling");
   await ann.page.route("**/witter/publish?**", (route) => route.abort());
   await ann.say("under way");
@@ -311,8 +321,9 @@ test("a reload keeps the name, the rooms, what is being written and what is not 
   assert.deepEqual(await ann.page.locator(`${part("rooms")} strong`).allTextContents(), ["desk", "shelf"]);
   await ann.page.unroute("**/witter/publish?**");
   assert.deepEqual(said(await ann.sees(1)), ["Ann: under way"]);
-  await ann.page.getByRole("navigation").getByRole("link", { name: /^shelf/ }).click();
-  assert.deepEqual(said(await ann.sees(1)), ["Ann: stored"]);
+  await shelf.filter({ hasText: "1 unread message" }).click();
+  assert.deepEqual(said(await ann.sees(2)), ["Ann: stored", "Bob: are you there?"]);
+  assert.deepEqual(await below(ann, "New"), ["Bob: are you there?"]);
   assert.equal(await field.inputValue(), "not yet\nsaid");
   await ann.leave();
 });
@@ -342,6 +353,20 @@ test("whichever ways are blocked, the talk goes on, and nothing is lost or doubl
   await chip.filter({ hasText: "websocket" }).waitFor();
   assert.deepEqual(said(await ann.sees(expected.length)), expected);
   await ann.leave();
+});
+
+test("where nobody upgrades the page says by what it makes do", async () => {
+  const still = await Host.start({}, { options: ["--upgrades", "off"] });
+  const ann = await Person.at(browser, still, "lobby");
+  await ann.introduce("Ann");
+  await ann.page.getByRole("status").filter({ hasText: "Connected by sse, as a fallback." }).waitFor();
+  await ann.page.getByRole("button", { name: "Connection: fallback: sse" }).waitFor();
+  await ann.say("all the same");
+  assert.deepEqual(said(await ann.sees(1)), ["Ann: all the same"]);
+  await ann.page.context().close();
+  // The browser tells of the upgrade that was refused.
+  assert.ok(ann.errors.every((error) => /Unexpected response code: 426/.test(error)), ann.errors.join("\n"));
+  await still.stop();
 });
 
 test("what is missing is told", async () => {
@@ -453,6 +478,13 @@ test("everything can be done by the keyboard", async () => {
   await ann.page.waitForFunction(() => document.title.startsWith("(1)"));
   await keyboard.press("Alt+Shift+ArrowDown");
   assert.equal((await ann.sees(3)).at(-1).text, "Ann?");
+
+  // What arrives does not take the focus away.
+  const rooms = ann.page.locator(`${part("rooms")} a`);
+  await rooms.last().focus();
+  await bob.say("other", `{"text":"Hello?"}`);
+  await rooms.last().filter({ hasText: "Hello?" }).waitFor();
+  assert.ok(await rooms.last().evaluate((link) => link === document.activeElement));
 
   // Dialogs open, keep the focus, close by Escape, and give it back.
   for (const [opener, title] of [["chip", "Connection"], ["open-settings", "Settings"], ["open-keys", "Keyboard"]]) {

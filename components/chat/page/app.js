@@ -75,6 +75,7 @@ function title() {
 function ask(name, why) {
   here.write("name", undefined);
   chat = room = undefined;
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   $("chat").hidden = true;
   $("welcome").hidden = false;
   $("name").value = name;
@@ -130,13 +131,17 @@ function named() {
   return ROOM.test(name) ? name : undefined;
 }
 
-/** Turns to the room that the address names. */
+/** Turns to the room that the address names; where that cannot be one, stays. */
 function turn() {
   const name = named();
-  if (!name) {
-    announce(say("noRoom", { name: location.hash.slice(1) }));
-    return location.replace(`#${(room ?? [...chat.rooms.values()][0]).name}`);
-  }
+  if (name) return show(name);
+  const refused = location.hash.slice(1);
+  if (!room) show(chat.rooms.keys().next().value);
+  history.replaceState(null, "", `#${room.name}`);
+  side.refuse(refused);
+}
+
+function show(name) {
   room = chat.enter(name);
   room.open(chat.mine);
   $("where").textContent = room.name;

@@ -115,8 +115,13 @@ export class Chat {
     this.#watcher.state(state);
     if (state.kind === "closed" && state.reason) this.#watcher.closed(state.reason);
     if (state.kind === "live" || state.kind === "fallback") {
-      for (const room of this.rooms.values()) if (!room.begun) void this.load(room);
+      for (const room of this.rooms.values()) this.#begin(room);
     }
+  }
+
+  /** Gets the newest messages of a room that is followed: asked for before, they could end before what arrives. */
+  #begin(room) {
+    if (!room.begun) void this.load(room);
   }
 
   #hear(room, message) {
@@ -148,8 +153,11 @@ export class Chat {
       this.rooms.set(name, room);
       this.#keep();
       this.#connection.subscribe(name).then(
-        () => this.load(room),
-        ({ code }) => this.#in(name, (room) => (room.denied = code)),
+        () => this.#begin(room),
+        ({ code }) => {
+          // Who left it again wants no answer, and may be back already.
+          if (this.rooms.get(name) === room) this.#in(name, () => (room.denied = code));
+        },
       );
     }
     return this.rooms.get(name);

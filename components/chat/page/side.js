@@ -98,6 +98,12 @@ export class Side {
     go(name);
   }
 
+  /** Says that an address names no room. */
+  refuse(name) {
+    this.open();
+    this.#complain(say("noRoom", { name }));
+  }
+
   #complain(text) {
     $("no-room").textContent = text;
     $("room").setAttribute("aria-invalid", String(text !== ""));
