@@ -196,6 +196,25 @@ describe("while somebody speaks without a pause", { concurrency: 4 }, () => {
     });
   }
 
+  test("nginx holds back what flows, and is found out when that ebbs", async (t) => {
+    const channel = "ebb";
+    const nginx = await Nginx.start(host, HOLDS_BACK);
+    t.after(() => nginx.stop());
+    const bob = await guest(host, "Bob");
+    const stop = chatter(bob, channel);
+    const ann = await Talker.at(browser, nginx.url);
+    await ann.connect({ channels: [channel], history: 1000 });
+    // Buffers are filled, and passed on.
+    await ann.hears(channel, 60);
+    const said = await stop();
+    // In 10 seconds, where two should do: a heartbeat is due after 15.
+    await ann.hears(channel, said, 10_000);
+    await bob.say(channel, JSON.stringify(`Bob ${said + 1}`));
+    await ann.hears(channel, said + 1, 10_000);
+    await complete(ann, channel, said + 1, 0);
+    await ann.page.context().close();
+  });
+
   test("a page is told to use one transport after the other", async () => {
     const channel = "use";
     const stop = chatter(await guest(host, "Bob"), channel);

@@ -70,17 +70,17 @@ function keeper() {
     },
 
     /** What was told, as JSON, once there is so much of it, or what came of it where it takes too long. */
-    async told(event, count, channel) {
+    async told(event, count, channel, patience) {
       const some = () => told[event].filter(({ what }) => !channel || what.channel === channel);
-      await this.until(() => some().length >= count);
+      await this.until(() => some().length >= count, patience);
       return JSON.stringify(some());
     },
 
     /** Waits. Whoever waits too long sees what there is instead. */
-    until(done) {
+    until(done, patience = 30_000) {
       return new Promise((resolve) => {
         waiting.push({ done, resolve });
-        setTimeout(resolve, 30_000);
+        setTimeout(resolve, patience);
         look();
       });
     },
@@ -155,17 +155,17 @@ export class Talker extends Person {
     ]);
   }
 
-  /** What an event told, oldest first, once that is so much. */
-  async told(event, count, channel) {
-    const all = await this.page.evaluate((asked) => talker.told(...asked), [event, count, channel]);
+  /** What an event told, oldest first, once that is so much, which may take so many milliseconds. */
+  async told(event, count, channel, patience) {
+    const all = await this.page.evaluate((asked) => talker.told(...asked), [event, count, channel, patience]);
     const told = JSON.parse(all).map(({ what }) => what);
     assert.ok(told.length >= count, `${told.length} of ${count}: ${all}; ${JSON.stringify(await this.standing())}`);
     return told;
   }
 
   /** The messages of a channel so far, once there are so many: in their order, each once. */
-  async hears(channel, count) {
-    const messages = await this.told("message", count, channel);
+  async hears(channel, count, patience) {
+    const messages = await this.told("message", count, channel, patience);
     const first = messages[0]?.offset ?? 1;
     assert.deepEqual(
       messages.map(({ offset }) => offset),
