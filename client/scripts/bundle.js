@@ -15,7 +15,7 @@ const TO = path.join(ROOT, "dist");
  * is not in the list is only longer.
  */
 const INSIDE =
-  /^(adopted|base|become|begin|calm|changed|drop|ensure|exhausted|feed|fits|flush|follow|generation|heard|lead|leave|lost|moved|poll|proven|query|race|ready|refresh|refused|renew|renewed|rest|route|say|script|seen|settle|shut|since|speak|standing|unfollow|who|withdraw)$/;
+  /^(adopted|base|become|begin|calm|changed|drop|ensure|exhausted|feed|fits|flush|follow|generation|heard|lead|leave|lost|moved|poll|proven|query|race|ready|refresh|refused|renew|renewed|rest|route|say|script|seen|settle|shut|since|speak|standing|taken|unfollow|who|withdraw)$/;
 
 /** Leaves `XMLHttpRequest` out of the module: browsers that have modules have `fetch`. */
 const withoutXhr = {

@@ -5,8 +5,16 @@ import type { Connection, Options } from "./types.js";
 // For a plain <script>: `witter.connect(…)`, in browsers without modules. There is no iteration in them, but events.
 const environment = window as unknown as Environment & { witter?: { connect: typeof connect } };
 
+/** An absolute address: there is no `URL` in these browsers. */
+function resolve(url: string, href: string): string {
+  if (/^\w+:/.test(url)) return url;
+  const root = url[0] === "/" ? /^\w+:\/\/[^/?#]+/ : /^[^?#]*\//;
+  return root.exec(href)![0] + url;
+}
+
 function connect(url: string, options: Options = {}): Connection {
-  return open(options.environment || environment, url, options);
+  const surroundings = options.environment || environment;
+  return open(surroundings, resolve(url, surroundings.location!.href), options);
 }
 
 environment.witter = { connect };

@@ -1,5 +1,5 @@
 import { AWAY, credential } from "./credential.js";
-import { type Environment, later } from "./environment.js";
+import { type Environment, dictionary, later } from "./environment.js";
 import { failure } from "./failure.js";
 import type { Frame } from "./frame.js";
 import { type Draft, RENEWED, outbox } from "./outbox.js";
@@ -55,17 +55,9 @@ const keep = (place: () => Keeper | undefined, key: string, value: unknown): voi
   }
 };
 
-/** The address of the routes: absolute, since a WebSocket takes no other, and without a slash behind it. */
-const resolve = (url: string, { location }: Environment): string => {
-  const href = location ? location.href : "";
-  const origin = (/^\w+:\/\/[^/?#]+/.exec(href) || [""])[0];
-  const folder = href.replace(/[?#].*/, "").replace(/[^/]*$/, "");
-  return (/^\w+:/.test(url) ? url : (url[0] === "/" ? origin : folder) + url).replace(/\/+$/, "");
-};
-
-/** Connects, and stays connected. */
-export function open(environment: Environment, url: string, options: Options): Connection {
-  const base = resolve(url, environment);
+/** Connects to the routes below an absolute address, and stays connected. */
+export function open(environment: Environment, address: string, options: Options): Connection {
+  const base = address.replace(/\/+$/, "");
   const key = `witter:${base}`;
   const storage = (): Keeper | undefined => options.storage;
   const common = (): Keeper | undefined => environment.localStorage;
@@ -73,12 +65,12 @@ export function open(environment: Environment, url: string, options: Options): C
   const remembered = recall<{ transport: Transport; at: number }>(common, `${key}:transport`);
 
   const listeners: { [E in keyof Events]?: ((told: Events[E]) => void)[] } = {};
-  const promises: Record<string, { resolve(receipt: Receipt): void; reject(error: Failure): void }> = {};
+  const promises = dictionary<{ resolve(receipt: Receipt): void; reject(error: Failure): void }>();
   let state: State = { kind: "connecting" };
   let calmState: Cancel = () => {};
 
   const ask = asker(environment, base);
-  const who = credential(options, kept.session, ask, (session) => {
+  const who = credential(environment, options, kept.session, ask, (session) => {
     if (session) {
       save();
       emit("session", session);
@@ -160,7 +152,10 @@ export function open(environment: Environment, url: string, options: Options): C
     const speak = read.speak();
     const hear: Done = (answer) => {
       if (answer && answer.error === "unauthorized" && who.renew(token)) done({ error: RENEWED });
-      else done(answer && (answer.published || ("offset" in answer ? [answer] : answer)));
+      else {
+        if (answer && !answer.error) who.taken();
+        done(answer && (answer.published || ("offset" in answer ? [answer] : answer)));
+      }
     };
     if (speak) return speak({ publish: { channel, drafts: ours } }, hear);
     const { id, body } = ours[0]!;

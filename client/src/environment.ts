@@ -51,3 +51,12 @@ export function drawId({ crypto, Math }: Environment): string {
 export function pause(environment: Environment, failures: number, retryAfter = 0): number {
   return retryAfter * 1000 + environment.Math.random() * Math.min(30_000, 500 * 2 ** failures);
 }
+
+/** Members by names that others choose, `constructor` and `__proto__` among them. */
+export function dictionary<T>(from: Record<string, T> = {}): Record<string, T> {
+  const made = Object.create(null) as Record<string, T>;
+  Object.keys(from).forEach((name) => {
+    made[name] = from[name]!;
+  });
+  return made;
+}

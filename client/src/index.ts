@@ -11,7 +11,9 @@ export type * from "./types.js";
  * until `close()`.
  */
 export function connect(url: string, options: Options = {}): Connection {
-  const connection = open(options.environment || (globalThis as unknown as Environment), url, options);
+  const environment = options.environment || (globalThis as unknown as Environment);
+  const { location } = environment;
+  const connection = open(environment, new URL(url, location && location.href).href, options);
   connection[Symbol.asyncIterator] = () => messages(connection);
   return connection;
 }

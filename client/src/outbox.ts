@@ -99,9 +99,9 @@ export function outbox(environment: Environment, drafts: Draft[], post: Post): O
     };
     post.ready((refusal) => {
       if (over) return;
+      if (!refusal) return next();
       busy = undefined;
-      if (!refusal) next();
-      else if (PASSING.test(refusal.error!)) wait(refusal);
+      if (PASSING.test(refusal.error!)) wait(refusal);
       else drafts.slice().forEach((draft) => fail(draft, refusal));
     });
   }
@@ -131,7 +131,9 @@ export function outbox(environment: Environment, drafts: Draft[], post: Post): O
       return fits;
     });
     if (alone) alone--;
+    busy = undefined;
     if (group.length) send(group);
+    else flush();
   }
 
   function send(group: Draft[]): void {
@@ -144,7 +146,6 @@ export function outbox(environment: Environment, drafts: Draft[], post: Post): O
     let over = false;
     const cancel = post.send(group[0]!.channel, group, (answer) => {
       over = true;
-      busy = undefined;
       const whole = answer instanceof Array ? undefined : answer && answer.error;
       // One among them is refused: it fails alone.
       const split = whole && group.length > 1 && !PASSING.test(whole);
@@ -162,6 +163,7 @@ export function outbox(environment: Environment, drafts: Draft[], post: Post): O
         else if (PASSING.test(code)) passing = told;
         else if (!split) fail(draft, told);
       });
+      busy = undefined;
       if (passing) wait(passing);
       else {
         failures = 0;

@@ -1,6 +1,6 @@
 import { chooser } from "./chooser.js";
 import type { Credential } from "./credential.js";
-import { type Environment, later, pause } from "./environment.js";
+import { type Environment, dictionary, later, pause } from "./environment.js";
 import { DENIAL, PASSING, failure } from "./failure.js";
 import type { Frame } from "./frame.js";
 import { type Places, receive } from "./inbox.js";
@@ -11,9 +11,6 @@ import type { Denial, Failure, Gap, Message, State, Transport } from "./types.js
 
 /** What the server follows at once for one reader. */
 export const MOST_CHANNELS = 64;
-
-/** A credential that is refused again so soon, in milliseconds, after it was renewed is refused for good. */
-const RENEWAL = 60_000;
 
 /** How long the tab that keeps the connection may take to say so, and how long it may be silent, in milliseconds. */
 const WELCOME = 1000;
@@ -88,10 +85,12 @@ export interface Reader {
   end(why: Frame): void;
 }
 
-export function reader(surroundings: Surroundings, { cursor, places = {} }: Standing): Reader {
+export function reader(surroundings: Surroundings, standing: Standing): Reader {
   const { environment, base, who, channels, history, poll, become, live, message, gap, denied, moved, shut } = surroundings;
   let { transports, last, shared } = surroundings;
-  const wishes: Record<string, Wish> = {};
+  let { cursor } = standing;
+  let places = dictionary(standing.places);
+  const wishes = dictionary<Wish>();
   /** How often a gap was told, or a channel begun: what was opened before would tell it again, or begin elsewhere. */
   let generation = 0;
   /** What carries the messages. */
@@ -99,8 +98,6 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
   /** Whether something does, or is being looked for, or waited for. */
   let running = false;
   let failures = 0;
-  /** When the credential was renewed because the server no longer took it. */
-  let renewedAt = 0;
   /** Where a message was missing: one that the server does not have is not asked for again and again. */
   let missing: string | undefined;
   let calmWait: Cancel | undefined;
@@ -158,6 +155,7 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
         link = opened as Opened;
         failures = 0;
         last = transport;
+        who.taken();
         arrive(link.channels);
         become(stateBy(transport));
         live(transport);
@@ -195,7 +193,7 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
     const answered = frame.ref && asked[frame.ref];
     if (answered) answered(frame);
     if (frame.denied) deny(frame.denied.channel, frame.denied);
-    if (party && !following && !frame.ref) party.say({ frame });
+    if (party && !following && !frame.ref && Object.keys(foreign).length) party.say({ frame });
     const tell = (told: Gap): void => {
       generation++;
       if (wishes[told.channel]) gap(told);
@@ -293,12 +291,8 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
 
   function refused(why: Frame, { token }: Opened): void {
     const code = why.end || why.error!;
-    const now = environment.Date.now();
     lost();
-    // It may have been renewed meanwhile, for something else.
-    const old = token !== who.token();
-    if (code === "unauthorized" && (old || (now - renewedAt > RENEWAL && who.renew(token)))) {
-      if (!old) renewedAt = now;
+    if (code === "unauthorized" && who.renew(token)) {
       // The others share what the old one was good for.
       part();
       begin();
@@ -307,7 +301,7 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
       // It is no place of this server's: what there is now is not what there was.
       cursor = undefined;
       const were = places;
-      places = {};
+      places = dictionary();
       generation++;
       Object.keys(were).forEach((channel) => gap({ channel, after: Math.max(0, were[channel]!), resumed: 0 }));
       wait();
@@ -386,6 +380,7 @@ export function reader(surroundings: Surroundings, { cursor, places = {} }: Stan
           opened.channels = opened.channels.filter((one) => one !== channel);
           if (code === "unauthorized" && who.renew(opened.token)) who.ensure(choice.refresh);
           else if (PASSING.test(code)) {
+            calmRefresh();
             calmRefresh = later(environment, pause(environment, failures++, answer.retry_after), change);
           } else deny(channel, answer);
         });
