@@ -8,6 +8,7 @@ import { chromium } from "playwright-core";
 import { guest } from "./guest.js";
 import { Host } from "./host.js";
 import { TRANSPORTS, Talker } from "./library.js";
+import { Nginx, PASSES_UPGRADES } from "./nginx.js";
 import { launch } from "./person.js";
 import { find } from "./programs.js";
 
@@ -149,6 +150,39 @@ test("by every transport a page goes on after the host was killed", async (t) =>
   }
   for (const receipts of await Promise.all(said)) assert.ok(receipts.every(({ offset }) => offset > 3));
   for (const { ann } of pages) await ann.page.context().close();
+});
+
+describe("where a host comes back without its memory", { concurrency: 4 }, () => {
+  for (const transport of TRANSPORTS.filter((one) => one !== "htmlfile")) {
+    test(`${transport}: a page is told what is gone, and goes on as somebody new`, async (t) => {
+      const channel = `forgotten-${transport}`;
+      const other = await Host.start();
+      t.after(() => other.stop());
+      const nginx = await Nginx.start(host, PASSES_UPGRADES);
+      t.after(() => nginx.stop());
+      const bob = await guest(host, "Bob");
+      const ann = await Talker.at(browser, nginx.url);
+      await ann.connect({ channels: [channel], transports: [transport] });
+      await ann.by(transport);
+      for (const number of [1, 2, 3]) await bob.say(channel, `${number}`);
+      await ann.hears(channel, 3);
+
+      const carl = await guest(other, "Carl");
+      for (const number of [4, 5]) await carl.say(channel, `${number}`);
+      await nginx.restart(other, PASSES_UPGRADES);
+      const [receipt] = await ann.say(channel, "6");
+      assert.equal(receipt.offset, 3);
+      const [gap] = await ann.told("gap", 1);
+      assert.deepEqual([gap.channel, gap.resumed], [channel, 0]);
+      const messages = await ann.told("message", 6);
+      assert.deepEqual(messages.map(({ offset, body }) => [offset, body]), [[1, 1], [2, 2], [3, 3], [1, 4], [2, 5], [3, 6]]);
+      const [before, after] = await ann.told("session", 2);
+      assert.notEqual(before.sender, after.sender);
+      assert.equal(messages[5].sender, after.sender);
+      assert.equal((await ann.told("gap", 0)).length, 1);
+      await ann.page.context().close();
+    });
+  }
 });
 
 describe("without a network for a while", { concurrency: 4 }, () => {

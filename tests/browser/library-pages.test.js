@@ -90,6 +90,8 @@ describe("under a strict policy", { concurrency: 4 }, () => {
       await ann.say(channel, `"Ann"`);
       await bob.say(channel, `"Bob"`);
       assert.deepEqual((await ann.hears(channel, 2)).map(({ body }) => body), ["Ann", "Bob"]);
+      const page = await ann.page.evaluate((channel) => talker.connection.history(channel, { limit: 1 }), channel);
+      assert.deepEqual([page.messages.map(({ body }) => body), page.before], [["Bob"], 2]);
       // The browser tells what it refused; nothing is thrown.
       assert.deepEqual(ann.errors.filter((error) => /^\w*Error/.test(error)), []);
       await ann.page.context().close();

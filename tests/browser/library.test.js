@@ -103,3 +103,42 @@ describe("by each transport alone", { concurrency: 4 }, () => {
     }
   }
 });
+
+describe("by each transport", { concurrency: 4 }, () => {
+  for (const transport of TRANSPORTS) {
+    test(`${transport}: more comes than one response holds`, async () => {
+      // A stream that a page keeps all of ends after 1 MiB, and a batch after 100 messages.
+      const channel = `much-${transport}`;
+      const [ann, bob] = [await Talker.at(browser, host.url), await Talker.at(browser, host.url)];
+      await bob.connect({ channels: [channel], transports: [transport] });
+      await bob.by(transport);
+      await ann.connect({});
+      const long = Array.from({ length: 40 }, (_, at) => `"${String(at).padEnd(60_000, "x")}"`);
+      const short = Array.from({ length: 300 }, (_, at) => `${at}`);
+      await ann.say(channel, ...long, ...short);
+      const heard = bodies(await bob.hears(channel, long.length + short.length));
+      assert.deepEqual(heard, [...long, ...short].map((body) => JSON.parse(body)));
+      for (const talker of [ann, bob]) await talker.leave();
+    });
+
+    test(`${transport}: as many channels as can be followed are followed`, async () => {
+      const ann = await Talker.at(browser, host.url);
+      const channels = Array.from({ length: 64 }, (_, at) => `${transport}-${at}.${"x".repeat(40)}`);
+      const last = channels[63];
+      await ann.connect({ channels: channels.slice(0, 62), transports: [transport] });
+      await ann.by(transport);
+      const outcomes = await ann.page.evaluate(
+        (channels) =>
+          Promise.all(channels.map((one) => talker.connection.subscribe(one).then(() => "followed", ({ code }) => code))),
+        [...channels.slice(62), "more"],
+      );
+      assert.deepEqual(outcomes, ["followed", "followed", "invalid-request"]);
+      await Promise.all(channels.map((channel) => ann.say(channel, "1")));
+      await ann.told("message", 64);
+      for (const channel of channels) await ann.hears(channel, 1);
+      await ann.say(last, "2");
+      assert.equal((await ann.hears(last, 2)).length, 2);
+      await ann.leave();
+    });
+  }
+});

@@ -23,7 +23,6 @@ export const HOLDS_BACK = "proxy_buffering on; proxy_ignore_headers X-Accel-Buff
 export class Nginx {
   #process;
   #folder;
-  #host;
   url;
 
   /** One that hands every request to a host, with more directives for its `server` block. */
@@ -31,21 +30,20 @@ export class Nginx {
     const nginx = new Nginx();
     nginx.#folder = await mkdtemp(path.join(tmpdir(), "witter-nginx-"));
     // It takes no free port by itself, and one that is free now may be taken when it comes to it.
-    nginx.#host = host.address;
-    while (!(await nginx.#listen(await free(), directives)));
+    while (!(await nginx.#listen(await free(), host, directives)));
     return nginx;
   }
 
-  /** Ends what is open, and starts with other directives on the same address. */
-  async restart(directives) {
+  /** Ends what is open, and starts on the same address with other directives, or before another host. */
+  async restart(host, directives) {
     await this.#end();
-    const listens = await this.#listen(this.url.slice("http://".length), directives);
+    const listens = await this.#listen(this.url.slice("http://".length), host, directives);
     if (!listens) throw new Error("the address of nginx was taken meanwhile");
   }
 
-  async #listen(address, directives) {
+  async #listen(address, host, directives) {
     const file = path.join(this.#folder, "nginx.conf");
-    await writeFile(file, configuration(address, this.#host, directives));
+    await writeFile(file, configuration(address, host.address, directives));
     this.#process = spawn(find("nginx"), ["-p", this.#folder, "-c", file, "-e", "error.log"], { stdio: "inherit" });
     this.url = `http://${address}`;
     while (!(await answers(address))) {
