@@ -29,12 +29,10 @@ const SILENCE = 2.5;
 const BEAT = 15;
 
 /**
- * A proxy that holds streams back lets pass what fills its buffer. So a stream is proven by what comes some time after
- * its first frame, in milliseconds: a server that is asked for heartbeats sends the first after a second.
+ * A proxy that holds streams back lets pass what fills its buffer. So a stream is proven by its first heartbeat, which
+ * comes alone: a server that is asked for heartbeats sends it after the first second of silence. It may take so long, in
+ * milliseconds, from the frame before it: what is stuck is late by that.
  */
-const MOMENT = 500;
-
-/** How long that may take, in milliseconds: messages may be stuck meanwhile. */
 const PROOF = 1750;
 
 /** What a proxy can hold back. */
@@ -84,8 +82,7 @@ interface Candidate {
   link?: Link;
   /** What it brought that is not handed on yet. */
   frames: Frame[];
-  /** When it brought the first. */
-  first?: number;
+  /** It is known that what comes alone gets through. */
   proven?: boolean;
   /** When it was adopted. */
   since: number;
@@ -191,12 +188,12 @@ export function chooser(
   function hear(candidate: Candidate, frame: Frame): void {
     if (ending(frame)) return lose(candidate, frame);
     const { transport, frames } = candidate;
-    candidate.first = candidate.first || now();
-    candidate.proven = !STREAM.test(transport) || now() - candidate.first >= MOMENT;
+    candidate.proven = candidate.proven || !STREAM.test(transport) || !!frame.heartbeat;
     frames.push(frame);
     if (candidate !== live && (!live || live.transport === transport || candidate.proven)) adopt(candidate);
     if (candidate === live) {
       heard = now();
+      prove(candidate);
       frames.splice(0).forEach((one) => candidate === live && hooks.frame(one));
     }
   }
@@ -225,15 +222,18 @@ export function chooser(
     candidate.since = now();
     listen();
     lookForBetter();
+    hooks.adopted(transport, link!);
+  }
+
+  function prove(candidate: Candidate): void {
     calmProof();
-    calmProof = later(environment, PROOF, () => {
-      if (!candidate.proven) {
+    if (!candidate.proven) {
+      calmProof = later(environment, PROOF, () => {
         // What holds this one back holds back all that are like it.
         transports.forEach((one) => STREAM.test(one) && (faults[one] = 2));
         lose(candidate);
-      }
-    });
-    hooks.adopted(transport, link!);
+      });
+    }
   }
 
   function forget(candidate: Candidate): void {

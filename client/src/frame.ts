@@ -9,6 +9,7 @@ export interface Frame extends Partial<Session> {
   gap?: Gap;
   gaps?: Gap[];
   denied?: Denial;
+  heartbeat?: boolean;
   /** `reopen`, or why the stream ended. */
   end?: string;
   error?: string;

@@ -69,7 +69,9 @@ const sse: Open = ({ environment, base, query }, { frame, lost }) => {
       if (told) frame(extend({ cursor: lastEventId }, frameOf(told as never)));
       else lost();
     });
-  ["cursor", "heartbeat", "end"].forEach((type) => on(type, (told) => told));
+  on("cursor", (told) => told);
+  on("end", (told) => told);
+  on("heartbeat", () => ({ heartbeat: true }));
   on("message", (envelope) => ({ envelope }));
   on("gap", (gap) => ({ gap }));
   on("denied", (denied) => ({ denied }));
