@@ -55,10 +55,9 @@ export function environment(page, features) {
   if (features.requests === "xhr") window.XMLHttpRequest = xhrFor(page);
   if (features.webSocket) window.WebSocket = webSocketFor(page);
   if (features.eventSource !== "none") window.EventSource = eventSourceFor(page);
-  if (features.document) {
-    window.document = new Document(page);
-    window.location = { href: `${ORIGIN}/rooms/lobby.html?q#top` };
-  }
+  // A worker has one, too.
+  window.location = { href: `${ORIGIN}/rooms/lobby.html?q#top` };
+  if (features.document) window.document = new Document(page);
   if (features.tabs) {
     window.BroadcastChannel = browser.channels.constructorFor(page);
     window.navigator.locks = browser.locks.managerFor(page);
