@@ -3,25 +3,17 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import { chromium } from "playwright-core";
-
 import { guest } from "./guest.js";
 import { Host } from "./host.js";
-import { TRANSPORTS, Talker } from "./library.js";
+import { TRANSPORTS, Talker, launchKeeping } from "./library.js";
 import { Nginx, PASSES_UPGRADES } from "./nginx.js";
 import { launch } from "./person.js";
-import { find } from "./programs.js";
 
 let host, browser, keeping;
 before(async () => {
   host = await Host.start();
   browser = await launch();
-  keeping = await chromium.launch({
-    executablePath: find("chromium"),
-    chromiumSandbox: false,
-    // Playwright turns it off: it follows no page into it and out of it. What these tests ask of the page goes well.
-    ignoreDefaultArgs: ["--disable-back-forward-cache"],
-  });
+  keeping = await launchKeeping();
 });
 after(async () => {
   await keeping?.close();
@@ -216,13 +208,9 @@ const ABSENCES = {
     return () => dialog.accept();
   },
   // Frozen, and without its connections, in the browser's back/forward cache.
-  "was left for another, and is come back to": async ({ page }) => {
-    await page.goto(`${host.url}/examples/`);
-    return async () => {
-      await page.evaluate(() => history.back());
-      await page.waitForURL(/empty$/, { waitUntil: "commit" });
-      assert.equal(await page.evaluate(() => "talker" in window && talker.connection.state.kind !== "closed"), true);
-    };
+  "was left for another, and is come back to": async (ann) => {
+    await ann.depart();
+    return () => ann.comeBack();
   },
 };
 

@@ -6,15 +6,17 @@ import { after, before, describe, test } from "node:test";
 import { chatter } from "./chatter.js";
 import { guest } from "./guest.js";
 import { Host } from "./host.js";
-import { TRANSPORTS, Talker } from "./library.js";
+import { TRANSPORTS, Talker, launchKeeping } from "./library.js";
 import { launch } from "./person.js";
 
-let host, browser;
+let host, browser, keeping;
 before(async () => {
   host = await Host.start();
   browser = await launch();
+  keeping = await launchKeeping();
 });
 after(async () => {
+  await keeping?.close();
   await browser?.close();
   await host?.stop();
 });
@@ -22,9 +24,9 @@ after(async () => {
 const bodies = (messages) => messages.map(({ body }) => body);
 
 /** So many tabs, each connected as Ann; the first of them keeps the connection. */
-async function tabs(count, channel, options = {}) {
+async function tabs(count, channel, options = {}, within = browser) {
   const { token } = await guest(host, "Ann");
-  const all = [await Talker.at(browser, host.url)];
+  const all = [await Talker.at(within, host.url)];
   while (all.length < count) all.push(await Talker.beside(all[0]));
   for (const tab of all) {
     await tab.connect({ token, channels: [channel], ...options });
@@ -99,7 +101,7 @@ describe("two tabs", { concurrency: 4 }, () => {
 /** How the tab that keeps the connection ends. */
 const ENDS = {
   "is closed": ({ page }) => page.close(),
-  "leaves for another page": ({ page }) => page.goto(`${host.url}/examples/`),
+  "leaves for another page": (leader) => leader.depart(),
   crashes: async ({ page }) => {
     const session = await page.context().newCDPSession(page);
     const crashed = page.waitForEvent("crash");
@@ -140,4 +142,42 @@ describe("while somebody speaks without a pause", { concurrency: 4 }, () => {
       });
     }
   }
+
+  test("whoever keeps it next keeps what others follow, too", async () => {
+    const bob = await guest(host, "Bob");
+    const [leader, ...others] = await tabs(3, "ours");
+    for (const [at, tab] of others.entries()) {
+      await tab.page.evaluate((channel) => talker.connection.subscribe(channel), `mine-${at}`);
+    }
+    await leader.page.close();
+    await Promise.race(others.map((tab) => tab.asks((url) => url.includes("/witter/websocket?"))));
+    for (const [at, tab] of others.entries()) {
+      await bob.say(`mine-${at}`, `"soon"`);
+      await tab.hears(`mine-${at}`, 1, 10_000);
+      await bob.say(`mine-${at}`, `"later"`);
+      await tab.hears(`mine-${at}`, 2, 10_000);
+    }
+    assert.equal(others[0].asked("websocket") + others[1].asked("websocket"), 1);
+    await others[0].page.context().close();
+  });
+
+  test("the tab that kept the connection comes back, and another keeps it", async () => {
+    const channel = "back";
+    const stop = chatter(await guest(host, "Bob"), channel);
+    const [leader, follower] = await tabs(2, channel, { history: 1000 }, keeping);
+    await leader.depart();
+    await follower.asks((url) => url.includes("/witter/websocket?"));
+    await follower.say(channel, `"away"`);
+    await leader.comeBack();
+    await leader.by("websocket");
+    for (const tab of [leader, follower]) await tab.say(channel, `"here"`);
+    const count = await stop();
+    for (const tab of [leader, follower]) {
+      const messages = await tab.hears(channel, count + 3);
+      assert.equal(messages[0].offset, 1);
+      assert.equal(messages.length, count + 3);
+      assert.equal(tab.asked("websocket"), 1);
+    }
+    await leader.page.context().close();
+  });
 });

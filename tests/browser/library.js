@@ -3,7 +3,10 @@
 import assert from "node:assert/strict";
 import { EventEmitter, once } from "node:events";
 
+import { chromium } from "playwright-core";
+
 import { Person } from "./person.js";
+import { find } from "./programs.js";
 
 /** All that the library knows, best first. */
 export const TRANSPORTS = [
@@ -15,6 +18,16 @@ export const TRANSPORTS = [
   "htmlfile",
   "jsonp-polling",
 ];
+
+/** A browser that keeps the pages that were left, for who comes back to them. */
+export function launchKeeping() {
+  return chromium.launch({
+    executablePath: find("chromium"),
+    chromiumSandbox: false,
+    // Playwright turns it off: it follows no page into it and out of it. What is asked of the page here goes well.
+    ignoreDefaultArgs: ["--disable-back-forward-cache"],
+  });
+}
 
 /** A page without anything, as a server sends it. */
 const PAGE = { contentType: "text/html", body: '<!doctype html><link rel="icon" href="data:," />' };
@@ -137,6 +150,18 @@ export class Talker extends Person {
   /** As the button in the browser does. */
   async reload() {
     await this.#intercepted({}, () => this.page.reload());
+  }
+
+  /** Goes to another page of the server. */
+  async depart() {
+    await this.page.goto(`${this.#server}/examples/`);
+  }
+
+  /** Comes back by the button, to the page as it was. */
+  async comeBack() {
+    await this.page.evaluate(() => history.back());
+    await this.page.waitForURL(`${this.#origin}/empty`, { waitUntil: "commit" });
+    assert.ok(await this.page.evaluate(() => "talker" in window && !!talker.connection));
   }
 
   /** No server has an empty page: the browser is handed one, and asks for all else itself. */
