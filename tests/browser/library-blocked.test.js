@@ -253,7 +253,7 @@ describe("while somebody speaks without a pause", { concurrency: 4 }, () => {
   });
 });
 
-describe("where nginx cuts what is silent for three seconds", { concurrency: true }, () => {
+describe("where nginx cuts what is silent for three seconds", { concurrency: 5 }, () => {
   for (const transport of ["websocket", "sse", "xhr-streaming", "long-polling", "jsonp-polling"]) {
     test(`${transport} asks for signs of life sooner`, async (t) => {
       const nginx = await Nginx.start(host, `${PASSES_UPGRADES} proxy_read_timeout 3s;`);

@@ -115,7 +115,7 @@ export class Talker extends Person {
   #server;
   #origin;
 
-  /** Opens a page of `origin` that talks to `server`, in a window of its own. The page is empty unless `as` is another. */
+  /** Opens a page of `origin` that talks to `server`, in a window of its own. It is empty, unless `as` is another. */
   static async at(browser, server, origin = server, as = {}) {
     // A page that no server sent is none of this machine's; who may reach it has to be said.
     const talker = await this.open(browser, { permissions: ["local-network-access"] });

@@ -127,11 +127,9 @@ describe("by each transport", { concurrency: 4 }, () => {
       const last = channels[63];
       await ann.connect({ channels: channels.slice(0, 62), transports: [transport] });
       await ann.by(transport);
-      const outcomes = await ann.page.evaluate(
-        (channels) =>
-          Promise.all(channels.map((one) => talker.connection.subscribe(one).then(() => "followed", ({ code }) => code))),
-        [...channels.slice(62), "more"],
-      );
+      const follow = (channel) => talker.connection.subscribe(channel).then(() => "followed", ({ code }) => code);
+      const more = [...channels.slice(62), "more"];
+      const outcomes = await Promise.all(more.map((channel) => ann.page.evaluate(follow, channel)));
       assert.deepEqual(outcomes, ["followed", "followed", "invalid-request"]);
       await Promise.all(channels.map((channel) => ann.say(channel, "1")));
       await ann.told("message", 64);
