@@ -564,11 +564,14 @@ test("who leaves is forgotten", async () => {
   await ann.enter("Ann");
   await ann.say("I was Ann");
   await ann.sees(1);
+  const field = ann.page.getByRole("textbox", { name: /^Message/ });
+  await field.fill("I will be Ann");
   await ann.page.getByRole("button", { name: "Settings" }).click();
   await ann.page.getByRole("button", { name: "Be somebody else" }).click();
   await ann.page.getByRole("heading", { name: "What shall we call you?" }).waitFor();
   assert.equal(await ann.page.evaluate(() => sessionStorage.length), 0);
   await ann.enter("Bob");
+  assert.equal(await field.inputValue(), "");
   await ann.say("I am Bob");
   assert.deepEqual(said(await ann.sees(2)), ["Ann: I was Ann", "Bob: I am Bob"]);
   assert.equal(await ann.page.locator("article.own").count(), 1);

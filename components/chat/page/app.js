@@ -46,6 +46,10 @@ class Page extends Watcher {
     if (told === room && !own) announce(say("said", { name: message.name, text: textOf(message.body) }));
   }
 
+  missed(told) {
+    if (told === room) announce(say("gapUnknown"));
+  }
+
   refused(failed) {
     announce(reason(failed));
   }
@@ -103,6 +107,7 @@ function leave() {
   const { name } = chat;
   chat.leave();
   here.forget();
+  composer.forgetAll();
   ask(name, "");
 }
 

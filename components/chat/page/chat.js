@@ -20,6 +20,8 @@ export class Watcher {
   changed(room) {}
   /** A message is new. */
   news(room, message) {}
+  /** Messages of a room are gone. */
+  missed(room) {}
   /** One's own was refused. */
   refused(failed) {}
   /** How the connection stands has changed. */
@@ -40,7 +42,8 @@ export class Chat {
   #connection;
   #kept;
   #watcher;
-  #left = false;
+  /** Whether it has ended: what was asked before may still be answered, and is nobody's. */
+  #over = false;
 
   /** Comes in. `connect` is the library's, `kept` what lasts over a reload. */
   constructor(connect, { name, rooms, transports }, kept, watcher) {
@@ -64,7 +67,7 @@ export class Chat {
     connection.on("state", () => this.#turn());
     connection.on("session", (session) => this.#isNow(session));
     connection.on("message", (message) => this.#in(message.channel, (room) => this.#hear(room, message)));
-    connection.on("gap", (gap) => this.#in(gap.channel, (room) => room.miss(gap)));
+    connection.on("gap", (gap) => this.#in(gap.channel, (room) => this.#miss(room, gap)));
     connection.on("denied", ({ channel, error }) => this.#in(channel, (room) => (room.denied = error)));
     connection.on("stored", ({ channel, offset, id }) => this.#in(channel, (room) => room.stored(id, offset)));
     connection.on("failed", (failed) => this.#fail(failed));
@@ -90,8 +93,7 @@ export class Chat {
   }
 
   #keep() {
-    // What was asked before may still be answered, and is nobody's.
-    if (this.#left) return;
+    if (this.#over) return;
     const rooms = [...this.rooms.values()];
     const failed = rooms.flatMap(({ name, pending }) =>
       pending
@@ -113,7 +115,10 @@ export class Chat {
   #turn() {
     const { state } = this.#connection;
     this.#watcher.state(state);
-    if (state.kind === "closed" && state.reason) this.#watcher.closed(state.reason);
+    if (state.kind === "closed" && !this.#over) {
+      this.#over = true;
+      this.#watcher.closed(state.reason);
+    }
     if (state.kind === "live" || state.kind === "fallback") {
       for (const room of this.rooms.values()) this.#begin(room);
     }
@@ -129,6 +134,11 @@ export class Chat {
     if (!room.hear(message, seen)) return;
     if (seen) room.timeline.trim(MOST);
     this.#watcher.news(room, message);
+  }
+
+  #miss(room, gap) {
+    room.miss(gap);
+    this.#watcher.missed(room);
   }
 
   #fail({ channel, id, body, error }) {
@@ -238,7 +248,7 @@ export class Chat {
 
   /** Goes for good. */
   leave() {
-    this.#left = true;
+    this.#over = true;
     this.#connection.close();
   }
 }

@@ -44,12 +44,16 @@ export class Composer {
     this.#room = room;
     this.#label();
     this.#set(this.#drafts[room.name] ?? "");
-    // There the keyboard would come up and cover what is to be read.
-    if (!touch.matches) $("text").focus();
+    // On a touch screen a keyboard would come up and cover what is to be read.
+    $(touch.matches ? "log" : "text").focus();
   }
 
   forget(room) {
     this.#keep(room, "");
+  }
+
+  forgetAll() {
+    this.#drafts = {};
   }
 
   /** Puts a text where one writes. */

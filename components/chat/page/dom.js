@@ -30,11 +30,13 @@ export function icon(name) {
  * when its `version` differs. So nothing flickers, and what has the focus keeps it, or hands it to what takes its place.
  */
 export function sync(place, rows, make) {
+  const wanted = new Set(rows.map(({ key }) => key));
+  // Before all else: what stays would have to be moved past what goes.
+  for (const child of [...place.children]) if (!wanted.has(child.rowKey)) child.remove();
   const known = new Map(Array.from(place.children, (child) => [child.rowKey, child]));
   let at = place.firstElementChild;
   for (const row of rows) {
     let node = known.get(row.key);
-    known.delete(row.key);
     if (node?.rowVersion !== row.version) {
       const made = Object.assign(make(row), { rowKey: row.key, rowVersion: row.version });
       const held = node?.contains(document.activeElement);
@@ -46,7 +48,6 @@ export function sync(place, rows, make) {
     if (node === at) at = at.nextElementSibling;
     else place.insertBefore(node, at);
   }
-  for (const gone of known.values()) gone.remove();
 }
 
 /**
