@@ -588,6 +588,17 @@ test("where no guests are admitted the page says so", async () => {
   await closed.stop();
 });
 
+test("who has no scripts is told so", async () => {
+  const ann = await Person.at(browser, host, "lobby", { javaScriptEnabled: false });
+  await ann.page.getByText("This page needs JavaScript").waitFor();
+  await ann.leave();
+  const bob = await Person.open(browser);
+  await bob.page.route("**/witter/client.js", (route) => route.abort());
+  await bob.page.goto(host.url);
+  await bob.page.getByText("This page needs JavaScript").waitFor();
+  await bob.leave();
+});
+
 test("no text becomes HTML or a script", async () => {
   const ann = await Person.at(browser, host, "policy");
   await ann.enter("Ann");

@@ -218,6 +218,7 @@ settings(leave);
 paint(chosenTheme());
 speak(chosenLanguage());
 
+$("unable").remove();
 const name = here.read("name");
 if (name) enter(name);
 else ask("", "");
