@@ -110,6 +110,19 @@ function checkHeard(world, person, { channel, since, told, over, history }, gaps
 }
 
 /**
+ * Whether somebody has come to the end of all that they follow.
+ *
+ * @param {World} world
+ * @param {Person} person
+ */
+export const hasHeardAll = (world, { followings }) =>
+  followings.every(({ channel, since, told, over }) => {
+    const last = told.at(-1);
+    const place = last ? ("message" in last ? last.message.offset : last.gap.resumed) : since?.head;
+    return over || place === (world.server.mailbox.log(channel)?.head ?? 0);
+  });
+
+/**
  * Every message that somebody sent came to an end, and was not sent after it.
  *
  * @param {World} world

@@ -25,6 +25,7 @@ import { Page } from "./page.js";
  * @property {number} history
  * @property {{ epoch: number, head: number } | undefined} since Where the channel was when they were told that they follow.
  * @property {({ message: any } | { gap: any })[]} told
+ * @property {boolean} asked Whether they asked for it later: then a promise tells when they follow.
  * @property {boolean} over
  */
 
@@ -101,7 +102,7 @@ export class Person {
       const goesOn = keeps && following.since && channels.includes(following.channel);
       if (!following.over && !goesOn) following.over = true;
     }
-    channels.forEach((channel) => this.following(channel) ?? this.#begin(channel, options.history ?? 0));
+    channels.forEach((channel) => this.following(channel) ?? this.#begin(channel, options.history ?? 0, false));
     this.#listen();
   }
 
@@ -123,15 +124,16 @@ export class Person {
   /**
    * @param {string} channel
    * @param {unknown} [text]
+   * @param {AbortSignal} [signal]
    */
-  publish(channel, text = HOSTILE[this.sendings.length % HOSTILE.length]) {
+  publish(channel, text = HOSTILE[this.sendings.length % HOSTILE.length], signal) {
     const number = this.sendings.length + 1;
     const author = this.keeps ? this.name : this.page.name;
     const body = { author, number, text };
     /** @type {Sending} */
     const sending = { author, number, channel, body, id: "", at: this.world.clock.now, page: this.loads, settled: undefined };
     this.sendings.push(sending);
-    const promise = this.connection.publish(channel, /** @type {any} */ (body));
+    const promise = this.connection.publish(channel, /** @type {any} */ (body), signal ? { signal } : {});
     sending.id = this.connection.unsent.at(-1)?.id ?? "";
     promise.then(
       (receipt) => this.#settle(sending, { offset: receipt.offset }),
@@ -146,7 +148,7 @@ export class Person {
    */
   subscribe(channel, history) {
     this.world.note(`${this.name} subscribes to ${channel} with ${history}`);
-    if (!this.following(channel)) this.#begin(channel, history ?? 0);
+    if (!this.following(channel)) this.#begin(channel, history ?? 0, true);
     const following = this.following(channel);
     const { page } = this;
     return this.connection.subscribe(channel, history === undefined ? {} : { history }).then(
@@ -173,13 +175,15 @@ export class Person {
   /**
    * @param {string} channel
    * @param {number} history
+   * @param {boolean} asked
    */
-  #begin(channel, history) {
-    this.followings.push({ channel, history, since: undefined, told: [], over: false });
+  #begin(channel, history, asked) {
+    this.followings.push({ channel, history, since: undefined, told: [], asked, over: false });
   }
 
   /** @param {Following} following */
   #since(following) {
+    if (!following.since) this.world.note(`${this.name} is told that they follow ${following.channel}`);
     const log = this.world.server.mailbox.log(following.channel);
     following.since ??= { epoch: log?.epoch ?? 0, head: log?.head ?? 0 };
   }
@@ -199,7 +203,7 @@ export class Person {
   }
 
   #listen() {
-    const { connection, options, page, world } = this;
+    const { connection, page, world } = this;
     const hear = (/** @type {any} */ event, /** @type {(told: any) => void} */ listener) =>
       connection.on(event, (/** @type {any} */ told) => {
         if (!page.alive) world.violate(`${page.name} heard of ${event} after its end`);
@@ -219,7 +223,7 @@ export class Person {
     hear("state", (state) => {
       world.note(`${this.name} is ${state.kind} ${state.transport ?? state.reason ?? ""}`);
       this.states.push(state.kind);
-      if (this.live) this.followings.forEach((one) => one.over || !options.channels?.includes(one.channel) || this.#since(one));
+      if (this.live) this.followings.forEach((one) => one.over || one.asked || this.#since(one));
     });
     hear("denied", ({ channel }) => {
       const following = this.following(channel);

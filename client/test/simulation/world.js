@@ -60,8 +60,7 @@ export class World {
     let ids = [];
     if (route === "publish") ids = [JSON.parse(body ?? "")].flat().map(({ id }) => id);
     if (route === "jsonp-publish") ids = query.getAll("id");
-    if (process.env.WITTER_LOG) this.note(`${page.name} asks ${route} ${ids.map((id) => id.slice(0, 6)).join(" ")}`);
-    this.requests.push({ at: this.clock.now, page, route, ids });
+    this.#ask(page, route, ids);
   }
 
   /**
@@ -72,7 +71,17 @@ export class World {
     const { publish } = JSON.parse(text);
     if (!publish) return;
     const ids = (publish.drafts ?? [publish]).map((/** @type {{ id: string }} */ { id }) => id);
-    this.requests.push({ at: this.clock.now, page, route: "websocket-publish", ids });
+    this.#ask(page, "websocket-publish", ids);
+  }
+
+  /**
+   * @param {import("./page.js").Page} page
+   * @param {string} route
+   * @param {string[]} ids
+   */
+  #ask(page, route, ids) {
+    this.requests.push({ at: this.clock.now, page, route, ids });
+    if (process.env.WITTER_LOG) this.note(`${page.name} asks ${route} ${ids.map((id) => id.slice(0, 6)).join(" ")}`);
   }
 }
 
