@@ -4,7 +4,7 @@ import { $, element, rove, tabTo } from "./dom.js";
 
 const CHOICE = Array.from(
   new Intl.Segmenter().segment(
-    "😀😄😂🤣😊😍😘😎🤔😅😉😴😢😭😡😱🙄🥳🤗🤯👍👎👏🙏👋💪🤝✌️👀💡🔥✨🎉❤️💚💔⭐☀️🌙🌧️☕🍵🍕🍰🍀🌸🐱🐶🚀⏰✅❌",
+    "😀😄😂🤣😊😍😘😎🤔😅😉😴😢😭😡😱🙄🥳🤗🤯👍👎👏🙏👋💪🤝✌️👀💡🔥✨🎉❤️💚💔⭐☀️🌙🌧️☕🍵🍕🍰🍀🌸🐱🐶🚀🚲🌍🎂⏰✅❓❌",
   ),
   ({ segment }) => segment,
 );
