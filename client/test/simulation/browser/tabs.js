@@ -4,7 +4,7 @@ import { Listeners } from "./events.js";
 /** What is said between the tabs of an origin. */
 export class Channels {
   #world;
-  /** @type {Set<{ page: import("../page.js").Page, name: string, listeners: Listeners }>} */
+  /** @type {Set<{ page: import("../page.js").Page, name: string, listeners: Listeners, arrival: number }>} */
   open = new Set();
 
   /** @param {import("../world.js").World} world */
@@ -23,7 +23,7 @@ export class Channels {
       constructor(name) {
         super();
         this.name = name;
-        this.#end = { page, name, listeners: this };
+        this.#end = { page, name, listeners: this, arrival: 0 };
         channels.open.add(this.#end);
         page.ends.push(() => this.close());
       }
@@ -35,7 +35,9 @@ export class Channels {
         const { clock, random } = channels.#world;
         for (const end of channels.open) {
           if (end === this.#end || end.name !== this.name) continue;
-          clock.after(random.between(0, 2), () => {
+          // What was said first is heard first.
+          end.arrival = Math.max(end.arrival, clock.now + random.between(0, 2));
+          clock.after(end.arrival - clock.now, () => {
             end.page.run(() => channels.open.has(end) && end.listeners.dispatch("message", { data: text }));
           });
         }

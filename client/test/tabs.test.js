@@ -1,0 +1,159 @@
+// @ts-check
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { connect } from "../build/index.js";
+import { checkAll, checkClosed, hasHeardAll } from "./simulation/checks.js";
+import { fine } from "./simulation/fates.js";
+import { Person } from "./simulation/person.js";
+import { inWorld } from "./simulation/world.js";
+
+/** @typedef {import("./simulation/world.js").World} World */
+
+const MINUTE = 60_000;
+
+/**
+ * Some tabs of one browser, with the same token, and somebody who talks.
+ *
+ * @param {World} world
+ * @param {string[][]} channels What each tab follows.
+ */
+async function open(world, channels) {
+  world.server.admit("token", "ann");
+  const speaker = new Person(world, "speaker", connect, { options: { guest: "Bob" } });
+  const browser = world.browser();
+  const tabs = channels.map(
+    (own, index) => new Person(world, `tab${index}`, connect, { browser, options: { token: "token", channels: own } }),
+  );
+  assert(await world.run(MINUTE, () => tabs.every(({ live }) => live)), "not all are live");
+  return { browser, speaker, tabs };
+}
+
+/**
+ * @param {World} world
+ * @param {Person} speaker
+ */
+async function say(world, speaker, channels = ["lobby", "attic", "lobby"]) {
+  for (const channel of channels) speaker.publish(channel).catch(() => {});
+  await world.run(2000);
+}
+
+/** @param {World} world */
+const streams = ({ server }) => server.open.size;
+
+test("tabs with the same token share one connection, and each hears what it follows", async () => {
+  await inWorld(1, async (world) => {
+    const { speaker, tabs } = await open(world, [["lobby"], ["attic", "lobby"], ["attic"]]);
+    await world.run(2000);
+    assert.equal(streams(world), 1);
+    await say(world, speaker);
+    assert.deepEqual(tabs.map(({ followings }) => followings.map(({ told }) => told.length)), [[2], [1, 2], [1]]);
+    assert(tabs.every(({ transport }) => transport === "websocket"));
+    checkAll(world, [speaker, ...tabs]);
+  });
+});
+
+/** @type {[string, (tab: Person) => void][]} */
+const ENDS = [
+  ["is closed", (tab) => tab.page.end()],
+  ["closes its connection", (tab) => tab.close()],
+  ["is loaded again", (tab) => tab.load()],
+  ["is left for another page", (tab) => tab.page.leave()],
+  ["falls asleep", (tab) => tab.page.sleep()],
+  ["goes to another server's channels", (tab) => tab.followings.forEach(({ channel }) => tab.unsubscribe(channel))],
+];
+
+for (const [what, end] of ENDS) {
+  test(`the others go on without loss when the tab that keeps the connection ${what}`, async () => {
+    for (let victim = 0; victim < 3; victim++) {
+      // At any point of a conversation.
+      for (let seed = 1; seed <= 12; seed++) {
+        await inWorld(seed, async (world) => {
+          const { speaker, tabs } = await open(world, [["lobby"], ["attic", "lobby"], ["attic"]]);
+          for (let turn = 0; turn < 30; turn++) {
+            if (turn === 10) end(tabs[victim]);
+            speaker.publish(world.random.pick(["lobby", "attic"])).catch(() => {});
+            await world.run(world.random.between(0, 2 * seed));
+          }
+          const others = [speaker, ...tabs.filter((_, index) => index !== victim)];
+          assert(await world.run(2 * MINUTE, () => others.every((one) => hasHeardAll(world, one))), "not all is heard");
+          await world.run(MINUTE);
+          checkAll(world, others);
+        });
+      }
+    }
+  });
+}
+
+test("each tab's messages are sent by itself, and heard by all", async () => {
+  await inWorld(1, async (world) => {
+    const { tabs } = await open(world, [["lobby"], ["lobby"], ["lobby"]]);
+    for (let turn = 0; turn < 30; turn++) {
+      tabs[turn % 3].publish("lobby").catch(() => {});
+      await world.run(turn);
+    }
+    await world.run(MINUTE);
+    checkAll(world, tabs);
+  });
+});
+
+test("a tab that follows another channel hears it by the connection that there is", async () => {
+  await inWorld(1, async (world) => {
+    const { speaker, tabs } = await open(world, [["lobby"], ["lobby"]]);
+    await say(world, speaker);
+    for (const tab of tabs) {
+      tab.subscribe("garden", 1000);
+      await say(world, speaker, ["garden", "lobby", "garden"]);
+      tab.unsubscribe("lobby");
+      await say(world, speaker, ["garden", "lobby", "garden"]);
+      tab.subscribe("lobby", 0);
+      await say(world, speaker, ["garden", "lobby", "garden"]);
+    }
+    assert.equal(streams(world), 1);
+    await world.run(MINUTE);
+    checkAll(world, [speaker, ...tabs]);
+  });
+});
+
+test("tabs of different tokens, and such as will not share, keep connections of their own", async () => {
+  await inWorld(1, async (world) => {
+    const browser = world.browser();
+    for (const token of ["ann", "bob"]) world.server.admit(token, token);
+    const tabs = [{ token: "ann" }, { token: "bob" }, { token: "ann", share: false }].map(
+      (options, index) => new Person(world, `tab${index}`, connect, { browser, options: { ...options, channels: ["lobby"] } }),
+    );
+    await world.run(5000);
+    assert.equal(streams(world), 3);
+    tabs[0].publish("lobby").catch(() => {});
+    await world.run(5000);
+    checkAll(world, tabs);
+  });
+});
+
+test("a token is said to no other tab, and is not kept", async () => {
+  await inWorld(1, async (world) => {
+    const { browser, speaker, tabs } = await open(world, [["lobby"], ["lobby"]]);
+    await say(world, speaker);
+    const kept = Array.from({ length: browser.localStorage.length }, (_, index) =>
+      browser.localStorage.getItem(browser.localStorage.key(index) ?? ""),
+    );
+    assert(!kept.join().includes("token"));
+    for (const tab of tabs) {
+      tab.close();
+      await world.run(1000);
+      checkClosed(world, tab);
+    }
+    assert.equal(streams(world), 0);
+  });
+});
+
+test("six tabs of a browser that asks six things at a time still send and hear", async () => {
+  await inWorld(1, async (world) => {
+    const { tabs } = await open(world, Array.from({ length: 6 }, () => ["lobby"]));
+    for (const { page } of tabs) page.fate = ({ transport }) => (transport === "websocket" ? { ...fine(), kind: "refused" } : fine());
+    tabs.forEach(({ page }) => page.wires.forEach((wire) => wire.break()));
+    await world.run(5000);
+    for (const tab of tabs) tab.publish("lobby").catch(() => {});
+    assert(await world.run(10_000, () => tabs.every((tab) => !tab.connection.unsent.length && hasHeardAll(world, tab))));
+    checkAll(world, tabs);
+  });
+});
