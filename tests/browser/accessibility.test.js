@@ -19,6 +19,7 @@ before(async () => {
   for (let number = 1; number <= 60; number++) {
     await (number % 3 ? ann : bob).say("talk", JSON.stringify({ text: `See https://example.org/${number}` }));
   }
+  await bob.say("talk", JSON.stringify({ text: "word ".repeat(500) }));
   await bob.say("talk", `{"text":"🎉"}`);
 });
 after(async () => {

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { Room, ROOM } from "../../components/chat/page/room.js";
 import { rows } from "../../components/chat/page/rows.js";
-import { isEmoji, parts } from "../../components/chat/page/text.js";
+import { isEmoji, isLong, parts } from "../../components/chat/page/text.js";
 import { Timeline } from "../../components/chat/page/timeline.js";
 import en from "../../components/chat/page/words/en.js";
 import zh from "../../components/chat/page/words/zh.js";
@@ -66,6 +66,11 @@ test("a few emoji by themselves are told from a text", () => {
   };
   for (const [text, expected] of Object.entries(cases)) assert.equal(isEmoji(text), expected, JSON.stringify(text));
   assert.equal(isEmoji("😀".repeat(60_000)), false);
+});
+
+test("a text is long by its characters or its lines", () => {
+  const cases = [["a".repeat(2000), false], ["a".repeat(2001), true], ["\n".repeat(23), false], ["\n".repeat(24), true]];
+  for (const [text, expected] of cases) assert.equal(isLong(text), expected);
 });
 
 test("a room is called what the server calls a channel", () => {

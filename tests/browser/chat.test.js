@@ -430,6 +430,23 @@ test("several lines are one message, and Enter in an input method is none", asyn
   await ann.leave();
 });
 
+test("a long message is shown in part, until all of it is wanted", async () => {
+  const bob = await guest(host, "Bob");
+  await bob.say("tall", JSON.stringify({ text: `first${"\n".repeat(5000)}last` }));
+  await bob.say("tall", JSON.stringify({ text: "short" }));
+  const ann = await Person.at(browser, host, "tall");
+  await ann.enter("Ann");
+  await ann.sees(2);
+  const height = () => ann.messages.first().locator("p").evaluate((said) => said.offsetHeight);
+  const folded = await height();
+  assert.ok(folded < 400, `${folded} px`);
+  await ann.page.getByRole("button", { name: "Show all" }).click();
+  assert.ok((await height()) > 50_000);
+  await ann.page.getByRole("button", { name: "Show less" }).click();
+  assert.equal(await height(), folded);
+  await ann.leave();
+});
+
 test("everything can be done by the keyboard", async () => {
   const ann = await Person.open(browser);
   const { keyboard } = ann.page;

@@ -1,7 +1,7 @@
 // One message on the page.
 
 import { element } from "./dom.js";
-import { isEmoji, parts, textOf } from "./text.js";
+import { isEmoji, isLong, parts, textOf } from "./text.js";
 import { momentOf, say, sayIf, timeOf } from "./words.js";
 
 /** The hue that stands for a sender. */
@@ -21,7 +21,9 @@ export function article({ message, own, first, ends, tag }, actions) {
   const made = element("article", { className: classes.map(([name]) => name).join(" ") });
   made.style.setProperty("--hue", hue(sender));
   if (!own) made.append(face(name, ends));
-  made.append(header(message, own, first, tag), body(message));
+  const said = body(message);
+  made.append(header(message, own, first, tag), said);
+  if (isLong(said.textContent)) made.append(folded(said));
   if (state === "failed") made.append(trouble(message, actions));
   return made;
 }
@@ -52,6 +54,19 @@ function body({ body, sent_at }) {
   const made = element("p", { className: isEmoji(text) ? "bubble large" : "bubble", dir: "auto", title: momentOf(sent_at) });
   made.append(...parts(text).map(({ text, href }) => (href ? link(text, href) : text)));
   return made;
+}
+
+/** Shows a long text in part, and gives what shows all of it. */
+function folded(said) {
+  const button = element("button", { type: "button", className: "more" });
+  const fold = (folds) => {
+    said.classList.toggle("folded", folds);
+    button.textContent = say(folds ? "more" : "less");
+    button.setAttribute("aria-expanded", String(!folds));
+  };
+  button.addEventListener("click", () => fold(!said.classList.contains("folded")));
+  fold(true);
+  return button;
 }
 
 const link = (text, href) =>

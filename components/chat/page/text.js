@@ -49,5 +49,11 @@ export function isEmoji(text) {
   return text.length <= 256 && signs.length > 0 && signs.length <= MOST_LARGE && signs.every((sign) => EMOJI.test(sign));
 }
 
+/** Texts of more characters or lines are shown in part at first: one message may have 64 KiB, and be nothing but lines. */
+const MOST_CHARACTERS = 2000;
+const MOST_LINES = 24;
+
+export const isLong = (text) => text.length > MOST_CHARACTERS || text.split("\n", MOST_LINES + 1).length > MOST_LINES;
+
 /** What a message says: its text, or any other body as JSON. */
 export const textOf = (body) => (typeof body?.text === "string" ? body.text : JSON.stringify(body));

@@ -45,6 +45,8 @@ export default {
   denied: "You may not read this room.",
   latest: "Go to the latest message",
   latestNew: { one: "{count} new message", other: "{count} new messages" },
+  more: "Show all",
+  less: "Show less",
   sending: "Sending…",
   discard: "Discard",
   failed: "Not sent: {reason}",

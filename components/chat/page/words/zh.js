@@ -45,6 +45,8 @@ export default {
   denied: "您无权阅读这个房间。",
   latest: "转到最新消息",
   latestNew: { other: "{count} 条新消息" },
+  more: "全部显示",
+  less: "收起",
   sending: "正在发送…",
   discard: "放弃",
   failed: "未发送：{reason}",
