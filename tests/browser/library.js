@@ -209,14 +209,14 @@ export class Talker extends Person {
     return JSON.parse(await this.page.evaluate(([channel, bodies]) => talker.say(channel, bodies), [channel, bodies]));
   }
 
-  /** Waits until messages come by a transport. */
-  async by(transport) {
+  /** Waits until messages come by a transport, or by one of several. */
+  async by(...transports) {
     await this.page.evaluate(
-      (transport) => talker.until(() => talker.connection.state.transport === transport),
-      transport,
+      (transports) => talker.until(() => transports.includes(talker.connection.state.transport)),
+      transports,
     );
-    const { state } = await this.standing();
-    assert.equal(state.transport, transport, JSON.stringify(await this.standing()));
+    const standing = await this.standing();
+    assert.ok(transports.includes(standing.state.transport), JSON.stringify(standing));
   }
 
   /** How often the page asked for a route. */
