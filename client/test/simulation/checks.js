@@ -62,11 +62,10 @@ function checkStored(world, people, forgetful) {
  * @param {Following} following
  * @param {boolean} gapsAllowed
  */
-function checkHeard(world, person, { channel, since, told, over, history }, gapsAllowed) {
+function checkHeard(world, person, { channel, since, told, over, history, asked }, gapsAllowed) {
   const who = `${person.name} in ${channel}`;
   const stored = world.server.mailbox.stored.filter(({ envelope }) => envelope.channel === channel);
   const seen = new Set();
-  const before = person.followings.find((one) => one.channel === channel)?.told !== told;
   /** @type {{ epoch: number | undefined, offset: number } | undefined} */
   let place;
   for (const one of told) {
@@ -90,8 +89,9 @@ function checkHeard(world, person, { channel, since, told, over, history }, gaps
       if (!follows) world.violate(`${who} heard ${name} behind ${place.epoch}/${place.offset}`);
     } else if (since && (!since.epoch || since.epoch === epoch) && !gapsAllowed) {
       // With a history: all that there was. Without: what came after they were told that they follow.
-      // Who comes back to a channel goes on where they left it, where the server's cursor still names it.
-      const latest = history >= 1000 && !before ? 1 : since.head + 1;
+      // Who comes later has it only where no cursor names the channel: one from before, or another tab's, that does.
+      const first = !asked && person.followings.find((one) => one.channel === channel)?.told === told;
+      const latest = history >= 1000 && first ? 1 : since.head + 1;
       if (message.offset > latest) world.violate(`${who} heard ${name} first, and not ${latest}`);
     }
     place = { epoch, offset: message.offset };

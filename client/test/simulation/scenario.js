@@ -59,11 +59,14 @@ function gather(world, connect) {
     if (random.chance(0.3)) options.history = random.pick([1, 1000]);
     if (random.chance(0.2)) options.transports = random.some(TRANSPORTS, 0.5).concat("long-polling", "jsonp-polling");
     if (options.transports) options.transports = [...new Set(options.transports)];
-    if (random.chance(0.5)) options.guest = name;
+    if (random.chance(0.4)) options.guest = name;
     else {
-      server.admit(`token-${name}`, name);
-      options.token = random.pick([`token-${name}`, () => `token-${name}`, async () => `token-${name}`]);
+      // Tabs that share a token share a connection.
+      const token = random.chance(0.6) ? "token" : `token-${name}`;
+      server.admit(token, token);
+      options.token = random.pick([token, () => token, async () => token]);
     }
+    if (random.chance(0.1)) options.share = false;
     return new Person(world, name, connect, {
       browser: random.pick(browsers),
       features: features(random),
@@ -262,8 +265,11 @@ export async function settle(world, people) {
   }
   server.wake();
   // A connection that died without a word looks alive for a while.
-  await world.run(RECOVERY, () => !unsent() && people.every((one) => hasHeardAll(world, one)));
-  await world.run(5_000);
+  const isHeard = () => !unsent() && people.every((one) => hasHeardAll(world, one));
+  await world.run(RECOVERY, isHeard);
+  // Until the last late copy of a request has arrived.
+  await world.run(30_000);
+  await world.run(RECOVERY, isHeard);
 }
 
 /**
