@@ -244,6 +244,7 @@ export function open(environment: Environment, address: string, options: Options
 
   // ---------------------------------------------------------------- the connection
 
+  // The detail names what is at fault.
   const refuse = (error: string, detail?: string): Promise<never> =>
     Promise.reject(failure({ error, detail: detail! }));
 
@@ -251,7 +252,7 @@ export function open(environment: Environment, address: string, options: Options
   function check(channel: string, signal: AbortSignal | undefined): Promise<never> | undefined {
     if (signal && signal.aborted) return refuse("aborted");
     if (state.kind === "closed") return refuse("closed");
-    if (!CHANNEL.test(channel)) return refuse("invalid-request", "channel: no name of one");
+    if (!CHANNEL.test(channel)) return refuse("invalid-request", "channel");
     return undefined;
   }
 
@@ -281,7 +282,7 @@ export function open(environment: Environment, address: string, options: Options
       if (refused) return refused;
       const all = read.channels();
       if (all.length >= MOST_CHANNELS && all.indexOf(channel) < 0) {
-        return refuse("invalid-request", "channel: too many");
+        return refuse("invalid-request", "channel");
       }
       const followed = new Promise<void>((resolve, reject) => {
         read.follow(channel, history, (error) => (error ? reject(error) : resolve()));
@@ -295,7 +296,7 @@ export function open(environment: Environment, address: string, options: Options
       const refused = check(channel, signal);
       if (refused) return refused;
       const text = JSON.stringify(body);
-      if (text === undefined) return refuse("unprocessable", "body: not JSON");
+      if (text === undefined) return refuse("unprocessable", "body");
       if (id && promises[id]) return refuse("id-reused");
       const draft = box.add(channel, JSON.parse(text) as Json, id);
       const stored = new Promise<Receipt>((resolve, reject) => {

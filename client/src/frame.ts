@@ -4,6 +4,7 @@ import type { Denial, Gap, Message, Receipt, Session } from "./types.js";
 export interface Frame extends Partial<Session> {
   /** Where the reader stands behind this, in all of its channels. */
   cursor?: string;
+  open?: boolean;
   envelope?: Message;
   envelopes?: Message[];
   gap?: Gap;

@@ -112,6 +112,10 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
   const tab = environment.Math.random().toString(36).slice(2);
   /** Whether another tab keeps the connection. */
   let following = false;
+  /** Whether that one follows all that this one does. */
+  let covered = false;
+  /** Whether this one is past a gap to which that one may not have come: its place would tell it again. */
+  let ahead = false;
   /** What it brought while this one fetches what it missed. */
   let waiting: Frame[] | undefined;
   let again = false;
@@ -394,11 +398,13 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
   // ---------------------------------------------------------------- other tabs
 
   function meet(): void {
+    covered = false;
     patience(WELCOME);
     party = share(environment, `witter:${base}:${who.token()}`, {
       lead() {
         following = false;
         calmSilence();
+        announce();
         begin();
       },
       follow() {
@@ -412,15 +418,18 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
             foreign[other] = theirs!;
             if (names().length > MOST_CHANNELS) delete foreign[other];
             change();
-            announce();
+            if (link) announce();
           }
         } else if (frame) overhear(frame);
         else if (theirs && !other) {
-          // Whoever is not among them looks after itself.
-          if (!transport) become({ kind: "connecting" });
-          else if (names().every((channel) => theirs.indexOf(channel) >= 0)) {
+          covered = !!transport && names().every((channel) => theirs.indexOf(channel) >= 0);
+          if (covered) {
             last = transport;
             fetch();
+          } else if (!transport) {
+            // It may be another one, that knows nothing of this one.
+            become({ kind: "connecting" });
+            party!.say({ tab, channels: names() });
           }
         }
       },
@@ -441,15 +450,17 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
   }
 
   function overhear(frame: Frame): void {
+    // What comes before this one knows where to go on from, it gets by itself.
+    if (!covered) return;
     patience(SILENCE);
     if (waiting) waiting.push(frame);
     // That messages are gone is told by the server to each that misses them.
-    else if (frame.gap || (frame.gaps && frame.gaps.length)) fetch();
-    else hear(frame);
+    else if (frame.gap || (frame.gaps && frame.gaps.length)) fetch(true);
+    else hear(ahead || frame.open ? extend(frame, { cursor: undefined }) : frame);
   }
 
   /** Gets what the other tab had before this one listened to it. */
-  function fetch(): void {
+  function fetch(past?: boolean): void {
     patience(SILENCE);
     again = !!waiting;
     if (again) return;
@@ -462,6 +473,7 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
       if (!answer || answer.error) return alone();
       arrive(asks.channel);
       hear(answer);
+      ahead = !past && (ahead || answer.gaps!.length > 0);
       meanwhile.forEach(overhear);
       if (again || answer.envelopes!.length >= LIMIT || names().some(isNew)) fetch();
       else {
