@@ -34,12 +34,14 @@
 
 mod birth;
 mod codec;
+mod documents;
 mod ids;
 mod lane;
 mod log;
 mod publish;
 mod read;
 
+pub use documents::Documents;
 use futures::future::LocalBoxFuture;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -317,6 +319,12 @@ impl<S: Store + 'static, E: Env + 'static> Mailbox<S, E> {
         limit: u32,
     ) -> Result<History, ReadError> {
         self.0.history(channel, before, limit).await
+    }
+
+    /// The documents beside the logs.
+    #[must_use]
+    pub fn documents(&self) -> Documents<S, E> {
+        Documents::new(&self.0)
     }
 
     /// 32 random bytes on which all instances agree, drawn at the first call ever.

@@ -415,7 +415,7 @@ impl<S: Store, E: Env> Inner<S, E> {
     }
 
     /// Full jitter: from nothing up to a bound that doubles, 256 ms at most.
-    async fn back_off(&self, attempt: u32) {
+    pub(crate) async fn back_off(&self, attempt: u32) {
         let bound = 1 << (attempt + 1).min(8);
         self.env.sleep((self.env.random() % bound) as u32).await;
     }
