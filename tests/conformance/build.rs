@@ -5,9 +5,11 @@ use std::path::Path;
 use std::{env, fs};
 
 /// What stands below the base path and is no way of receiving.
-const NOT_RECEIVING: [&str; 6] = [
+const NOT_RECEIVING: [&str; 8] = [
     "client.es5.js",
     "client.js",
+    "command",
+    "jsonp-command",
     "jsonp-publish",
     "jsonp-session",
     "publish",

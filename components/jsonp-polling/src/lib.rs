@@ -1,5 +1,5 @@
 //! JSONP: a script element asks by its address and is answered by a call, across origins without CORS.
-//! Publishing and getting a credential go the same way.
+//! Publishing, commands and getting a credential go the same way.
 
 use guest::delivery::{self, Waiting};
 use guest::sending::{self, Source};
@@ -9,6 +9,7 @@ use protocol::framing::Jsonp;
 async fn handle(request: Request) -> Response {
     let response = match request.path().rsplit('/').next() {
         Some("jsonp-publish") => sending::publish(request, Source::Query, Jsonp::from_query).await,
+        Some("jsonp-command") => sending::perform(request, Source::Query, Jsonp::from_query).await,
         Some("jsonp-session") => sending::welcome(request, Source::Query, Jsonp::from_query).await,
         _ => delivery::once(request, Waiting::AsAsked, Jsonp::from_query).await,
     };

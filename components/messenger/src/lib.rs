@@ -5,6 +5,7 @@
 
 mod bindings;
 mod clock;
+mod command;
 mod feed;
 mod rules;
 mod store;
@@ -46,6 +47,11 @@ impl Guest for Messenger {
             wakeup::notify(&channel);
         }
         Ok(results)
+    }
+
+    async fn perform(caller: Caller, command: String) -> Result<String, Error> {
+        clock::later().await;
+        command::perform(&Rules::shared(), &caller, &command).await
     }
 
     async fn follow(caller: Caller, channels: Vec<String>) -> Result<Vec<Feed>, Error> {

@@ -1,11 +1,11 @@
 //! Who may do what, asked of the policy; and the mailbox behind it.
 
 use crate::bindings::exports::witter::messaging::messenger::{Caller, Draft, Error, Receipt};
-use crate::bindings::witter::messaging::policy::{self, Action, Context, Identity};
+use crate::bindings::witter::messaging::policy::{self, Action, Context, Identity, Place};
 use crate::clock::{self, World};
 use crate::store::KeyValue;
 use mailbox::{Mailbox, PublishError, ReadError, Window};
-use protocol::{Channel, MOST_CHANNELS, MOST_DRAFTS};
+use protocol::{Channel, LONGEST_BODY, MOST_CHANNELS, MOST_DRAFTS};
 use std::cell::OnceCell;
 use std::rc::Rc;
 
@@ -16,10 +16,12 @@ pub(crate) struct Rules {
     secret: OnceCell<Vec<u8>>,
 }
 
-/// Who publishes.
+/// Who publishes, and where.
 pub(crate) struct Sender {
     id: String,
-    name: String,
+    identity: Identity,
+    place: Place,
+    context: Context,
 }
 
 impl Rules {
@@ -50,15 +52,19 @@ impl Rules {
 
     /// The caller as one who may publish in this channel.
     pub(crate) async fn sender(&self, caller: &Caller, channel: &str) -> Result<Sender, Error> {
-        let channels = [checked(channel)?];
-        let identity = self.identity(caller).await?;
-        permit(&identity, Action::Publish, &channels)?;
+        let place = place(checked(channel)?);
+        let context = self.context(caller).await?;
+        let identity = policy::authenticate(caller.credential.as_deref(), &context)?;
+        permit(&identity, Action::Publish, std::slice::from_ref(&place))?;
         let id = identity
             .sender
+            .clone()
             .ok_or_else(|| Error::Unauthorized("publishing needs a credential".to_owned()))?;
         Ok(Sender {
             id,
-            name: identity.name,
+            identity,
+            place,
+            context,
         })
     }
 
@@ -67,14 +73,14 @@ impl Rules {
         if channels.is_empty() || channels.len() > MOST_CHANNELS {
             return Err(Error::Invalid(format!("1 to {MOST_CHANNELS} channels")));
         }
-        let channels = channels
+        let places = channels
             .iter()
-            .map(|name| checked(name))
+            .map(|name| checked(name).map(place))
             .collect::<Result<Vec<_>, _>>()?;
-        permit(&self.identity(caller).await?, Action::Read, &channels)
+        permit(&self.identity(caller).await?, Action::Read, &places)
     }
 
-    async fn identity(&self, caller: &Caller) -> Result<Identity, Error> {
+    pub(crate) async fn identity(&self, caller: &Caller) -> Result<Identity, Error> {
         policy::authenticate(caller.credential.as_deref(), &self.context(caller).await?)
     }
 
@@ -90,26 +96,65 @@ impl Rules {
         }
         let drafts = drafts
             .into_iter()
-            .map(|draft| {
-                let draft = protocol::Draft::checked(draft.id, draft.body)?;
-                Ok(mailbox::Draft {
-                    id: draft.id,
-                    sender: sender.id.clone(),
-                    name: sender.name.clone(),
-                    body: draft.body,
-                })
-            })
+            .map(|draft| Ok(protocol::Draft::checked(draft.id, draft.body)?))
             .collect::<Result<Vec<_>, Error>>()?;
-        let results = self.mailbox.publish(channel, drafts).await;
-        Ok(results
+        let reviewed: Vec<_> = drafts
             .into_iter()
-            .map(|result| match result {
-                Ok(mailbox::Receipt { offset, duplicate }) => Ok(Receipt { offset, duplicate }),
-                Err(PublishError::IdReused) => Err(Error::IdReused),
-                Err(PublishError::TooLarge) => Err(Error::TooLarge),
-                Err(PublishError::Unavailable(why)) => Err(Error::Unavailable(why)),
+            .map(|draft| sender.review(draft))
+            .collect();
+        let passed = reviewed.iter().flatten().cloned().collect();
+        let mut results = self.mailbox.publish(channel, passed).await.into_iter();
+        Ok(reviewed
+            .into_iter()
+            .map(|reviewed| {
+                reviewed?;
+                match results.next() {
+                    Some(Ok(mailbox::Receipt { offset, duplicate })) => {
+                        Ok(Receipt { offset, duplicate })
+                    }
+                    Some(Err(PublishError::IdReused)) => Err(Error::IdReused),
+                    Some(Err(PublishError::TooLarge)) => Err(Error::TooLarge),
+                    Some(Err(PublishError::Unavailable(why))) => Err(Error::Unavailable(why)),
+                    None => Err(Error::Unavailable(
+                        "nothing is known of this draft".to_owned(),
+                    )),
+                }
             })
             .collect())
+    }
+}
+
+impl Sender {
+    /// A draft as the policy lets it pass. One that is too long goes on as it is, and fails where it would be stored.
+    fn review(&self, draft: protocol::Draft) -> Result<mailbox::Draft, Error> {
+        let protocol::Draft { id, mut body } = draft;
+        if body.len() <= LONGEST_BODY
+            && let Some(changed) =
+                policy::review(&self.identity, &self.place, &body, &self.context)?
+        {
+            let changed = protocol::Draft::checked(id.clone(), changed)
+                .ok()
+                .filter(|changed| changed.body.len() <= LONGEST_BODY);
+            body = changed
+                .ok_or_else(|| {
+                    Error::Unavailable("the policy made no message of this one".to_owned())
+                })?
+                .body;
+        }
+        Ok(mailbox::Draft {
+            id,
+            sender: self.id.clone(),
+            name: self.identity.name.clone(),
+            body,
+        })
+    }
+}
+
+/// A channel that keeps no members.
+fn place(channel: String) -> Place {
+    Place {
+        channel,
+        role: None,
     }
 }
 
@@ -117,10 +162,10 @@ fn checked(channel: &str) -> Result<String, Error> {
     Ok(channel.parse::<Channel>()?.to_string())
 }
 
-/// All of the channels, or the first refusal. A policy that leaves channels unanswered permits none.
-fn permit(identity: &Identity, action: Action, channels: &[String]) -> Result<(), Error> {
-    let answers = policy::permit(identity, action, channels);
-    if answers.len() != channels.len() {
+/// All of the places, or the first refusal. A policy that leaves one unanswered permits none.
+fn permit(identity: &Identity, action: Action, places: &[Place]) -> Result<(), Error> {
+    let answers = policy::permit(identity, action, places);
+    if answers.len() != places.len() {
         let why = "the policy does not answer for each channel";
         return Err(Error::Unavailable(why.to_owned()));
     }

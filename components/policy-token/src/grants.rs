@@ -1,4 +1,4 @@
-//! Which channels somebody may read, and publish in.
+//! In which channels somebody may do what.
 
 use std::fmt;
 
@@ -75,27 +75,41 @@ fn is_pattern(pattern: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
 }
 
-/// What somebody may do.
+/// What somebody may do, and where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Grants {
     pub(crate) read: Patterns,
     pub(crate) publish: Patterns,
+    pub(crate) create: Patterns,
+    pub(crate) moderate: Patterns,
 }
 
-/// The notes that the messenger hands back: a line for reading, a line for publishing.
+/// The notes that the messenger hands back: a line for each action.
 impl fmt::Display for Grants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n{}", self.read.0, self.publish.0)
+        let Self {
+            read,
+            publish,
+            create,
+            moderate,
+        } = self;
+        write!(f, "{}\n{}\n{}\n{}", read.0, publish.0, create.0, moderate.0)
     }
 }
 
 impl Grants {
     /// Reads notes of this module's own writing; anything else grants nothing that it does not spell out.
     pub(crate) fn from_notes(notes: &str) -> Self {
-        let (read, publish) = notes.split_once('\n').unwrap_or_default();
+        let lines: Vec<_> = notes.split('\n').collect();
+        let [read, publish, create, moderate] = lines[..] else {
+            return Self::default();
+        };
+        let patterns = |line: &str| Patterns(line.to_owned());
         Self {
-            read: Patterns(read.to_owned()),
-            publish: Patterns(publish.to_owned()),
+            read: patterns(read),
+            publish: patterns(publish),
+            create: patterns(create),
+            moderate: patterns(moderate),
         }
     }
 }
@@ -172,15 +186,24 @@ mod tests {
 
     #[test]
     fn grants_survive_the_way_through_the_messenger() {
-        for (read, publish) in [("", ""), ("a", ""), ("", "b"), ("a b* @c", "* @*")] {
-            let parse = |list| Patterns::parse(list).expect("well-formed");
+        let parse = |list| Patterns::parse(list).expect("well-formed");
+        for [read, publish, create, moderate] in [
+            ["", "", "", ""],
+            ["a", "", "", ""],
+            ["", "b", "", ""],
+            ["", "", "c", "d"],
+            ["a b* @c", "* @*", "@*", "*"],
+        ] {
             let grants = Grants {
                 read: parse(read),
                 publish: parse(publish),
+                create: parse(create),
+                moderate: parse(moderate),
             };
             assert_eq!(Grants::from_notes(&grants.to_string()), grants);
         }
-        assert_eq!(Grants::from_notes("*"), Grants::default());
-        assert_eq!(Grants::from_notes(""), Grants::default());
+        for foreign in ["", "*", "*\n*", "*\n*\n*\n*\n*"] {
+            assert_eq!(Grants::from_notes(foreign), Grants::default());
+        }
     }
 }

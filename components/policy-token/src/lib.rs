@@ -7,10 +7,12 @@
 //! |---|---|
 //! | `sub` | required: the identity, 1 to 64 bytes of printable ASCII, not beginning with `guest~` |
 //! | `name` | what others see; `sub` where absent |
-//! | `read`, `publish` | arrays of channel patterns: a name, `PREFIX*`, or `*` for all but those with a leading `@`; absent: none |
-//! | `exp`, `nbf` | optional, seconds since 1970 |
+//! | `read`, `publish`, `create`, `moderate` | arrays of channel patterns: a name, `PREFIX*`, or `*` for all but those with a leading `@`; absent: none |
+//! | `administer` | `true`: may do what concerns the deployment as a whole |
+//! | `exp`, `nbf`, `iat` | optional, seconds since 1970 |
 //! | `aud`, header `crit` | refused |
 //!
+//! A member of a channel may read and publish in it whatever the patterns, a moderator or owner moderate it too.
 //! Everybody may also read what `anonymous_read` names. All decisions follow from the credential, the
 //! configuration and the time that is handed in.
 
@@ -42,9 +44,19 @@ impl wit::Guest for Component {
     fn permit(
         identity: wit::Identity,
         action: wit::Action,
-        channels: Vec<String>,
+        places: Vec<wit::Place>,
     ) -> Vec<Result<(), wit::Error>> {
-        policy::permit(&identity, action, &channels)
+        policy::permit(&identity, action, &places)
+    }
+
+    /// Who may publish may publish anything.
+    fn review(
+        _: wit::Identity,
+        _: wit::Place,
+        _: String,
+        _: wit::Context,
+    ) -> Result<Option<String>, wit::Error> {
+        Ok(None)
     }
 
     fn admit(

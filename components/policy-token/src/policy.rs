@@ -1,8 +1,9 @@
 //! The decisions: who a credential stands for, and what an identity may do.
 
 use crate::bindings::exports::witter::messaging::policy::{
-    Action, Context, Error, Guest_ as Guest, Identity,
+    Action, Context, Error, Guest_ as Guest, Identity, Place,
 };
+use crate::bindings::witter::messaging::types::Role;
 use crate::config::{Config, ConfigError};
 use crate::grants::{Grants, Patterns};
 use crate::token::{Claims, GUEST_PREFIX, GuestKey, Issuer, Key, TokenError, display_name, issuer};
@@ -53,13 +54,21 @@ impl Policy {
                 sender: None,
                 name: String::new(),
                 expires_at: None,
-                grants: self.grants(Patterns::default(), Patterns::default()),
+                issued_at: None,
+                administers: false,
+                grants: self.grants(Grants::default()),
             });
         };
         let (claims, grants) = match (issuer(token)?, &self.guests) {
             (Issuer::Guests, Some(channels)) => {
                 let claims = self.guest_key(context)?.open(token, context.now)?;
-                (claims, self.grants(channels.clone(), channels.clone()))
+                let grants = Grants {
+                    read: channels.clone(),
+                    publish: channels.clone(),
+                    create: channels.clone(),
+                    moderate: Patterns::default(),
+                };
+                (claims, self.grants(grants))
             }
             (Issuer::Guests, None) => return Err(TokenError::UnknownKey.into()),
             (Issuer::Secret, _) => self.member(self.secret.as_ref(), token, context)?,
@@ -68,6 +77,8 @@ impl Policy {
         Ok(Identity {
             name: claims.display_name()?.to_owned(),
             expires_at: claims.expires_at(),
+            issued_at: claims.issued_at(),
+            administers: claims.administer,
             sender: Some(claims.sub),
             grants,
         })
@@ -94,9 +105,10 @@ impl Policy {
             "{GUEST_PREFIX}{}",
             URL_SAFE_NO_PAD.encode(&entropy[..LEAST_ENTROPY])
         );
-        let exp = (context.now / 1000).saturating_add(GUEST_SECONDS);
+        let iat = context.now / 1000;
+        let exp = iat.saturating_add(GUEST_SECONDS);
         Ok(Guest {
-            token: self.guest_key(context)?.mint(&sender, name, exp),
+            token: self.guest_key(context)?.mint(&sender, name, iat, exp),
             sender,
             name: name.to_owned(),
             expires_at: exp.saturating_mul(1000),
@@ -115,9 +127,13 @@ impl Policy {
         let patterns = |claim, list: &[String]| {
             Patterns::new(list.iter().map(String::as_str)).map_err(|_| TokenError::Grant(claim))
         };
-        let read = patterns("read", &claims.read)?;
-        let publish = patterns("publish", &claims.publish)?;
-        Ok((claims, self.grants(read, publish)))
+        let grants = Grants {
+            read: patterns("read", &claims.read)?,
+            publish: patterns("publish", &claims.publish)?,
+            create: patterns("create", &claims.create)?,
+            moderate: patterns("moderate", &claims.moderate)?,
+        };
+        Ok((claims, self.grants(grants)))
     }
 
     fn guest_key(&self, context: &Context) -> Result<GuestKey, Error> {
@@ -133,30 +149,38 @@ impl Policy {
     }
 
     /// Whoever shows a credential keeps what they could do without.
-    fn grants(&self, read: Patterns, publish: Patterns) -> String {
+    fn grants(&self, grants: Grants) -> String {
         Grants {
-            read: read.or(&self.anonymous_read),
-            publish,
+            read: grants.read.or(&self.anonymous_read),
+            ..grants
         }
         .to_string()
     }
 }
 
-/// One answer for each channel, in order.
+/// One answer for each place, in order: a role speaks for itself, else the patterns decide.
 pub(crate) fn permit(
     identity: &Identity,
     action: Action,
-    channels: &[String],
+    places: &[Place],
 ) -> Vec<Result<(), Error>> {
     let grants = Grants::from_notes(&identity.grants);
     let (patterns, verb) = match action {
         Action::Read => (&grants.read, "reading"),
         Action::Publish => (&grants.publish, "publishing in"),
+        Action::Create => (&grants.create, "creating"),
+        Action::Moderate => (&grants.moderate, "moderating"),
     };
-    channels
+    let least = match action {
+        Action::Read | Action::Publish => Some(Role::Member),
+        Action::Moderate => Some(Role::Moderator),
+        Action::Create => None,
+    };
+    places
         .iter()
-        .map(|channel| match &identity.sender {
+        .map(|Place { channel, role }| match &identity.sender {
             _ if patterns.match_channel(channel) => Ok(()),
+            Some(_) if least.is_some_and(|least| role.is_some_and(|role| role >= least)) => Ok(()),
             Some(_) => Err(Error::Forbidden(format!("{verb} {channel} is not allowed"))),
             None => Err(Error::Unauthorized(format!(
                 "{verb} {channel} needs a credential"

@@ -1,7 +1,10 @@
 //! Credentials against deployments, as tables. Tokens are put together by hand here, so that they may
 //! be wrong in every way.
 
-use crate::bindings::exports::witter::messaging::policy::{Action, Context, Error, Identity};
+use crate::bindings::exports::witter::messaging::policy::{
+    Action, Context, Error, Identity, Place,
+};
+use crate::bindings::witter::messaging::types::Role;
 use crate::config::Config;
 use crate::crypto::hmac_sha256;
 use crate::policy::{Policy, permit};
@@ -146,10 +149,26 @@ fn guest_of(policy: &Policy) -> String {
         .token
 }
 
+const ACTIONS: [Action; 4] = [
+    Action::Read,
+    Action::Publish,
+    Action::Create,
+    Action::Moderate,
+];
+
+/// Channels of which somebody is no member.
+fn strange<'a>(channels: impl IntoIterator<Item = &'a str>) -> Vec<Place> {
+    let place = |channel: &str| Place {
+        channel: channel.to_owned(),
+        role: None,
+    };
+    channels.into_iter().map(place).collect()
+}
+
 /// The status a transport answers with; what `messenger` does with a policy.
 fn status(policy: &Policy, token: Option<&str>, action: Action, channel: &str) -> u16 {
     let result = policy.authenticate(token, &context()).and_then(|identity| {
-        let answers = permit(&identity, action, &[channel.to_owned()]);
+        let answers = permit(&identity, action, &strange([channel]));
         answers.into_iter().collect::<Result<(), _>>()
     });
     match result {
@@ -671,8 +690,64 @@ fn admitting_a_guest_fails_for_a_reason_that_is_told() {
 }
 
 #[test]
+fn each_action_has_a_claim_of_its_own() {
+    let claims = ["read", "publish", "create", "moderate"];
+    for (index, claim) in claims.into_iter().enumerate() {
+        let mut grants = json!({"read": [], "publish": []});
+        grants[claim] = json!(["lobby"]);
+        let token = member(grants);
+        for (other, action) in ACTIONS.into_iter().enumerate() {
+            let expected = if other == index { 200 } else { 403 };
+            let status = status(closed(), Some(&token), action, "lobby");
+            assert_eq!(status, expected, "{claim}, {action:?}");
+        }
+    }
+}
+
+#[test]
+fn a_role_speaks_for_itself() {
+    let identity = identity(closed(), &member(json!({"read": [], "publish": []})));
+    for (role, allowed) in [
+        (None, [false; 4]),
+        (Some(Role::Member), [true, true, false, false]),
+        (Some(Role::Moderator), [true, true, false, true]),
+        (Some(Role::Owner), [true, true, false, true]),
+    ] {
+        let place = Place {
+            channel: "@room~1".to_owned(),
+            role,
+        };
+        let permitted =
+            ACTIONS.map(|action| permit(&identity, action, &[place.clone()])[0].is_ok());
+        assert_eq!(permitted, allowed, "{role:?}");
+    }
+}
+
+#[test]
+fn only_who_is_told_so_administers_and_a_credential_tells_its_age() {
+    for (claims, administers, issued_at) in [
+        (json!({}), false, None),
+        (
+            json!({"administer": true, "iat": 1_700_000_000}),
+            true,
+            Some(1_700_000_000_000),
+        ),
+        (json!({"administer": false, "iat": 0.5}), false, Some(500)),
+    ] {
+        let identity = identity(closed(), &member(claims));
+        assert_eq!(
+            (identity.administers, identity.issued_at),
+            (administers, issued_at)
+        );
+    }
+    let policy = deployment(&[("guests", "true")]);
+    let guest = identity(&policy, &guest_of(&policy));
+    assert!(!guest.administers && guest.issued_at.is_some());
+}
+
+#[test]
 fn each_channel_is_answered_in_its_place_and_by_its_name_alone() {
-    let channels = ["lobby", "@bob", "news.sport", "lobby", "", "@"].map(str::to_owned);
+    let channels = strange(["lobby", "@bob", "news.sport", "lobby", "", "@"]);
     let reader = identity(closed(), &member(json!({"read": ["lobby", "news.*"]})));
     let anonymous = deployment(&[("anonymous_read", "news.*")])
         .authenticate(None, &context())
@@ -804,7 +879,7 @@ proptest! {
                     prop_assert!((1..=64).contains(&sender.len()) && sender.is_ascii());
                     prop_assert!((1..=64).contains(&identity.name.chars().count()));
                     prop_assert!(identity.expires_at.is_none_or(|end| end > now));
-                    prop_assert_eq!(permit(&identity, Action::Read, &["lobby".to_owned()]).len(), 1);
+                    prop_assert_eq!(permit(&identity, Action::Read, &strange(["lobby"])).len(), 1);
                 }
             }
         }
@@ -816,9 +891,10 @@ proptest! {
         grants in any::<String>(),
         channels in proptest::collection::vec(any::<String>(), 0..8),
     ) {
-        let identity = Identity { sender, name: String::new(), expires_at: None, grants };
-        for action in [Action::Read, Action::Publish] {
-            prop_assert_eq!(permit(&identity, action, &channels).len(), channels.len());
+        let identity = Identity { sender, name: String::new(), expires_at: None, issued_at: None, administers: false, grants };
+        let places = strange(channels.iter().map(String::as_str));
+        for action in ACTIONS {
+            prop_assert_eq!(permit(&identity, action, &places).len(), channels.len());
         }
     }
 

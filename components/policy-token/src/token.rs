@@ -104,6 +104,13 @@ pub(crate) struct Claims {
     pub(crate) read: Vec<String>,
     #[serde(default)]
     pub(crate) publish: Vec<String>,
+    #[serde(default)]
+    pub(crate) create: Vec<String>,
+    #[serde(default)]
+    pub(crate) moderate: Vec<String>,
+    #[serde(default)]
+    pub(crate) administer: bool,
+    iat: Option<f64>,
     /// Seconds since 1970, fractions allowed (RFC 7519, section 2, NumericDate).
     exp: Option<f64>,
     nbf: Option<f64>,
@@ -116,6 +123,11 @@ impl Claims {
     /// When the token ends, in milliseconds since 1970.
     pub(crate) fn expires_at(&self) -> Option<u64> {
         self.exp.map(milliseconds)
+    }
+
+    /// When the token was made, in milliseconds since 1970.
+    pub(crate) fn issued_at(&self) -> Option<u64> {
+        self.iat.map(milliseconds)
     }
 
     /// What to show: the claim `name`, else the identity.
@@ -232,11 +244,12 @@ impl GuestKey {
     }
 
     /// A token that `open` accepts until `exp`, in seconds since 1970.
-    pub(crate) fn mint(&self, sub: &str, name: &str, exp: u64) -> String {
+    pub(crate) fn mint(&self, sub: &str, name: &str, iat: u64, exp: u64) -> String {
         #[derive(Serialize)]
         struct GuestClaims<'a> {
             sub: &'a str,
             name: &'a str,
+            iat: u64,
             exp: u64,
         }
 
@@ -246,7 +259,16 @@ impl GuestKey {
             ..Header::new(Algorithm::HS256)
         };
         let key = EncodingKey::from_secret(&self.0);
-        jsonwebtoken::encode(&header, &GuestClaims { sub, name, exp }, &key)
-            .expect("text and numbers become JSON, and HS256 signs anything")
+        jsonwebtoken::encode(
+            &header,
+            &GuestClaims {
+                sub,
+                name,
+                iat,
+                exp,
+            },
+            &key,
+        )
+        .expect("text and numbers become JSON, and HS256 signs anything")
     }
 }

@@ -169,6 +169,10 @@ enum Done {
         start: Start,
         feed: Result<Feed, types::Error>,
     },
+    Performed {
+        reference: Reference,
+        answer: Result<String, types::Error>,
+    },
 }
 
 /// What a conversation waits for.
@@ -360,6 +364,9 @@ impl Conversation {
                     }
                     return Ok(Some(Box::pin(follow(caller, reference, channel, start))));
                 }
+                Verb::Command(command) => {
+                    return Ok(Some(Box::pin(perform(caller, reference, command))));
+                }
                 Verb::Unsubscribe { channel } => {
                     self.reader.remove(&channel);
                     self.cursor = self.reader.cursor();
@@ -426,6 +433,10 @@ impl Conversation {
                     Err(error) => self.reply(&reference, &Reply::Failed(&error.into()))?,
                 }
             }
+            Done::Performed { reference, answer } => match answer {
+                Ok(answer) => self.reply(&reference, &Reply::Answered(&answer))?,
+                Err(error) => self.reply(&reference, &Reply::Failed(&error.into()))?,
+            },
         }
         Ok(())
     }
@@ -495,4 +506,9 @@ async fn follow(caller: Caller, reference: Reference, channel: Channel, start: S
         start,
         feed,
     }
+}
+
+async fn perform(caller: Caller, reference: Reference, command: String) -> Done {
+    let answer = messenger::perform(caller, command).await;
+    Done::Performed { reference, answer }
 }

@@ -1,11 +1,13 @@
-//! What a page sends, by whichever way it can: messages, and the wish for a credential.
+//! What a page sends, by whichever way it can: messages, commands, and the wish for a credential.
 
 use crate::http::{Request, Response};
 use crate::messenger;
 use crate::route::{Verb, route};
 use crate::types::Caller;
 use protocol::framing::AnswerFraming;
-use protocol::{Channel, Draft, Drafts, Error, PublishQuery, Session, Stored};
+use protocol::{
+    Channel, Command, CommandQuery, Draft, Drafts, Error, PublishQuery, Session, Stored,
+};
 
 /// Where a request has what it sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +74,34 @@ pub(crate) async fn store(
         Ok(Stored { offset, duplicate })
     });
     Ok(stored.collect())
+}
+
+/// Does a command, and tells what came of it.
+pub async fn perform<F: AnswerFraming>(
+    request: Request,
+    source: Source,
+    framing: impl FnOnce(&str) -> Result<F, Error>,
+) -> Response {
+    route(
+        request,
+        source.verb(),
+        framing,
+        async |request: Request, framing: &F| {
+            let CommandQuery { token, command } = CommandQuery::parse(request.query())?;
+            let caller = request.caller(token)?;
+            let command = match source {
+                Source::Body => String::from_utf8(request.json().await?)
+                    .map_err(|error| Error::Invalid(format!("the text is not UTF-8: {error}")))?,
+                Source::Query => {
+                    command.ok_or_else(|| Error::Unprocessable("command: missing".to_owned()))?
+                }
+            };
+            Command::parse(&command)?;
+            let answer = messenger::perform(caller, command).await?;
+            Ok(Response::new(200, F::CONTENT_TYPE, framing.write(answer)))
+        },
+    )
+    .await
 }
 
 /// Gives a guest a credential.

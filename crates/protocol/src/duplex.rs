@@ -3,7 +3,7 @@
 use crate::json::Object;
 use crate::publish::{Draft, Drafts};
 use crate::request::{HISTORY, Start};
-use crate::{Channel, Cursor, Error, json};
+use crate::{Channel, Command, Cursor, Error, json};
 use serde_json::value::RawValue;
 
 /// The longest `ref`, in bytes of JSON text.
@@ -44,6 +44,8 @@ pub enum Verb {
         /// The channel.
         channel: Channel,
     },
+    /// `{"command":{…}}`: JSON text that [`Command::parse`] reads
+    Command(String),
 }
 
 /// What the server answers to one question.
@@ -65,6 +67,8 @@ pub enum Reply<'a> {
         /// The reader's whole cursor.
         cursor: &'a Cursor,
     },
+    /// `{"ref","answer":{…}}`: what came of a command.
+    Answered(&'a str),
     /// `{"ref","error","detail"}`
     Failed(&'a Error),
 }
@@ -76,18 +80,19 @@ impl Ask {
     /// As for a request: 400 for what is not JSON or not in the grammar, 422 for another shape, 413 for one
     /// draft whose body has over 65,536 bytes; with the reference where it can be read.
     pub fn parse(text: &str) -> Result<Self, (Reference, Error)> {
-        let names = ["ref", "publish", "subscribe", "unsubscribe"];
+        let names = ["ref", "publish", "subscribe", "unsubscribe", "command"];
         let none = |error| (Reference::default(), error);
         let value = json::value(text.as_bytes()).map_err(none)?;
-        let [reference, publish, subscribe, unsubscribe] =
+        let [reference, publish, subscribe, unsubscribe, command] =
             json::members(value, names).map_err(none)?;
         let reference = Reference::read(reference).map_err(none)?;
-        let verb = match (publish, subscribe, unsubscribe) {
-            (Some(publish), None, None) => Verb::publish(publish),
-            (None, Some(subscribe), None) => Verb::subscribe(subscribe),
-            (None, None, Some(unsubscribe)) => Verb::unsubscribe(unsubscribe),
+        let verb = match (publish, subscribe, unsubscribe, command) {
+            (Some(publish), None, None, None) => Verb::publish(publish),
+            (None, Some(subscribe), None, None) => Verb::subscribe(subscribe),
+            (None, None, Some(unsubscribe), None) => Verb::unsubscribe(unsubscribe),
+            (None, None, None, Some(command)) => Verb::command(command),
             _ => Err(Error::Unprocessable(
-                "one of publish, subscribe, unsubscribe is expected".to_owned(),
+                "one of publish, subscribe, unsubscribe, command is expected".to_owned(),
             )),
         };
         match verb {
@@ -160,6 +165,11 @@ impl Verb {
         })
     }
 
+    fn command(value: &RawValue) -> Result<Self, Error> {
+        Command::parse(value.get())?;
+        Ok(Self::Command(value.get().to_owned()))
+    }
+
     fn unsubscribe(value: &RawValue) -> Result<Self, Error> {
         let [channel] = json::members(value, ["channel"])?;
         Ok(Self::Unsubscribe {
@@ -194,6 +204,7 @@ impl Reply<'_> {
             Self::Unsubscribed { channel, cursor } => object
                 .text("unsubscribed", channel.as_str())
                 .text("cursor", &cursor.encode()),
+            Self::Answered(answer) => object.raw("answer", answer),
             Self::Failed(error) => error.members(object),
         }
         .end()

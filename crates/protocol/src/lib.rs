@@ -30,11 +30,16 @@
 //! for token: only the white space between tokens goes, so numbers of any length and escapes of lone
 //! surrogates come out as they went in. Members of other names are ignored.
 //!
+//! # Commanding
+//! What is neither reading nor publishing is a [`Command`]: `{"me":{}}` in a request's body, in the query of a
+//! script's, or on a WebSocket.
+//!
 //! # Answers
 //! An error is `{"error":code,"detail":text}`, see [`Error`]. A message is an [`envelope`]. How messages
 //! come to a reader is a [`framing`].
 
 mod channel;
+mod command;
 mod cursor;
 mod duplex;
 mod encoding;
@@ -51,6 +56,7 @@ mod session;
 mod tests;
 
 pub use channel::Channel;
+pub use command::{Command, CommandQuery, Me};
 pub use cursor::{Cursor, Position};
 pub use duplex::{Ask, Reference, Reply, Verb};
 pub use encoding::accepts_gzip;

@@ -4,6 +4,7 @@
 //! The corpus that is run with it stands in `tests/`.
 
 mod client;
+mod command;
 mod process;
 mod raw;
 mod reader;

@@ -15,7 +15,8 @@ use crate::world::{Receipt, World};
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 /// The routes that take a callback.
-const ROUTES: [&str; 4] = [
+const ROUTES: [&str; 5] = [
+    "jsonp-command",
     "jsonp-polling",
     "jsonp-publish",
     "jsonp-session",

@@ -6,6 +6,7 @@
 
 mod calling;
 mod carrying;
+mod commanding;
 mod conversing;
 mod hostile;
 mod publishing;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
                 reading::cases(&mut corpus, transport);
                 hostile::cases(&mut corpus, transport);
                 refusing::cases(&mut corpus, transport);
+                commanding::cases(&mut corpus, transport);
                 if transport.upgrades() {
                     conversing::cases(&mut corpus, transport);
                 } else {

@@ -1,0 +1,31 @@
+//! Commands, each done for whoever asks.
+
+use crate::bindings::exports::witter::messaging::messenger::{Caller, Error};
+use crate::bindings::witter::messaging::policy::Identity;
+use crate::rules::Rules;
+use protocol::{Command, Me};
+
+/// Does one command; its answer is JSON text.
+pub(crate) async fn perform(
+    rules: &Rules,
+    caller: &Caller,
+    command: &str,
+) -> Result<String, Error> {
+    let command = Command::parse(command)?;
+    let Identity {
+        sender,
+        name,
+        expires_at,
+        ..
+    } = rules.identity(caller).await?;
+    let sender =
+        sender.ok_or_else(|| Error::Unauthorized("a command needs a credential".to_owned()))?;
+    match command {
+        Command::Me => Ok(Me {
+            sender: &sender,
+            name: &name,
+            expires_at,
+        }
+        .to_json()),
+    }
+}
