@@ -83,6 +83,8 @@ const GENERATORS: &[Generator] = &[
     origin,
     script_draft,
     script_guest,
+    command,
+    script_command,
     draft_noise,
     draft_shape,
     draft_size,
@@ -499,8 +501,10 @@ fn path(rng: &mut Rng, _: &Material) -> Case {
         rng,
         &[
             "publish",
+            "command",
             "session",
             "jsonp-publish",
+            "jsonp-command",
             "jsonp-session",
             transport,
         ],
@@ -751,6 +755,7 @@ fn callback(rng: &mut Rng, material: &Material) -> Case {
         &[
             "jsonp-polling",
             "jsonp-publish",
+            "jsonp-command",
             "jsonp-session",
             "htmlfile",
         ],
@@ -840,15 +845,53 @@ fn script_guest(rng: &mut Rng, _: &Material) -> Case {
     script("jsonp-session", &query, &[400, 422])
 }
 
+/// A command that is damaged, or none.
+fn command(rng: &mut Rng, material: &Material) -> Case {
+    let mut body = command_text(rng).into_bytes();
+    if rng.bool() {
+        edit(rng, &mut body);
+    }
+    post(material, "/witter/command", &body, &[200, 400, 413, 422])
+}
+
+fn script_command(rng: &mut Rng, material: &Material) -> Case {
+    let text = command_text(rng);
+    let noise = bytes(rng, 20);
+    let command = match rng.u8(..4) {
+        0 => String::new(),
+        1 => format!("command={}%", encode(rng, text.as_bytes())),
+        2 => format!("command={}", encode(rng, &noise)),
+        _ => format!("command={}&command=1", encode(rng, text.as_bytes())),
+    };
+    let query = format!("token={}&{command}", material.ann.token);
+    script("jsonp-command", &query, &[400, 422])
+}
+
+fn command_text(rng: &mut Rng) -> String {
+    let value = json(rng, 3);
+    match rng.u8(..5) {
+        0 => value,
+        1 => format!(r#"{{"me":{value}}}"#),
+        2 => format!(r#"{{"{}":{value}}}"#, word(rng, 12)),
+        3 => format!(r#"{{"me":{{}},"me":{value}}}"#),
+        _ => format!(r#"{{"me":{{"x":"{}"}}}}"#, "x".repeat(rng.usize(..6000))),
+    }
+}
+
 fn publish(material: &Material, body: &[u8], statuses: &'static [u16]) -> Case {
+    let target = format!("/witter/publish?channel={}", material.channel);
+    post(material, &target, body, statuses)
+}
+
+/// JSON from who is let in.
+fn post(material: &Material, target: &str, body: &[u8], statuses: &'static [u16]) -> Case {
     let bearer = format!("Bearer {}", material.ann.token);
     let headers = [
         ("authorization", bearer.as_str()),
         ("content-type", "application/json"),
     ];
-    let target = format!("/witter/publish?channel={}", material.channel);
     Case {
-        bytes: request("POST", &target, &headers, body),
+        bytes: request("POST", target, &headers, body),
         statuses,
         by: None,
     }

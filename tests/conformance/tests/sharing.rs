@@ -7,7 +7,14 @@ use http_body_util::Full;
 
 const LISTED: [&str; 2] = ["https://chat.example", "http://127.0.0.1:3000"];
 /// The routes that receive nothing.
-const SENDING: [&str; 4] = ["publish", "session", "jsonp-publish", "jsonp-session"];
+const SENDING: [&str; 6] = [
+    "publish",
+    "command",
+    "session",
+    "jsonp-publish",
+    "jsonp-command",
+    "jsonp-session",
+];
 
 /// What is answered to a page of this origin; of a stream, the beginning.
 async fn ask(

@@ -13,10 +13,12 @@ use crate::world::World;
 const ELSEWHERE: &str = "https://elsewhere.example";
 
 /// The routes that receive nothing, and their methods.
-const SENDING: [(&str, &str); 4] = [
+const SENDING: [(&str, &str); 6] = [
     ("publish", "POST"),
+    ("command", "POST"),
     ("session", "POST"),
     ("jsonp-publish", "GET"),
+    ("jsonp-command", "GET"),
     ("jsonp-session", "GET"),
 ];
 
@@ -117,9 +119,12 @@ async fn pages_of_any_origin_see_what_became_of_it(world: &World) -> Result<()> 
             let token = if refused { "" } else { token };
             let id = world.id();
             let name = if refused { "" } else { "Ann" };
-            let query =
-                format!("channel={channel}&token={token}&callback=f&id={id}&body=0&name={name}");
+            let query = format!(
+                "channel={channel}&token={token}&callback=f&id={id}&body=0&name={name}\
+                 &command=%7b%22me%22:%7b%7d%7d"
+            );
             let body = match route {
+                "command" => r#"{"me":{}}"#.to_owned(),
                 "session" => format!(r#"{{"name":"{name}"}}"#),
                 _ => format!(r#"{{"id":"{id}","body":0}}"#),
             };
