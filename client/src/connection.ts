@@ -10,7 +10,6 @@ import type {
   Connection,
   Events,
   Failure,
-  History,
   Json,
   Keeper,
   Options,
@@ -128,8 +127,8 @@ export function open(environment: Environment, address: string, options: Options
 
   // ---------------------------------------------------------------- asking
 
-  /** Asks once for what there is, with the credential, and again with a new one where the server does not take it. */
-  function poll(query: Query, done: Done, again = true): Cancel {
+  /** Asks with the credential, and again with a new one where the server does not take it. */
+  function inquire(by: (token: string | undefined, done: Done) => Cancel, done: Done, again = true): Cancel {
     let over = false;
     let cancel: Cancel = () => {
       over = true;
@@ -137,17 +136,35 @@ export function open(environment: Environment, address: string, options: Options
     who.ensure((refusal) => {
       if (over || refusal) return over || done(refusal);
       const token = who.token();
-      const question = { route: "short-polling", query: extend(query, { token }) };
-      cancel = ask(extend(question, { script: ["jsonp-polling", { wait: 0 }] as const }), (answer) => {
-        if (again && answer && answer.error === "unauthorized" && who.renew(token)) cancel = poll(query, done, false);
+      cancel = by(token, (answer) => {
+        if (again && answer && answer.error === "unauthorized" && who.renew(token)) cancel = inquire(by, done, false);
         else done(answer);
       });
     });
     return () => cancel();
   }
 
+  /** Asks once for what there is. */
+  const poll = (query: Query, done: Done): Cancel =>
+    inquire((token, heard) => {
+      const question = { route: "short-polling", query: extend(query, { token }) };
+      return ask(extend(question, { script: ["jsonp-polling", { wait: 0 }] as const }), heard);
+    }, done);
+
+  /** A promise of an answer that has what was asked for. */
+  const answered = (name: keyof Frame | undefined, begin: (done: Done) => Cancel, signal?: AbortSignal): Promise<Frame> => {
+    let cancel: Cancel;
+    const promise = new Promise<Frame>((resolve, reject) => {
+      cancel = begin((answer) => {
+        if (!answer || answer.error || (name && !answer[name])) reject(failure(answer && answer.error ? answer : AWAY));
+        else resolve(answer);
+      });
+    });
+    return until(signal, promise, () => cancel());
+  };
+
   function send(channel: string, drafts: Draft[], done: (answer?: Frame | Frame[]) => void): Cancel {
-    const ours = drafts.map(({ id, body }) => ({ id, body }));
+    const ours = drafts.map(({ id, body, refers }) => ({ id, body, refers }));
     const token = who.token();
     const speak = read.speak();
     const hear: Done = (answer) => {
@@ -158,13 +175,13 @@ export function open(environment: Environment, address: string, options: Options
       }
     };
     if (speak) return speak({ publish: { channel, drafts: ours } }, hear);
-    const { id, body } = ours[0]!;
+    const { id, body, refers } = ours[0]!;
     return ask(
       {
         route: "publish",
         query: { channel, token },
         body: JSON.stringify(ours),
-        script: ["jsonp-publish", { id, body: JSON.stringify(body) }],
+        script: ["jsonp-publish", { id, body: JSON.stringify(body), refers: JSON.stringify(refers) }],
       },
       hear,
     );
@@ -181,6 +198,7 @@ export function open(environment: Environment, address: string, options: Options
       poll,
       channels: options.channels || [],
       history: options.history || 0,
+      presence: options.presence ? "" : undefined,
       transports: options.transports || (Object.keys(TRANSPORTS) as Transport[]),
       last: environment.Date.now() - (remembered.at || 0) < MEMORY ? remembered.transport : undefined,
       shared: options.share !== false && !!(BroadcastChannel && navigator && navigator.locks),
@@ -197,6 +215,7 @@ export function open(environment: Environment, address: string, options: Options
       },
       gap: (gap) => emit("gap", gap),
       denied: (denial) => emit("denied", denial),
+      people: (told) => emit("presence", told),
       moved: save,
       shut,
     },
@@ -249,10 +268,10 @@ export function open(environment: Environment, address: string, options: Options
     Promise.reject(failure({ error, detail: detail! }));
 
   /** Why a call is of no use. */
-  function check(channel: string, signal: AbortSignal | undefined): Promise<never> | undefined {
+  function check(channel: string | undefined, signal: AbortSignal | undefined): Promise<never> | undefined {
     if (signal && signal.aborted) return refuse("aborted");
     if (state.kind === "closed") return refuse("closed");
-    if (!CHANNEL.test(channel)) return refuse("invalid-request", "channel");
+    if (channel !== undefined && !CHANNEL.test(channel)) return refuse("invalid-request", "channel");
     return undefined;
   }
 
@@ -292,13 +311,13 @@ export function open(environment: Environment, address: string, options: Options
     unsubscribe(channel) {
       read.unfollow(channel, ABORTED);
     },
-    publish(channel, body, { id, signal } = {}) {
+    publish(channel, body, { id, refers, signal } = {}) {
       const refused = check(channel, signal);
       if (refused) return refused;
       const text = JSON.stringify(body);
       if (text === undefined) return refuse("unprocessable", "body");
       if (id && promises[id]) return refuse("id-reused");
-      const draft = box.add(channel, JSON.parse(text) as Json, id);
+      const draft = box.add(channel, JSON.parse(text) as Json, refers, id);
       const stored = new Promise<Receipt>((resolve, reject) => {
         promises[draft.id] = { resolve, reject };
       });
@@ -309,16 +328,26 @@ export function open(environment: Environment, address: string, options: Options
       });
     },
     history(channel, { before = NEWEST, limit = 50, signal } = {}) {
-      const refused = check(channel, signal);
-      if (refused) return refused;
-      let cancel: Cancel;
-      const page = new Promise<History>((resolve, reject) => {
-        cancel = poll({ channel, before, limit }, (answer) => {
-          if (!answer || !answer.envelopes) return reject(failure(answer && answer.error ? answer : AWAY));
-          resolve({ messages: answer.envelopes, before: answer.before });
-        });
-      });
-      return until(signal, page, () => cancel());
+      return (
+        check(channel, signal) ||
+        answered("envelopes", (done) => poll({ channel, before, limit }, done), signal).then((page) => ({
+          messages: page.envelopes!,
+          before: page.before,
+        }))
+      );
+    },
+    perform(command, { signal } = {}) {
+      const body = JSON.stringify(command);
+      const by = (token: string | undefined, done: Done): Cancel => {
+        const speak = read.speak();
+        return speak
+          ? speak({ command }, done)
+          : ask({ route: "command", query: { token }, body, script: ["jsonp-command", { command: body }] }, done);
+      };
+      return (
+        check(undefined, signal) ||
+        answered(undefined, (done) => inquire(by, done), signal).then((answer) => answer.answer || (answer as never))
+      );
     },
     use: read.use,
     close: () => shut({}),

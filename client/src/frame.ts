@@ -1,4 +1,4 @@
-import type { Denial, Gap, Message, Receipt, Session } from "./types.js";
+import type { Denial, Gap, Json, Message, Presence, Receipt, Session } from "./types.js";
 
 /** A JSON object of the server's: a frame, a batch, or the answer to a question. */
 export interface Frame extends Partial<Session> {
@@ -10,6 +10,10 @@ export interface Frame extends Partial<Session> {
   gap?: Gap;
   gaps?: Gap[];
   denied?: Denial;
+  /** Of one channel; of several in an answer. */
+  state?: Presence | Presence[];
+  /** What to ask with to be told what differs from it. */
+  presence?: string;
   heartbeat?: boolean;
   /** `reopen`, or why the stream ended. */
   end?: string;
@@ -19,6 +23,7 @@ export interface Frame extends Partial<Session> {
   retry_after?: number;
   /** Which of our questions this answers. */
   ref?: number;
+  answer?: { [name: string]: Json };
   published?: (Receipt & Frame)[];
   subscribed?: string;
   before?: number;

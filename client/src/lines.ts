@@ -1,16 +1,9 @@
-/** Takes text as it comes, and gives it back line by line. */
-export class Lines {
-  private rest = "";
-
-  /** The lines that are whole by now, without their ends. */
-  feed(text: string): string[] {
-    const lines = (this.rest + text).split("\n");
-    this.rest = lines.pop()!;
-    return lines;
-  }
-
-  /** Forgets what is not whole. */
-  reset(): void {
-    this.rest = "";
-  }
+/** Takes text as it comes, and gives it back line by line: those that are whole by now, without their ends. */
+export function lines(): (text: string) => string[] {
+  let rest = "";
+  return (text) => {
+    const whole = (rest + text).split("\n");
+    rest = whole.pop()!;
+    return whole;
+  };
 }

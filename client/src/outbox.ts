@@ -2,7 +2,7 @@ import { type Environment, drawId, later, pause } from "./environment.js";
 import { PASSING, failure } from "./failure.js";
 import type { Frame } from "./frame.js";
 import type { Cancel } from "./request.js";
-import type { Failure, Json, Receipt } from "./types.js";
+import type { Failure, Json, Receipt, Reference } from "./types.js";
 
 /** The most drafts in one request, and about how many characters of them; the server's limits are 100 and 1 MiB. */
 const MOST_DRAFTS = 100;
@@ -25,6 +25,7 @@ export interface Draft {
   channel: string;
   id: string;
   body: Json;
+  refers?: Reference | undefined;
   /** When it was first tried without an answer that says whether it is stored. */
   tried?: number | undefined;
   /** As whom. */
@@ -50,7 +51,7 @@ export interface Outbox {
   /** What is not acknowledged yet, in order. */
   drafts(): Draft[];
   /** Puts a message behind the others. */
-  add(channel: string, body: Json, id?: string): Draft;
+  add(channel: string, body: Json, refers?: Reference, id?: string): Draft;
   /** Takes one back. */
   withdraw(id: string): void;
   /** It is in the store, as a reader saw. */
@@ -178,8 +179,8 @@ export function outbox(environment: Environment, drafts: Draft[], post: Post): O
     withdraw: take,
     seen,
     flush,
-    add(channel, body, id = drawId(environment)) {
-      const draft = { channel, id, body };
+    add(channel, body, refers, id = drawId(environment)) {
+      const draft = { channel, id, body, refers };
       drafts.push(draft);
       post.changed();
       return draft;

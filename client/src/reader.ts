@@ -7,7 +7,7 @@ import { type Places, receive } from "./inbox.js";
 import { type Cancel, type Done, PATIENCE, type Query, extend } from "./request.js";
 import { type Share, type Word, share } from "./share.js";
 import { LIMIT, type Link } from "./transports.js";
-import type { Denial, Failure, Gap, Message, State, Transport } from "./types.js";
+import type { Denial, Failure, Gap, Message, Presence, State, Transport } from "./types.js";
 
 /** What the server follows at once for one reader. */
 export const MOST_CHANNELS = 64;
@@ -50,6 +50,8 @@ export interface Surroundings {
   /** What is to be followed from the beginning, and how many of its messages come first. */
   channels: string[];
   history: number;
+  /** To be seen, and told who else is: empty; undefined: not. */
+  presence: string | undefined;
   /** Asks once, with the credential. */
   poll(query: Query, done: Done): Cancel;
   become(state: State): void;
@@ -58,6 +60,7 @@ export interface Surroundings {
   message(message: Message): void;
   gap(gap: Gap): void;
   denied(denial: Denial): void;
+  people(told: Presence): void;
   /** How far it has come is not what it was. */
   moved(): void;
   /** The server will not have us, for good. */
@@ -142,6 +145,7 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
       channel: all.filter((channel) => !isNew(channel) || historyOf(channel) === history),
       after: cursor,
       history,
+      presence: surroundings.presence,
     };
   }
 
@@ -178,7 +182,7 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
   );
 
   const stateBy = (transport: Transport): State =>
-    transport === transports[0] ? { kind: "live", transport } : { kind: "fallback", transport };
+    ({ kind: transport === transports[0] ? "live" : "fallback", transport });
 
   /** The messages of these arrive from now on. */
   function arrive(channels: string[]): void {
@@ -198,6 +202,7 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
     if (answered) answered(frame);
     if (frame.denied) deny(frame.denied.channel, frame.denied);
     if (party && !following && !frame.ref && Object.keys(foreign).length) party.say({ frame });
+    ([] as Presence[]).concat(frame.state || []).forEach((one) => wishes[one.channel] && surroundings.people(one));
     const tell = (told: Gap): void => {
       generation++;
       if (wishes[told.channel]) gap(told);

@@ -94,12 +94,13 @@ export const canRequest = ({ fetch, XMLHttpRequest }: Environment): unknown => f
 
 const byFetch: Send = ({ fetch, AbortController, TextDecoder }, url, body, done, chunk) => {
   const controller = AbortController && new AbortController();
-  const init: RequestInit = {
+  // What is undefined is as if it were absent.
+  const init = {
     method: method(body),
     credentials: "omit",
-  };
-  if (body !== undefined) init.body = body;
-  if (controller) init.signal = controller.signal;
+    body,
+    signal: controller && controller.signal,
+  } as RequestInit;
   const pour = (response: Response): PromiseLike<undefined> => {
     const reader = response.body!.getReader();
     const decoder = new TextDecoder!();

@@ -1,6 +1,6 @@
 import { type Environment, later } from "./environment.js";
 import { type Frame, parse } from "./frame.js";
-import { Lines } from "./lines.js";
+import { lines } from "./lines.js";
 import { type Ask, type Cancel, type Query, address, byRequest, byScript, canRequest, extend } from "./request.js";
 import type { Transport } from "./types.js";
 
@@ -73,22 +73,21 @@ const sse: Open = ({ environment, base, query }, { frame, lost }) => {
   on("end", (told) => told);
   on("heartbeat", () => ({ heartbeat: true }));
   on("message", (envelope) => ({ envelope }));
-  on("gap", (gap) => ({ gap }));
-  on("denied", (denied) => ({ denied }));
+  ["gap", "denied", "state"].forEach((name) => on(name, (told) => ({ [name]: told })));
   // It would reopen by itself; whoever listens knows better when, and by what.
   source.onerror = lost;
   return { close: () => source.close() };
 };
 
 const xhrStreaming: Open = ({ environment, base, query }, listener) => {
-  const lines = new Lines();
+  const cut = lines();
   let open = true;
   const cancel = byRequest(
     environment,
     address(base, "xhr-streaming", query),
     listener.lost,
     undefined,
-    (text) => lines.feed(text).forEach((line) => open && hear(line, listener)),
+    (text) => cut(text).forEach((line) => open && hear(line, listener)),
   );
   return {
     close() {
@@ -131,7 +130,11 @@ const polling =
       const since = environment.Date.now();
       cancel = ask(environment, address(base, route, extend(query, { wait })), (answer) => {
         if (!answer || !(answer.envelopes || answer.error)) return lost();
-        query = extend(query, { after: answer.cursor, history: undefined });
+        query = extend(query, {
+          after: answer.cursor,
+          history: undefined,
+          presence: answer.presence || query.presence,
+        });
         frame(answer);
         if (!open) return;
         // Where silence is cut early the question must come back before that.

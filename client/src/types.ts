@@ -16,6 +16,13 @@ export type Transport =
 /** Any JSON. On its way through the server it keeps its text. */
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
+/** What a message is to an earlier one of its channel. */
+export interface Reference {
+  kind: "edit" | "delete" | "reaction" | "reply";
+  /** Which one. */
+  offset: number;
+}
+
 /** A stored message. */
 export interface Message {
   channel: string;
@@ -29,6 +36,7 @@ export interface Message {
   name: string;
   /** When the server stored it, in milliseconds since 1970. */
   sent_at: number;
+  refers?: Reference;
   body: Json;
 }
 
@@ -93,6 +101,8 @@ export interface Events {
   state: State;
   gap: Gap;
   denied: Denial;
+  /** What is told of the people in a channel, where `presence` was asked for. */
+  presence: Presence;
   /** Who one is, as a guest; again when the credential had to be renewed, then as somebody else. */
   session: Session;
   /** One of ours is stored: what `publish` is fulfilled with; also for those kept over a reload. */
@@ -109,6 +119,31 @@ export interface Failure extends Error {
   code: string;
   /** When the server wants to be asked again, in seconds. */
   retry_after?: number;
+}
+
+/** Somebody, as others see them. */
+export interface Person {
+  sender: string;
+  name: string;
+}
+
+/**
+ * Who is in a channel, who is typing, and who has read how far. One that has `here` is all there is, and takes the place
+ * of what was told before; of another, what is absent is as it was.
+ */
+export interface Presence {
+  channel: string;
+  /** How many people are here. */
+  count?: number;
+  /** Who they are, at most 1,000. */
+  here?: Person[];
+  /** Who came, or goes by another name. */
+  joined?: Person[];
+  left?: Person[];
+  /** All who are typing at the moment. */
+  typing?: Person[];
+  /** How far people have come, by their `sender`: the last offset that they have read, and that reached them. */
+  marks?: { [sender: string]: { read: number; delivered: number } };
 }
 
 /** A page of history, oldest first. */
@@ -137,6 +172,8 @@ export interface Options {
   token?: string | (() => string | PromiseLike<string>);
   /** A name to be called by, where the server lets guests in and there is no token. */
   guest?: string;
+  /** Whether to be seen by others in the channels that are followed, and to be told of them. Default: false. */
+  presence?: boolean;
   /** What may be used, best first. Default: all, from `websocket` on. */
   transports?: Transport[];
   /**
@@ -178,9 +215,18 @@ export interface Connection extends AsyncIterable<Message> {
    * Rejected with the server's code where it is refused; with `unknown` when a try got no answer for longer than the
    * server remembers ids, or as another guest: it may be stored, and is not sent again.
    */
-  publish(channel: string, body: Json, options?: { id?: string; signal?: AbortSignal }): Promise<Receipt>;
+  publish(
+    channel: string,
+    body: Json,
+    options?: { id?: string; refers?: Reference; signal?: AbortSignal },
+  ): Promise<Receipt>;
   /** A page of older messages: those before an offset, or the newest. `limit`: 1 to 1,000, default 50. */
   history(channel: string, options?: { before?: number; limit?: number; signal?: AbortSignal }): Promise<History>;
+  /**
+   * Does a command of the server's, such as `{ typing: { channel } }`: an object of one member. Fulfilled with the answer;
+   * rejected with the server's code, or with `unavailable` where none came: then it may be done or not.
+   */
+  perform(command: { [verb: string]: Json }, options?: { signal?: AbortSignal }): Promise<{ [name: string]: Json }>;
   /** Changes what may be used, best first; moves to another transport where it must. */
   use(transports: Transport[]): void;
   /** Ends it for good. What is unsent is rejected with `closed`, and kept where there is a `storage`. */

@@ -1,7 +1,7 @@
 // @ts-check
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Lines } from "../build/lines.js";
+import { lines } from "../build/lines.js";
 import { byRequest } from "../build/request.js";
 import { MODERN } from "./simulation/browser/environment.js";
 import { Page } from "./simulation/page.js";
@@ -14,8 +14,8 @@ const TEXT = `${FRAMES.join("\n")}\n`;
 
 /** @param {string[]} pieces */
 function read(pieces) {
-  const lines = new Lines();
-  return pieces.flatMap((piece) => lines.feed(piece));
+  const cut = lines();
+  return pieces.flatMap((piece) => cut(piece));
 }
 
 test("a text cut in two anywhere gives the same lines", () => {
@@ -42,12 +42,11 @@ test("only a line feed ends a line", () => {
   assert.deepEqual(read(["a\rb\u2028c\u2029d\u0085e\u000bf\u000cg\n"]), ["a\rb\u2028c\u2029d\u0085e\u000bf\u000cg"]);
 });
 
-test("what is not whole is kept until its end comes, or is forgotten", () => {
-  const lines = new Lines();
-  assert.deepEqual(lines.feed("half"), []);
-  assert.deepEqual(lines.feed(" a line\nand"), ["half a line"]);
-  lines.reset();
-  assert.deepEqual(lines.feed("anew\n"), ["anew"]);
+test("what is not whole is kept until its end comes", () => {
+  const cut = lines();
+  assert.deepEqual(cut("half"), []);
+  assert.deepEqual(cut(" a line\nand"), ["half a line"]);
+  assert.deepEqual(cut(" more\n"), ["and more"]);
 });
 
 /**

@@ -13,7 +13,10 @@ import type {
   Keeper,
   Message,
   Options,
+  Person,
+  Presence,
   Receipt,
+  Reference,
   Session,
   State,
   Transport,
@@ -38,6 +41,7 @@ const options: Required<Options> = {
   history: 50,
   token: () => Promise.resolve("credential"),
   guest: "Ann",
+  presence: true,
   transports: Object.keys(transports) as Transport[],
   storage,
   share: false,
@@ -49,11 +53,15 @@ connect("/witter", { token: "credential" });
 connect("/witter");
 
 const listeners: { [event in keyof Events]: (told: Events[event]) => void } = {
-  message: ({ channel, offset, id, sender, name, sent_at, body }: Message) =>
-    show(channel, offset + 1, id, sender, name, new Date(sent_at), body),
+  message: ({ channel, offset, id, sender, name, sent_at, refers, body }: Message) =>
+    show(channel, offset + 1, id, sender, name, new Date(sent_at), refers?.kind, body),
   state: (state) => show(describe(state)),
   gap: ({ channel, after, resumed }: Gap) => show(channel, resumed - after),
   denied: ({ channel, error, detail }: Denial) => show(channel, error, detail),
+  presence: ({ channel, count, here, joined, left, typing, marks }: Presence) => {
+    const names = (people?: Person[]): string => (people ?? []).map(({ sender, name }) => sender + name).join(", ");
+    show(channel, count, names(here), names(joined), names(left), names(typing), marks?.ann?.read, marks?.ann?.delivered);
+  },
   session: ({ token, sender, name, expires_at }: Session) => show(token, sender, name, new Date(expires_at)),
   stored: ({ channel, offset, id }: Receipt) => show(channel, offset + 1, id),
   failed: ({ channel, id, body, error }) => show(channel, id, body, error.code),
@@ -88,6 +96,7 @@ const members: { [member in keyof Connection]: () => unknown } = {
     connection.on("state", listeners.state);
     connection.on("gap", listeners.gap);
     connection.on("denied", listeners.denied);
+    connection.on("presence", listeners.presence);
     connection.on("session", listeners.session);
     connection.on("stored", listeners.stored);
     connection.on("failed", listeners.failed);
@@ -102,7 +111,9 @@ const members: { [member in keyof Connection]: () => unknown } = {
     try {
       const { offset }: Receipt = await connection.publish("lobby", body);
       show(offset + 1);
-      await connection.publish("lobby", "again", { id: "0123456789abcdef", signal: new AbortController().signal });
+      const refers: Reference = { kind: "reply", offset };
+      const signal = new AbortController().signal;
+      await connection.publish("lobby", "again", { id: "0123456789abcdef", refers, signal });
     } catch (error) {
       const { code, message, retry_after } = error as Failure;
       show(code, message, retry_after ?? 0);
@@ -112,6 +123,10 @@ const members: { [member in keyof Connection]: () => unknown } = {
     const { messages, before }: History = await connection.history("lobby", { limit: 20 });
     const signal = new AbortController().signal;
     return before === undefined ? messages : connection.history("lobby", { before, signal });
+  },
+  perform: async () => {
+    const { sender } = await connection.perform({ me: {} }, { signal: new AbortController().signal });
+    return sender;
   },
   use: () => connection.use(["sse", "long-polling"]),
   close: () => connection.close(),
