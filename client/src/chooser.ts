@@ -48,7 +48,7 @@ const BUSY = /^(rate-limited|unavailable)$/;
 export interface Hooks {
   /** Opens a transport from where the reader stands. */
   open(open: Open, heartbeat: number, listener: Listener): Link;
-  /** Whether what it was opened for, and from where, still holds. */
+  /** Whether what it was opened for, from where, and as whom, still holds. */
   fits(link: Link): boolean;
   /** This carries the messages from now on; its frames follow. */
   adopted(transport: Transport, link: Link): void;

@@ -9,7 +9,6 @@ import { TRANSPORTS } from "./transports.js";
 import type {
   Connection,
   Events,
-  Failure,
   Json,
   Keeper,
   Options,
@@ -17,6 +16,7 @@ import type {
   Session,
   State,
   Transport,
+  Unsent,
 } from "./types.js";
 
 const CHANNEL = /^(?=.{1,64}$)@?[\w.~-]+$/;
@@ -35,6 +35,9 @@ interface Kept extends Standing {
   session?: Session | undefined;
   drafts?: Draft[];
 }
+
+/** What others are told of a draft. */
+const plain = ({ channel, id, refers, body }: Draft): Unsent => ({ channel, id, refers, body });
 
 /** Reads JSON that was kept, by whatever version. The place may be forbidden: then it throws where it is named. */
 const recall = <T>(place: () => Keeper | undefined, key: string): Partial<T> => {
@@ -64,7 +67,8 @@ export function open(environment: Environment, address: string, options: Options
   const remembered = recall<{ transport: Transport; at: number }>(common, `${key}:transport`);
 
   const listeners: { [E in keyof Events]?: ((told: Events[E]) => void)[] } = {};
-  const promises = dictionary<{ resolve(receipt: Receipt): void; reject(error: Failure): void }>();
+  /** What waits to hear what becomes of its draft. */
+  const promises = dictionary<Done>();
   let state: State = { kind: "connecting" };
   let calmState: Cancel = () => {};
 
@@ -82,16 +86,12 @@ export function open(environment: Environment, address: string, options: Options
     sender: () => (who.session() || { sender: undefined }).sender,
     changed: save,
     stored(receipt) {
-      const promise = promises[receipt.id];
-      delete promises[receipt.id];
-      if (promise) promise.resolve(receipt);
+      settle(receipt.id, receipt);
       emit("stored", receipt);
     },
-    failed({ channel, id, body }, error) {
-      const promise = promises[id];
-      delete promises[id];
-      if (promise) promise.reject(error);
-      emit("failed", { channel, id, body, error });
+    failed(draft, why) {
+      settle(draft.id, why);
+      emit("failed", extend(plain(draft), { error: failure(why) }));
     },
   });
 
@@ -106,6 +106,12 @@ export function open(environment: Environment, address: string, options: Options
         });
       }
     });
+  }
+
+  function settle(id: string, outcome: object): void {
+    const done = promises[id];
+    delete promises[id];
+    if (done) done(outcome);
   }
 
   function save(): void {
@@ -151,16 +157,24 @@ export function open(environment: Environment, address: string, options: Options
       return ask(extend(question, { script: ["jsonp-polling", { wait: 0 }] as const }), heard);
     }, done);
 
-  /** A promise of an answer that has what was asked for. */
-  const answered = (name: keyof Frame | undefined, begin: (done: Done) => Cancel, signal?: AbortSignal): Promise<Frame> => {
-    let cancel: Cancel;
+  /** A promise of an answer that has what was asked for, unless a signal comes before it, or the end of all. */
+  const answered = (begin: (done: Done) => Cancel, signal?: AbortSignal, name?: keyof Frame): Promise<Frame> => {
+    let stop: Done;
     const promise = new Promise<Frame>((resolve, reject) => {
-      cancel = begin((answer) => {
+      let cancel: Cancel = () => {};
+      const over: Done = (answer) => {
+        heard.splice(heard.indexOf(stop), 1);
         if (!answer || answer.error || (name && !answer[name])) reject(failure(answer && answer.error ? answer : AWAY));
         else resolve(answer);
-      });
+      };
+      stop = (why) => {
+        cancel();
+        over(why);
+      };
+      heard.push(stop);
+      cancel = begin(over);
     });
-    return until(signal, promise, () => cancel());
+    return until(signal, promise, () => stop(ABORTED));
   };
 
   function send(channel: string, drafts: Draft[], done: (answer?: Frame | Frame[]) => void): Cancel {
@@ -225,18 +239,15 @@ export function open(environment: Environment, address: string, options: Options
   function shut({ error, detail }: Frame): void {
     become({ kind: "closed", reason: error || "" });
     const closed = { error: error || "closed", detail: detail! };
-    heard.splice(0).forEach((off) => off());
+    heard.splice(0).forEach((off) => off(closed));
     read.end(closed);
     box.stop();
-    Object.keys(promises).forEach((id) => {
-      promises[id]!.reject(failure(closed));
-      delete promises[id];
-    });
   }
 
   // ---------------------------------------------------------------- the surroundings
 
-  const heard: Cancel[] = [];
+  /** What is to be ended with the connection. */
+  const heard: Done[] = [];
   /** Listens to what may tell of sleep, of another network, of being left and come back to. */
   const listen = (
     target: Pick<Environment, "addEventListener" | "removeEventListener"> | undefined,
@@ -286,7 +297,7 @@ export function open(environment: Environment, address: string, options: Options
       return read.channels();
     },
     get unsent() {
-      return box.drafts().map(({ channel, id, body }) => ({ channel, id, body }));
+      return box.drafts().map(plain);
     },
     on(event, listener) {
       const all = (listeners[event] = listeners[event] || []) as unknown[];
@@ -318,19 +329,21 @@ export function open(environment: Environment, address: string, options: Options
       if (text === undefined) return refuse("unprocessable", "body");
       if (id && promises[id]) return refuse("id-reused");
       const draft = box.add(channel, JSON.parse(text) as Json, refers, id);
-      const stored = new Promise<Receipt>((resolve, reject) => {
-        promises[draft.id] = { resolve, reject };
-      });
+      const stored = answered((done) => {
+        promises[draft.id] = done;
+        return () => {
+          delete promises[draft.id];
+          // What is closed may be opened again.
+          if (state.kind !== "closed") box.withdraw(draft.id);
+        };
+      }, signal);
       box.flush();
-      return until(signal, stored, () => {
-        delete promises[draft.id];
-        box.withdraw(draft.id);
-      });
+      return stored as Promise<unknown> as Promise<Receipt>;
     },
     history(channel, { before = NEWEST, limit = 50, signal } = {}) {
       return (
         check(channel, signal) ||
-        answered("envelopes", (done) => poll({ channel, before, limit }, done), signal).then((page) => ({
+        answered((done) => poll({ channel, before, limit }, done), signal, "envelopes").then((page) => ({
           messages: page.envelopes!,
           before: page.before,
         }))
@@ -346,7 +359,7 @@ export function open(environment: Environment, address: string, options: Options
       };
       return (
         check(undefined, signal) ||
-        answered(undefined, (done) => inquire(by, done), signal).then((answer) => answer.answer || (answer as never))
+        answered((done) => inquire(by, done), signal).then((answer) => answer.answer || (answer as never))
       );
     },
     use: read.use,
@@ -365,17 +378,12 @@ export function open(environment: Environment, address: string, options: Options
 
 const ABORTED = { error: "aborted" };
 
-/** A promise, or the end of its wait by a signal. */
+/** A promise that a signal ends. */
 function until<T>(signal: AbortSignal | undefined, promise: Promise<T>, cancel: Cancel): Promise<T> {
-  if (!signal) return promise;
-  return new Promise((resolve, reject) => {
-    const abort = (): void => {
-      cancel();
-      reject(failure(ABORTED));
-    };
-    const off = (): void => signal.removeEventListener("abort", abort);
-    signal.addEventListener("abort", abort);
-    promise.then(resolve, reject).then(off);
-    if (signal.aborted) abort();
-  });
+  if (signal) {
+    const off = (): void => signal.removeEventListener("abort", cancel);
+    signal.addEventListener("abort", cancel);
+    promise.then(off, off);
+  }
+  return promise;
 }

@@ -1,8 +1,8 @@
 import { type Environment, drawId, later, pause } from "./environment.js";
-import { PASSING, failure } from "./failure.js";
+import { PASSING } from "./failure.js";
 import type { Frame } from "./frame.js";
 import type { Cancel } from "./request.js";
-import type { Failure, Json, Receipt, Reference } from "./types.js";
+import type { Json, Receipt, Reference } from "./types.js";
 
 /** The most drafts in one request, and about how many characters of them; the server's limits are 100 and 1 MiB. */
 const MOST_DRAFTS = 100;
@@ -43,7 +43,7 @@ export interface Post {
   /** What is unsent has changed. */
   changed(): void;
   stored(receipt: Receipt): void;
-  failed(draft: Draft, error: Failure): void;
+  failed(draft: Draft, why: Frame): void;
 }
 
 /** What is to be sent, and what becomes of it. */
@@ -88,7 +88,7 @@ export function outbox(environment: Environment, drafts: Draft[], post: Post): O
   }
 
   function fail(draft: Draft, why: Frame): void {
-    if (take(draft.id)) post.failed(draft, failure(why));
+    if (take(draft.id)) post.failed(draft, why);
   }
 
   function flush(): void {

@@ -152,7 +152,7 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
   const choice = chooser(
     environment,
     {
-      fits: (opened) => (opened as Opened).generation === generation,
+      fits: (opened) => (opened as Opened).generation === generation && (opened as Opened).token === who.token(),
       open(open, heartbeat, listener) {
         const asks = query();
         const token = who.token();
@@ -405,7 +405,8 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
   function meet(): void {
     covered = false;
     patience(WELCOME);
-    party = share(environment, `witter:${base}:${who.token()}`, {
+    // Who is not seen has no part in the connection of who is.
+    party = share(environment, `witter:${base}:${who.token()}:${surroundings.presence}`, {
       lead() {
         following = false;
         calmSilence();
@@ -529,11 +530,15 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
       rest();
     },
     follow(channel, history, settle) {
-      const wish = (wishes[channel] = wishes[channel] || { history, settle: [] });
-      if (!isNew(channel)) settle();
-      else {
+      const known = wishes[channel];
+      const wish = (wishes[channel] = known || { history, settle: [] });
+      if (isNew(channel)) {
         wish.settle.push(settle);
         change();
+      } else {
+        settle();
+        // Another tab followed it: who is there was told before.
+        if (!known) choice.refresh();
       }
     },
     use(wanted) {

@@ -91,6 +91,7 @@ export type State =
 export interface Unsent {
   channel: string;
   id: string;
+  refers?: Reference | undefined;
   body: Json;
 }
 
@@ -101,7 +102,7 @@ export interface Events {
   state: State;
   gap: Gap;
   denied: Denial;
-  /** What is told of the people in a channel, where `presence` was asked for. */
+  /** What is told of the people in a channel that is followed, where `presence` was asked for. */
   presence: Presence;
   /** Who one is, as a guest; again when the credential had to be renewed, then as somebody else. */
   session: Session;
@@ -224,7 +225,8 @@ export interface Connection extends AsyncIterable<Message> {
   history(channel: string, options?: { before?: number; limit?: number; signal?: AbortSignal }): Promise<History>;
   /**
    * Does a command of the server's, such as `{ typing: { channel } }`: an object of one member. Fulfilled with the answer;
-   * rejected with the server's code, or with `unavailable` where none came: then it may be done or not.
+   * rejected with the server's code, or with `unavailable` where no answer came: then it may be done or not. It is not
+   * asked again, but on a slow network the server may get it twice.
    */
   perform(command: { [verb: string]: Json }, options?: { signal?: AbortSignal }): Promise<{ [name: string]: Json }>;
   /** Changes what may be used, best first; moves to another transport where it must. */

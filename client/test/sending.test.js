@@ -305,3 +305,50 @@ test("closing rejects what is unsent, and leaves nothing behind, whenever it com
     }
   }
 });
+
+for (const [how, features] of /** @type {[string, import("./simulation/browser/environment.js").Features][]} */ ([
+  ["by a WebSocket", MODERN],
+  ["by POST", POSTS],
+  ["by a script", { ...POSTS, requests: "none", eventSource: "none", document: true }],
+])) {
+  test(`what refers to another message does so ${how}, and what does not has no word of it`, async () => {
+    await inWorld(1, async (world) => {
+      const ann = join(world, { features });
+      await world.run(MINUTE, () => ann.live);
+      /** @type {any[]} */
+      const heard = [];
+      ann.connection.on("message", ({ refers }) => heard.push(refers));
+      const reply = /** @type {const} */ ({ kind: "reply", offset: 1 });
+      ann.publish("lobby", "first").catch(() => {});
+      ann.publish("lobby", "second", { refers: reply }).catch(() => {});
+      ann.publish("lobby", "third").catch(() => {});
+      const { unsent } = ann.connection;
+      assert.deepEqual(unsent.map(({ refers }) => refers), [undefined, reply, undefined]);
+      await world.run(MINUTE, () => heard.length === 3);
+      assert.deepEqual(heard, [undefined, reply, undefined]);
+      const stored = world.server.mailbox.stored.map(({ envelope }) => Object.keys(envelope).includes("refers"));
+      assert.deepEqual(stored, [false, true, false]);
+      checkAll(world, [ann]);
+    });
+  });
+}
+
+test("what refers to another message still does after a reload, and where it is given up", async () => {
+  await inWorld(1, async (world) => {
+    const refers = /** @type {const} */ ({ kind: "edit", offset: 3 });
+    const ann = join(world, { keeps: true, fate: posts({ kind: "swallowed" }) });
+    await world.run(MINUTE, () => ann.live);
+    ann.publish("attic", "other words", { refers }).catch(() => {});
+    ann.publish("@staff", "for some only", { refers }).catch(() => {});
+    await world.run(2000);
+    ann.load();
+    /** @type {any[]} */
+    const failed = [];
+    ann.connection.on("failed", ({ refers, error: { code } }) => failed.push([refers, code]));
+    assert.deepEqual(ann.connection.unsent.map(({ refers }) => refers), [refers, refers]);
+    await world.run(MINUTE);
+    assert.deepEqual(world.server.mailbox.stored.map(({ envelope }) => envelope.refers), [refers]);
+    assert.deepEqual(failed, [[refers, "forbidden"]]);
+    checkAll(world, [ann], { failures: /^forbidden$/ });
+  });
+});

@@ -98,6 +98,7 @@ test("an event stream means the same wherever it is cut", () => {
     { open: true, cursor: "a" },
     ...HOSTILE.map((text) => ({ envelope: { body: text }, cursor: "b" })),
     { heartbeat: true },
+    { state: { channel: "lobby", typing: [] } },
     { gap: { channel: "lobby", after: 1, resumed: 2 }, cursor: "c" },
     { end: "reopen" },
   ];
@@ -107,6 +108,7 @@ test("an event stream means the same wherever it is cut", () => {
     "cursor",
     ...HOSTILE.map(() => "message"),
     "heartbeat",
+    "state",
     "gap",
     "end",
   ]);

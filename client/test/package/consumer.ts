@@ -64,7 +64,7 @@ const listeners: { [event in keyof Events]: (told: Events[event]) => void } = {
   },
   session: ({ token, sender, name, expires_at }: Session) => show(token, sender, name, new Date(expires_at)),
   stored: ({ channel, offset, id }: Receipt) => show(channel, offset + 1, id),
-  failed: ({ channel, id, body, error }) => show(channel, id, body, error.code),
+  failed: ({ channel, id, refers, body, error }) => show(channel, id, refers?.offset, body, error.code),
 };
 
 /** Compiles only where every kind of state is known. */
@@ -89,7 +89,7 @@ const members: { [member in keyof Connection]: () => unknown } = {
   state: () => describe(connection.state),
   session: () => connection.session?.name,
   channels: () => connection.channels.join(", "),
-  unsent: () => connection.unsent.map(({ channel, id, body }: Unsent) => show(channel, id, body)),
+  unsent: () => connection.unsent.map(({ channel, id, refers, body }: Unsent) => show(channel, id, refers?.kind, body)),
   on: () => {
     const end: () => void = connection.on("message", listeners.message);
     end();

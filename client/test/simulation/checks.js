@@ -20,6 +20,7 @@ export function checkAll(world, people, { gaps = false, failures = /^$/ } = {}) 
   for (const person of people) {
     person.followings.forEach((following) => checkHeard(world, person, following, gaps));
     checkSent(world, person, failures);
+    checkSeen(world, person);
   }
 }
 
@@ -121,6 +122,45 @@ export const hasHeardAll = (world, { followings }) =>
     const place = last ? ("message" in last ? last.message.offset : last.gap.resumed) : since?.head;
     return over || place === (world.server.mailbox.log(channel)?.head ?? 0);
   });
+
+/**
+ * Whether somebody sees the people in all that they follow as the server does, and is seen there.
+ *
+ * @param {World} world
+ * @param {Person} person
+ */
+export const seesAll = (world, person) => !unseen(world, person).length;
+
+/**
+ * @param {World} world
+ * @param {Person} person
+ */
+function unseen({ server }, { followings, seen, options, sender }) {
+  if (!options.presence) return seen.size ? ["was told of people, and had not asked"] : [];
+  return followings.flatMap(({ channel, over }) => {
+    if (over) return [];
+    const { here, count, typing, marks } = server.presence.state(channel);
+    if (sender && !here.some((one) => one.sender === sender)) return [`is not seen in ${channel}`];
+    const told = seen.get(channel);
+    if (!told) return [`was never told who is in ${channel}`];
+    const people = [...told.here].map(([sender, name]) => ({ sender, name }));
+    const order = (/** @type {typeof here} */ list) => list.map(({ sender, name }) => `${sender} ${name}`).sort();
+    const truth = { count, here: order(here), typing: order(typing), marks: Object.entries(marks).sort() };
+    const belief = { count: told.count, here: order(people), typing: order(told.typing), marks: Object.entries(told.marks).sort() };
+    return same(truth, belief) ? [] : [`sees ${JSON.stringify(belief)} in ${channel}, and there is ${JSON.stringify(truth)}`];
+  });
+}
+
+/**
+ * At the end, when nothing changes any more, everybody sees the same, and no command is forgotten.
+ *
+ * @param {World} world
+ * @param {Person} person
+ */
+function checkSeen(world, person) {
+  for (const what of unseen(world, person)) world.violate(`${person.name} ${what}`);
+  if (person.asking) world.violate(`${person.name} was never told what became of ${person.asking} commands`);
+}
 
 /**
  * Every message that somebody sent came to an end, and was not sent after it.

@@ -12,6 +12,7 @@ export class Conversation {
   #server;
   #socket;
   #reader;
+  #observer;
   #token;
   #heartbeat;
   /** @type {import("./clock.js").Event | undefined} */
@@ -24,13 +25,15 @@ export class Conversation {
    * @param {import("./server.js").Server} server
    * @param {import("./server.js").Socket} socket
    * @param {import("./reader.js").Reader} reader
+   * @param {import("./presence.js").Observer | undefined} observer
    * @param {string | null} token
    * @param {number} heartbeat In milliseconds.
    */
-  constructor(server, socket, reader, token, heartbeat) {
+  constructor(server, socket, reader, observer, token, heartbeat) {
     this.#server = server;
     this.#socket = socket;
     this.#reader = reader;
+    this.#observer = observer;
     this.#token = token;
     this.#heartbeat = heartbeat;
     server.open.add(this);
@@ -47,17 +50,23 @@ export class Conversation {
     this.#socket.close(1001, "reopen");
   }
 
+  lag() {
+    this.#observer?.forget();
+  }
+
   /**
    * @param {string} channel
    * @param {import("./server.js").Refusal} refusal
    */
   deny(channel, refusal) {
+    this.#observer?.remove(channel);
     if (this.#reader.places.delete(channel)) this.#say({ denied: { channel, ...refusal } });
   }
 
   #pour() {
     const frames = this.#reader.take(LIMIT);
     frames.forEach((frame) => this.#say(frame));
+    this.#observer?.take().forEach((frame) => this.#say(frame));
     if (frames.length) this.#pour();
   }
 
@@ -66,13 +75,13 @@ export class Conversation {
     /** @type {{ ref?: unknown }} */
     let named = {};
     try {
-      const { ref, publish, subscribe, unsubscribe } = JSON.parse(text);
+      const { ref, publish, subscribe, unsubscribe, command } = JSON.parse(text);
       if (ref !== undefined) named = { ref };
       if (publish) {
         const trouble = this.#server.trouble({ route: "websocket-publish" });
         const store = () => {
-          const sent = publish.drafts ?? { id: publish.id, body: publish.body };
-          return this.#server.publish(this.#token, publish.channel, sent);
+          const { id, body, refers, drafts = { id, body, refers } } = publish;
+          return this.#server.publish(this.#token, publish.channel, drafts);
         };
         if (trouble) {
           if (trouble.stored) store();
@@ -89,12 +98,18 @@ export class Conversation {
         if (places.has(channel) || places.size === MOST_CHANNELS) throw new Refused("invalid-request", "channel");
         this.#server.mayRead(this.#token, [channel]);
         this.#reader.add(channel, undefined, history);
+        this.#observer?.add(channel);
         this.#say({ ...named, subscribed: channel, cursor: this.#reader.cursor });
         this.#pour();
       } else if (unsubscribe) {
         this.#reader.places.delete(unsubscribe.channel);
+        this.#observer?.remove(unsubscribe.channel);
         this.#say({ ...named, unsubscribed: unsubscribe.channel, cursor: this.#reader.cursor });
-      } else throw new Refused("unprocessable", "one of publish, subscribe, unsubscribe is expected");
+      } else if (command) {
+        const trouble = this.#server.trouble({ route: "websocket-command" });
+        if (trouble) throw trouble.refused;
+        this.#say({ ...named, answer: this.#server.perform(this.#token, command) });
+      } else throw new Refused("unprocessable", "one of publish, subscribe, unsubscribe, command is expected");
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       this.#say({ ...named, ...error.refusal });
@@ -117,6 +132,7 @@ export class Conversation {
   #leave() {
     const { clock, open, watchers } = this.#server;
     clock.cancel(this.#beat);
+    this.#observer?.leave();
     open.delete(this);
     watchers.delete(this.#watch);
   }

@@ -39,6 +39,7 @@ export const sse = (visible) => ({
     if (frame.envelope) return `data: ${JSON.stringify(frame.envelope)}\n${id}`;
     if (frame.gap) return `event: gap\ndata: ${JSON.stringify(frame.gap)}\n${id}`;
     if (frame.denied) return `event: denied\ndata: ${JSON.stringify(frame.denied)}\n${id}`;
+    if (frame.state) return `event: state\ndata: ${JSON.stringify(frame.state)}\n\n`;
     if (frame.heartbeat) return visible ? "event: heartbeat\ndata: {}\n\n" : ":hb\n";
     return `event: end\ndata: ${JSON.stringify(frame)}\n\n`;
   },

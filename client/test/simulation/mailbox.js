@@ -18,6 +18,7 @@ const ID_AGE = 600_000;
  * @property {string} sender
  * @property {string} name
  * @property {number} sent_at
+ * @property {unknown} [refers]
  * @property {unknown} body
  */
 
@@ -79,21 +80,21 @@ export class Mailbox {
   /**
    * @param {{ sender: string, name: string }} who
    * @param {string} channel
-   * @param {{ id: string, body: unknown }} draft
+   * @param {{ id: string, body: unknown, refers?: unknown }} draft
    * @returns {{ offset: number } | { error: string }}
    */
-  publish(who, channel, { id, body }) {
+  publish(who, channel, { id, body, refers }) {
     let log = this.#logs.get(channel);
     if (!log) this.#logs.set(channel, (log = new Log(++this.#epoch)));
     const now = this.#clock.now;
     const key = `${who.sender} ${id}`;
-    const text = JSON.stringify(body);
+    const text = JSON.stringify([refers, body]);
     const known = log.ids.get(key);
     if (known && (known.offset > log.floor || now - known.at < ID_AGE)) {
       return known.text === text ? { offset: known.offset } : { error: "id-reused" };
     }
     const offset = log.head + 1;
-    const envelope = { channel, offset, id, sender: who.sender, name: who.name, sent_at: now, body };
+    const envelope = { channel, offset, id, sender: who.sender, name: who.name, sent_at: now, ...(refers ? { refers } : {}), body };
     log.entries.push({ envelope, tag: ++this.#tag });
     log.ids.set(key, { offset, at: now, text });
     this.stored.push({ epoch: log.epoch, envelope });

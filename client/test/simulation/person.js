@@ -29,6 +29,12 @@ import { Page } from "./page.js";
  * @property {boolean} over
  */
 
+/** @typedef {{ count: number, here: Map<string, string>, typing: Somebody[], marks: Record<string, object> }} Seen */
+/** @typedef {import("../../build/types.js").Person} Somebody */
+
+/** What a command may be refused with when anything may happen. */
+const REFUSALS = /^(unavailable|rate-limited|unauthorized|forbidden|invalid-request|closed)$/;
+
 /** Texts that a parser somewhere on the way may choke on. */
 export const HOSTILE = [
   "",
@@ -53,6 +59,10 @@ export class Person {
   senders = [];
   /** @type {string[]} */
   states = [];
+  /** @type {Map<string, Seen>} What they were told of the people in a channel, put together. */
+  seen = new Map();
+  /** How many commands wait for an answer. */
+  asking = 0;
   loads = 0;
   sessionStorage = new MemoryStorage();
   /** @type {import("../../build/types.js").Connection} */
@@ -70,9 +80,10 @@ export class Person {
    * @param {boolean} [how.keeps] Whether a reload goes on where it was.
    * @param {Page["fate"]} [how.fate]
    * @param {number} [how.skew] How wrong the clock of the computer is.
+   * @param {string} [how.account] Who they are, where they are no guest.
    * @param {import("../../build/types.js").Options} [how.options]
    */
-  constructor(world, name, connect, { browser = world.browser(), features = MODERN, keeps = false, fate, skew = 0, options = {} }) {
+  constructor(world, name, connect, { browser = world.browser(), features = MODERN, keeps = false, fate, skew = 0, account, options = {} }) {
     this.world = world;
     this.name = name;
     this.connect = connect;
@@ -81,6 +92,7 @@ export class Person {
     this.keeps = keeps;
     this.fate = fate;
     this.skew = skew;
+    this.account = account;
     this.options = options;
     this.load();
   }
@@ -95,6 +107,8 @@ export class Person {
     this.page = page;
     page.skew = this.skew;
     if (this.fate) page.fate = this.fate;
+    this.seen.clear();
+    this.asking = 0;
     const storage = keeps ? { storage: this.sessionStorage } : {};
     this.connection = this.connect("/witter/", { ...options, ...storage, environment: page.environment });
     const { channels } = this.connection;
@@ -124,22 +138,46 @@ export class Person {
   /**
    * @param {string} channel
    * @param {unknown} [text]
-   * @param {AbortSignal} [signal]
+   * @param {{ signal?: AbortSignal, refers?: any }} [options]
    */
-  publish(channel, text = HOSTILE[this.sendings.length % HOSTILE.length], signal) {
+  publish(channel, text = HOSTILE[this.sendings.length % HOSTILE.length], options = {}) {
     const number = this.sendings.length + 1;
     const author = this.keeps ? this.name : this.page.name;
     const body = { author, number, text };
     /** @type {Sending} */
     const sending = { author, number, channel, body, id: "", at: this.world.clock.now, page: this.loads, settled: undefined };
     this.sendings.push(sending);
-    const promise = this.connection.publish(channel, /** @type {any} */ (body), signal ? { signal } : {});
+    const promise = this.connection.publish(channel, /** @type {any} */ (body), options);
     sending.id = this.connection.unsent.at(-1)?.id ?? "";
     promise.then(
       (receipt) => this.#settle(sending, { offset: receipt.offset }),
       (error) => this.#settle(sending, { code: error.code ?? `no code: ${error.stack}` }),
     );
     return promise;
+  }
+
+  /**
+   * Does a command, whatever becomes of it.
+   *
+   * @param {any} command
+   */
+  async perform(command) {
+    const { page, world, name } = this;
+    const { performed } = world.server;
+    this.asking++;
+    try {
+      await this.connection.perform(command);
+      const done = performed.some((one) => JSON.stringify(one.command) === JSON.stringify(command));
+      if (!done) world.violate(`${name} was told that ${JSON.stringify(command)} is done`);
+    } catch (/** @type {any} */ error) {
+      if (!REFUSALS.test(error.code)) world.violate(`${name} asking: ${error.stack}`);
+    }
+    if (page === this.page) this.asking--;
+  }
+
+  /** Who they are to the others. */
+  get sender() {
+    return this.connection.session?.sender ?? this.account;
   }
 
   /**
@@ -164,6 +202,7 @@ export class Person {
     this.world.note(`${this.name} leaves ${channel}`);
     const following = this.following(channel);
     if (following) following.over = true;
+    this.seen.delete(channel);
     this.connection.unsubscribe(channel);
   }
 
@@ -202,6 +241,18 @@ export class Person {
     if (code) this.world.note(`${this.name}'s ${sending.number} failed: ${code}`);
   }
 
+  /** @param {import("../../build/types.js").Presence} told */
+  #see({ channel, count, here, joined = [], left = [], typing, marks }) {
+    if (here) this.seen.set(channel, { count: 0, here: new Map(), typing: [], marks: {} });
+    const seen = this.seen.get(channel);
+    if (!seen) return;
+    for (const { sender, name } of [...(here ?? []), ...joined]) seen.here.set(sender, name);
+    for (const { sender } of left) seen.here.delete(sender);
+    seen.count = count ?? seen.count;
+    seen.typing = typing ?? seen.typing;
+    Object.assign(seen.marks, marks);
+  }
+
   #listen() {
     const { connection, page, world } = this;
     const hear = (/** @type {any} */ event, /** @type {(told: any) => void} */ listener) =>
@@ -228,6 +279,11 @@ export class Person {
     hear("denied", ({ channel }) => {
       const following = this.following(channel);
       if (following) following.over = true;
+      this.seen.delete(channel);
+    });
+    hear("presence", (told) => {
+      if (!this.following(told.channel)) world.violate(`${this.name} heard of who is in ${told.channel}, which they do not follow`);
+      this.#see(told);
     });
     hear("session", ({ sender }) => {
       world.note(`${this.name} is let in as ${sender}`);

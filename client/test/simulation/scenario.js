@@ -1,6 +1,6 @@
 // @ts-check
 import { MODERN } from "./browser/environment.js";
-import { checkAll, checkClosed, hasHeardAll } from "./checks.js";
+import { checkAll, checkClosed, hasHeardAll, seesAll } from "./checks.js";
 import { BLOCKS, fine, rough } from "./fates.js";
 import { Person } from "./person.js";
 import { Refused } from "./server.js";
@@ -19,6 +19,7 @@ export const TRANSPORTS = /** @type {const} */ ([
 ]);
 
 const CHANNELS = ["lobby", "attic", "garden"];
+const KINDS = ["edit", "delete", "reaction", "reply"];
 
 /**
  * How soon all is well once nothing is wrong any more, in milliseconds: a dead link is noticed after three heartbeats,
@@ -59,11 +60,14 @@ function gather(world, connect) {
     if (random.chance(0.3)) options.history = random.pick([1, 1000]);
     if (random.chance(0.2)) options.transports = random.some(TRANSPORTS, 0.5).concat("long-polling", "jsonp-polling");
     if (options.transports) options.transports = [...new Set(options.transports)];
+    if (random.chance(0.4)) options.presence = true;
+    let account;
     if (random.chance(0.4)) options.guest = name;
     else {
       // Tabs that share a token share a connection.
       const token = random.chance(0.6) ? "token" : `token-${name}`;
       server.admit(token, token);
+      account = token;
       options.token = random.pick([token, () => token, async () => token]);
     }
     if (random.chance(0.1)) options.share = false;
@@ -73,6 +77,7 @@ function gather(world, connect) {
       keeps: random.chance(0.4),
       skew: random.chance(0.2) ? random.between(-3_600_000, 3_600_000) : 0,
       fate: rough(random.fork(), random.pick([0, 0.1, 0.4])),
+      account,
       options,
     });
   });
@@ -88,11 +93,21 @@ const HAPPENINGS = [
   [4, (random, person) => Array.from({ length: random.between(2, 12) }, () => write(random, person))],
   [0.3, (random, person) => void person.publish(random.pick(CHANNELS), "x".repeat(70_000)).catch(() => {})],
   [0.3, (_, person) => void person.publish("@staff", "for some only").catch(() => {})],
+  [3, (random, person) => awake(person) && void person.perform({ typing: { channel: random.pick(CHANNELS) } })],
+  [
+    2,
+    (random, person, { server }) => {
+      const channel = random.pick(CHANNELS);
+      const offset = random.between(0, server.mailbox.log(channel)?.head ?? 0);
+      if (awake(person)) void person.perform({ read: { channel, offset } });
+    },
+  ],
+  [0.5, (_, { world }) => world.server.lag()],
   [1, (random, person, world) => awake(person) && takeBack(random, person, world)],
   [
     6,
     (random, person, world) => {
-      const blocked = Object.fromEntries(random.some([...TRANSPORTS, "publish", "session"], 0.3).map((one) => [
+      const blocked = Object.fromEntries(random.some([...TRANSPORTS, "publish", "session", "command"], 0.3).map((one) => [
         one,
         random.pick(/** @type {(keyof typeof BLOCKS)[]} */ (Object.keys(BLOCKS))),
       ]));
@@ -142,7 +157,8 @@ const awake = ({ page, connection }) => !page.asleep && connection.state.kind !=
  * @param {Person} person
  */
 function write(random, person) {
-  if (awake(person)) person.publish(random.pick(CHANNELS)).catch(() => {});
+  const refers = random.chance(0.2) ? { kind: random.pick(KINDS), offset: random.between(1, 20) } : undefined;
+  if (awake(person)) person.publish(random.pick(CHANNELS), undefined, { refers }).catch(() => {});
 }
 
 /**
@@ -155,7 +171,7 @@ function write(random, person) {
 function takeBack(random, person, { clock }) {
   const { page } = person;
   const controller = new AbortController();
-  person.publish(random.pick(CHANNELS), "never mind", controller.signal).catch(() => {});
+  person.publish(random.pick(CHANNELS), "never mind", { signal: controller.signal }).catch(() => {});
   clock.after(random.between(0, 2000), () => page.run(() => controller.abort()));
 }
 
@@ -270,6 +286,7 @@ export async function settle(world, people) {
   // Until the last late copy of a request has arrived.
   await world.run(30_000);
   await world.run(RECOVERY, isHeard);
+  await world.run(RECOVERY, () => people.every((one) => !one.asking && seesAll(world, one)));
 }
 
 /**

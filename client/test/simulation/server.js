@@ -2,6 +2,7 @@
 import { Conversation } from "./conversation.js";
 import { NDJSON, htmlfile, jsonp, sse } from "./framing.js";
 import { Mailbox } from "./mailbox.js";
+import { Observer, Presence } from "./presence.js";
 import { Reader, decode } from "./reader.js";
 import { Stream } from "./stream.js";
 
@@ -56,6 +57,7 @@ const CHANNEL = /^(?=.{1,64}$)@?[A-Za-z0-9\-._~]+$/;
 const MOST_CHANNELS = 64;
 const MOST_DRAFTS = 100;
 const LONGEST_BODY = 65_536;
+const LONGEST_COMMAND = 4096;
 
 /** What the server says instead of an answer. */
 export class Refused extends Error {
@@ -89,6 +91,8 @@ export class Server {
   anonymousRead = true;
   /** Channels that nobody may read. */
   forbidden = new Set();
+  /** @type {{ sender: string, command: any }[]} What was done, in its order. */
+  performed = [];
   /**
    * Why a request is not served now; `stored` where what it sent is stored all the same.
    *
@@ -110,6 +114,7 @@ export class Server {
     this.clock = clock;
     this.#random = random;
     this.mailbox = new Mailbox(clock);
+    this.presence = new Presence(clock, () => this.wake());
   }
 
   /**
@@ -135,6 +140,12 @@ export class Server {
   forbid(channel) {
     this.forbidden.add(channel);
     for (const stream of this.open) stream.deny(channel, this.#denial(channel).refusal);
+  }
+
+  /** A reader lags behind what is told of people, and is told all of it. */
+  lag() {
+    for (const stream of this.open) stream.lag();
+    this.wake();
   }
 
   /** The host stops, in order: it tells all readers to come again. */
@@ -168,12 +179,16 @@ export class Server {
         if (trouble.stored && route.endsWith("publish")) this.#publish(request, () => undefined);
         throw trouble.refused;
       }
-      const method = route === "publish" || route === "session" ? "POST" : "GET";
+      const method = /^(publish|session|command)$/.test(route) ? "POST" : "GET";
       if (request.method !== method) throw new Refused("method-not-allowed", `the method here is ${method}`);
       if (route === "session" || route === "jsonp-session") return answer(this.#welcome(request), 201);
       if (route === "publish" || route === "jsonp-publish") {
         const told = this.#publish(request, this.draftTrouble);
         return answer(told, 201);
+      }
+      if (route === "command" || route === "jsonp-command") {
+        const command = json(request.body ?? one(query, "command") ?? "");
+        return answer(this.perform(query.get("token"), command));
       }
       if (framing) return this.#stream(request, response, framing);
       if (/^(short|long|jsonp)-polling$/.test(route)) return this.#poll(request, response, answer);
@@ -203,8 +218,9 @@ export class Server {
       const trouble = this.trouble(request);
       if (trouble) throw trouble.refused;
       const { query } = request;
-      const { reader } = this.#reader(request);
-      new Conversation(this, socket, reader, query.get("token"), number(query, "heartbeat", 1, 55, 15) * 1000);
+      const { reader, observer } = this.#reader(request);
+      const heartbeat = number(query, "heartbeat", 1, 55, 15) * 1000;
+      new Conversation(this, socket, reader, observer, query.get("token"), heartbeat);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       const { error: end, ...rest } = error.refusal;
@@ -255,8 +271,9 @@ export class Server {
    */
   #publish({ query, body }, trouble) {
     const channel = one(query, "channel") ?? "";
-    const sent = body === undefined ? { id: query.get("id"), body: json(query.get("body") ?? "") } : json(body);
-    return this.publish(query.get("token"), channel, sent, trouble);
+    const refers = one(query, "refers");
+    const draft = () => ({ id: query.get("id"), body: json(query.get("body") ?? ""), ...(refers && { refers: json(refers) }) });
+    return this.publish(query.get("token"), channel, body === undefined ? draft() : json(body), trouble);
   }
 
   /**
@@ -269,7 +286,8 @@ export class Server {
     checkChannel(channel);
     const drafts = Array.isArray(sent) ? sent : [sent];
     if (drafts.length < 1 || drafts.length > MOST_DRAFTS) throw new Refused("unprocessable", "1 to 100 drafts");
-    for (const { id, body } of drafts) {
+    for (const { id, body, refers } of drafts) {
+      if (refers !== undefined && !isReference(refers)) throw new Refused("unprocessable", "refers");
       if (typeof id !== "string" || !/^[!-~]{1,64}$/.test(id)) throw new Refused("unprocessable", "id");
       if (body === undefined) throw new Refused("unprocessable", "body: missing");
     }
@@ -278,7 +296,7 @@ export class Server {
     if (!identity.publish(channel)) throw new Refused("forbidden", `publishing in ${channel} is not allowed`);
     /** @type {Refusal | undefined} */
     let why;
-    const answers = drafts.map(({ id, body }) => {
+    const answers = drafts.map(({ id, body, refers }) => {
       // Behind one that is not stored none is: they are stored in order.
       why ??= Array.isArray(sent) ? trouble() : undefined;
       if (why) return { ...why, id };
@@ -286,13 +304,44 @@ export class Server {
         if (!Array.isArray(sent)) throw new Refused("too-large", "too much at once");
         return { error: "too-large", detail: "too much at once", id };
       }
-      const stored = this.mailbox.publish(identity, channel, { id, body });
+      const stored = this.mailbox.publish(identity, channel, { id, body, refers });
       if ("offset" in stored) return { channel, offset: stored.offset, id };
       if (!Array.isArray(sent)) throw new Refused(stored.error, "the id was used before, for another body");
       return { error: stored.error, detail: "the id was used before, for another body", id };
     });
     this.wake();
     return Array.isArray(sent) ? answers : answers[0];
+  }
+
+  /**
+   * @param {string | null} token
+   * @param {any} command
+   * @returns {object}
+   */
+  perform(token, command) {
+    if (JSON.stringify(command).length > LONGEST_COMMAND) throw new Refused("too-large", "too much at once");
+    const [verb, ...more] = Object.keys(Object(command));
+    const about = command[verb];
+    if (more.length || typeof about !== "object" || !/^(me|typing|read)$/.test(verb)) {
+      throw new Refused("unprocessable", "one of me, typing, read is expected");
+    }
+    const identity = this.#identity(token);
+    if (!identity) throw new Refused("unauthorized", "this needs a credential");
+    const { sender, name } = identity;
+    const { channel, over = false, offset = 0, delivered = 0 } = about;
+    if (verb !== "me") {
+      checkChannel(channel);
+      this.mayRead(token, [channel]);
+    }
+    this.performed.push({ sender, command });
+    if (verb === "me") return { sender, name, channel: `@me~${sender}` };
+    if (verb === "typing") {
+      this.presence.type(identity, channel, over);
+      return { channel, typing: !over, ...(!over && { seconds: 6 }) };
+    }
+    const head = this.mailbox.log(channel)?.head ?? 0;
+    if (offset > head || delivered > head) throw new Refused("invalid-request", "offset: beyond the newest message");
+    return { channel, ...this.presence.mark(identity, channel, { read: offset, delivered }) };
   }
 
   /** Tells all readers that there may be something, a little later. */
@@ -332,7 +381,11 @@ export class Server {
     this.mayRead(query.get("token"), channels);
     const reader = new Reader(this.mailbox);
     for (const channel of channels) reader.add(channel, after.get(channel), history);
-    return { reader, resumes: channels.every((channel) => after.has(channel)) };
+    const known = one(query, "presence");
+    if (known !== undefined && !/^[\w-]{0,704}$/.test(known)) throw new Refused("invalid-request", "presence");
+    const observer = known === undefined ? undefined : new Observer(this.presence, this.#identity(query.get("token")));
+    channels.forEach((channel) => observer?.add(channel));
+    return { reader, observer, known, resumes: channels.every((channel) => after.has(channel)) };
   }
 
   /**
@@ -341,8 +394,8 @@ export class Server {
    * @param {import("./framing.js").Framing} framing
    */
   #stream(request, response, framing) {
-    const { reader } = this.#reader(request);
-    new Stream(this, response, reader, framing, number(request.query, "heartbeat", 1, 55, 15) * 1000);
+    const { reader, observer } = this.#reader(request);
+    new Stream(this, response, reader, observer, framing, number(request.query, "heartbeat", 1, 55, 15) * 1000);
   }
 
   /**
@@ -361,14 +414,15 @@ export class Server {
       const { envelopes, before } = this.mailbox.history(channel, number(query, "before", 0, Infinity, 0), limit);
       return answer({ envelopes, gaps: [], before });
     }
-    const { reader, resumes } = this.#reader(request);
+    const { reader, observer, known = "", resumes } = this.#reader(request);
     const tell = () => {
       const frames = reader.take(limit);
       const envelopes = frames.flatMap(({ envelope }) => envelope ?? []);
       const gaps = frames.flatMap(({ gap }) => gap ?? []);
-      if (!frames.length && !over) return;
+      const people = observer?.batch(known);
+      if (!frames.length && !people?.state && !over) return;
       leave();
-      answer({ envelopes, gaps, cursor: reader.cursor });
+      answer({ envelopes, gaps, cursor: reader.cursor, ...people });
     };
     let over = wait === 0 || !resumes;
     const deadline = this.clock.after(wait * 1000, () => {
@@ -379,9 +433,10 @@ export class Server {
       this.clock.cancel(deadline);
       this.watchers.delete(tell);
       this.open.delete(held);
+      observer?.leave();
     };
     // A host that stops answers what is held; what is denied is told to whoever asks next.
-    const held = { finish: () => ((over = true), tell()), deny() {} };
+    const held = { finish: () => ((over = true), tell()), deny() {}, lag() {} };
     this.watchers.add(tell);
     this.open.add(held);
     response.left = leave;
@@ -397,6 +452,9 @@ function json(text) {
     throw new Refused("invalid-request", "not JSON");
   }
 }
+
+/** @param {any} refers */
+const isReference = (refers) => /^(edit|delete|reaction|reply)$/.test(refers?.kind) && Number.isInteger(refers.offset);
 
 /** @param {string} name */
 export function checkChannel(name) {

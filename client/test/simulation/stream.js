@@ -11,6 +11,7 @@ export class Stream {
   #server;
   #response;
   #reader;
+  #observer;
   #framing;
   #heartbeat;
   #written = 0;
@@ -25,13 +26,15 @@ export class Stream {
    * @param {import("./server.js").Server} server
    * @param {import("./server.js").Response} response
    * @param {import("./reader.js").Reader} reader
+   * @param {import("./presence.js").Observer | undefined} observer
    * @param {import("./framing.js").Framing} framing
    * @param {number} heartbeat In milliseconds.
    */
-  constructor(server, response, reader, framing, heartbeat) {
+  constructor(server, response, reader, observer, framing, heartbeat) {
     this.#server = server;
     this.#response = response;
     this.#reader = reader;
+    this.#observer = observer;
     this.#framing = framing;
     this.#heartbeat = heartbeat;
     this.#end = framing.longest < Infinity ? server.clock.after(framing.longest, () => this.finish()) : undefined;
@@ -51,17 +54,23 @@ export class Stream {
     this.#response.end();
   }
 
+  lag() {
+    this.#observer?.forget();
+  }
+
   /**
    * @param {string} channel
    * @param {import("./server.js").Refusal} refusal
    */
   deny(channel, refusal) {
+    this.#observer?.remove(channel);
     if (this.#reader.places.delete(channel)) this.#tell({ denied: { channel, ...refusal } });
   }
 
   #pour() {
     const frames = this.#reader.take(LIMIT);
     frames.forEach((frame) => this.#tell(frame));
+    this.#observer?.take().forEach((frame) => this.#tell(frame));
     if (this.#written >= this.#framing.mostBytes) this.finish();
     else if (frames.length) this.#pour();
   }
@@ -84,6 +93,7 @@ export class Stream {
     const { clock, open, watchers } = this.#server;
     clock.cancel(this.#beat);
     clock.cancel(this.#end);
+    this.#observer?.leave();
     open.delete(this);
     watchers.delete(this.#watch);
   }
