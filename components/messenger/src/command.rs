@@ -3,7 +3,7 @@
 use crate::bindings::exports::witter::messaging::messenger::{Caller, Error};
 use crate::bindings::witter::messaging::policy::Identity;
 use crate::rules::Rules;
-use protocol::{Command, Me};
+use protocol::{Command, Me, Revoked};
 
 /// Does one command; its answer is JSON text.
 pub(crate) async fn perform(
@@ -16,6 +16,7 @@ pub(crate) async fn perform(
         sender,
         name,
         expires_at,
+        administers,
         ..
     } = rules.identity(caller).await?;
     let sender =
@@ -25,6 +26,14 @@ pub(crate) async fn perform(
             sender: &sender,
             name: &name,
             expires_at,
+        }
+        .to_json()),
+        Command::Revoke(_) if !administers => Err(Error::Forbidden(
+            "revoking is for administrators".to_owned(),
+        )),
+        Command::Revoke(revoke) => Ok(Revoked {
+            before: rules.revoke(&revoke).await?,
+            sender: &revoke.sender,
         }
         .to_json()),
     }

@@ -8,10 +8,11 @@ mod clock;
 mod command;
 mod feed;
 mod rules;
+mod standing;
 mod store;
 
 use bindings::exports::witter::messaging::messenger::{
-    Caller, Draft, Error, Feed, Guest, Receipt, Session,
+    Caller, Changes, Draft, Error, Feed, Guest, Reading, Receipt, Session,
 };
 use bindings::witter::messaging::{policy, wakeup};
 use rules::Rules;
@@ -54,13 +55,22 @@ impl Guest for Messenger {
         command::perform(&Rules::shared(), &caller, &command).await
     }
 
-    async fn follow(caller: Caller, channels: Vec<String>) -> Result<Vec<Feed>, Error> {
+    async fn follow(caller: Caller, channels: Vec<String>) -> Result<Reading, Error> {
         clock::later().await;
         let rules = Rules::shared();
-        rules.may_read(&caller, &channels).await?;
-        Ok(channels
-            .into_iter()
-            .map(|channel| Feed::new(feed::Feed::new(Rc::clone(&rules), channel)))
-            .collect())
+        let identity = rules.reader(&caller, &channels).await?;
+        Ok(Reading {
+            feeds: channels
+                .into_iter()
+                .map(|channel| Feed::new(feed::Feed::new(Rc::clone(&rules), channel)))
+                .collect(),
+            sender: identity.sender,
+            expires_at: identity.expires_at,
+        })
+    }
+
+    async fn changed(known: Option<u64>, wait_ms: u32) -> Result<Changes, Error> {
+        clock::later().await;
+        Rules::shared().changed(known, wait_ms).await
     }
 }

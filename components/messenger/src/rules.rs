@@ -3,10 +3,11 @@
 use crate::bindings::exports::witter::messaging::messenger::{Caller, Draft, Error, Receipt};
 use crate::bindings::witter::messaging::policy::{self, Action, Context, Identity, Place};
 use crate::clock::{self, World};
+use crate::standing::Vigil;
 use crate::store::KeyValue;
 use mailbox::{Mailbox, PublishError, ReadError, Window};
 use protocol::{Channel, LONGEST_BODY, MOST_CHANNELS, MOST_DRAFTS};
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 /// One per instance.
@@ -14,6 +15,7 @@ pub(crate) struct Rules {
     pub(crate) mailbox: Mailbox<KeyValue, World>,
     /// Drawn once per store and never changed, so it is read once.
     secret: OnceCell<Vec<u8>>,
+    pub(crate) vigil: Cell<Option<Vigil>>,
 }
 
 /// Who publishes, and where.
@@ -30,6 +32,7 @@ impl Rules {
             static RULES: Rc<Rules> = Rc::new(Rules {
                 mailbox: Mailbox::new(KeyValue::default(), World, Window::default()),
                 secret: OnceCell::new(),
+                vigil: Cell::new(None),
             });
         }
         RULES.with(Rc::clone)
@@ -55,6 +58,7 @@ impl Rules {
         let place = place(checked(channel)?);
         let context = self.context(caller).await?;
         let identity = policy::authenticate(caller.credential.as_deref(), &context)?;
+        let identity = self.unrevoked(identity).await?;
         permit(&identity, Action::Publish, std::slice::from_ref(&place))?;
         let id = identity
             .sender
@@ -68,8 +72,12 @@ impl Rules {
         })
     }
 
-    /// All of the channels, or the error of the first that is refused.
-    pub(crate) async fn may_read(&self, caller: &Caller, channels: &[String]) -> Result<(), Error> {
+    /// The caller as one who may read all of the channels, or the error of the first that is refused.
+    pub(crate) async fn reader(
+        &self,
+        caller: &Caller,
+        channels: &[String],
+    ) -> Result<Identity, Error> {
         if channels.is_empty() || channels.len() > MOST_CHANNELS {
             return Err(Error::Invalid(format!("1 to {MOST_CHANNELS} channels")));
         }
@@ -77,11 +85,15 @@ impl Rules {
             .iter()
             .map(|name| checked(name).map(place))
             .collect::<Result<Vec<_>, _>>()?;
-        permit(&self.identity(caller).await?, Action::Read, &places)
+        let identity = self.identity(caller).await?;
+        permit(&identity, Action::Read, &places)?;
+        Ok(identity)
     }
 
     pub(crate) async fn identity(&self, caller: &Caller) -> Result<Identity, Error> {
-        policy::authenticate(caller.credential.as_deref(), &self.context(caller).await?)
+        let context = self.context(caller).await?;
+        let identity = policy::authenticate(caller.credential.as_deref(), &context)?;
+        self.unrevoked(identity).await
     }
 
     /// Stores drafts in order; each has its own result.

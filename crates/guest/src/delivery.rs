@@ -3,12 +3,12 @@
 use crate::http::{Request, Response};
 use crate::hub::{Hub, TICKS_PER_SECOND};
 use crate::messenger;
-use crate::reader::{Item, Reader, Stay};
+use crate::reader::{Item, News, Reader, Stay};
 use crate::room::Heard;
 use crate::route::{Verb, route};
 use crate::types::{self, Caller};
 use protocol::framing::{AnswerFraming, Batch, Frame, StreamFraming};
-use protocol::{Cursor, Error, Gap, Heartbeat, ReadRequest};
+use protocol::{Channel, Cursor, Error, Gap, Heartbeat, ReadRequest};
 use wit_bindgen::{StreamResult, StreamWriter};
 
 /// A reader that left is noticed at the next write, so an idle one is written nothing this often (in
@@ -112,8 +112,8 @@ pub(crate) fn read_request(request: &Request) -> Result<(ReadRequest, Caller), E
 /// A page of history.
 async fn history(asked: &ReadRequest, caller: Caller) -> Result<String, Error> {
     let channels = asked.channels.iter().map(ToString::to_string).collect();
-    let feeds = messenger::follow(caller, channels).await?;
-    let [feed] = &feeds[..] else {
+    let reading = messenger::follow(caller, channels).await?;
+    let [feed] = &reading.feeds[..] else {
         return Err(Error::Invalid(
             "before: history is read of one channel at a time".to_owned(),
         ));
@@ -128,7 +128,7 @@ async fn history(asked: &ReadRequest, caller: Caller) -> Result<String, Error> {
     Ok(batch.to_json())
 }
 
-/// Waits for news or for the end of the wait, writes one batch and ends.
+/// Waits for news or for the end of the wait, or of the right to read, writes one batch and ends.
 async fn hold<F: AnswerFraming>(
     mut reader: Reader,
     mut body: StreamWriter<u8>,
@@ -140,17 +140,24 @@ async fn hold<F: AnswerFraming>(
     let deadline = hub.now() + ticks;
     let items = loop {
         let tick = deadline.min(hub.now() + PROBE);
-        if reader.news(&hub, tick).await {
-            match reader.take(limit, 0).await {
+        match reader.news(&hub, tick).await {
+            News::Messages => match reader.take(limit, 0).await {
                 Ok(items) if items.is_empty() => {}
                 Ok(items) => break items,
                 // Whatever ails the store or the host: the client asks again from the same place.
                 Err(_) => break Vec::new(),
+            },
+            News::Standing => match reader.standing().await {
+                Ok(refused) if refused.is_empty() => {}
+                // The head of the response went out: the client asks again, and is told why.
+                Ok(_) | Err(_) => break Vec::new(),
+            },
+            News::Tick if hub.now() >= deadline => break Vec::new(),
+            News::Tick => {
+                if left(&mut body).await {
+                    return;
+                }
             }
-        } else if hub.now() >= deadline {
-            break Vec::new();
-        } else if left(&mut body).await {
-            return;
         }
     };
     // A reader that left is the normal end.
@@ -186,28 +193,37 @@ async fn pour<F: StreamFraming>(
         let silent = hub.now() + u64::from(patience) * TICKS_PER_SECOND;
         while open && pen.out.is_empty() && hub.now() < end {
             let tick = silent.min(end).min(hub.now() + PROBE);
-            if reader.news(&hub, tick).await {
-                match reader.take(limit, reader.cost()).await {
-                    Ok(items) => pen.items(&reader, items),
-                    Err(types::Error::Unavailable(_)) => hub.sleep(PAUSE).await,
-                    Err(error) => {
-                        let error = match error {
-                            types::Error::Closing => None,
-                            other => Some(Error::from(other)),
-                        };
-                        pen.write(&Frame::End {
-                            error: error.as_ref(),
-                        });
-                        drop(body.write_all(std::mem::take(&mut pen.out)).await);
-                        return;
-                    }
+            let told = match reader.news(&hub, tick).await {
+                News::Messages => {
+                    let taken = reader.take(limit, reader.cost()).await;
+                    taken.map(|items| pen.items(&reader, items))
                 }
-            } else if hub.now() >= silent {
-                patience = heartbeat.then;
-                pen.write(&Frame::Heartbeat);
-            } else if left(&mut body).await {
-                return;
-            }
+                News::Standing => {
+                    let refused = reader.standing().await;
+                    refused.and_then(|refused| pen.denied(&mut reader, refused))
+                }
+                News::Tick if hub.now() >= silent => {
+                    patience = heartbeat.then;
+                    pen.write(&Frame::Heartbeat);
+                    Ok(())
+                }
+                News::Tick if left(&mut body).await => return,
+                News::Tick => Ok(()),
+            };
+            let error = match told {
+                Ok(()) => continue,
+                Err(types::Error::Unavailable(_)) => {
+                    hub.sleep(PAUSE).await;
+                    continue;
+                }
+                Err(types::Error::Closing) => None,
+                Err(other) => Some(Error::from(other)),
+            };
+            pen.write(&Frame::End {
+                error: error.as_ref(),
+            });
+            drop(body.write_all(std::mem::take(&mut pen.out)).await);
+            return;
         }
     }
 }
@@ -222,6 +238,26 @@ struct Pen<F> {
 impl<F: StreamFraming> Pen<F> {
     fn write(&mut self, frame: &Frame<'_>) {
         self.framing.write(frame, &mut self.out);
+    }
+
+    /// Tells of channels that the reader may no longer read, and goes on with the others, if there are any.
+    fn denied(
+        &mut self,
+        reader: &mut Reader,
+        refused: Vec<(Channel, types::Error)>,
+    ) -> Result<(), types::Error> {
+        for (channel, error) in refused {
+            self.write(&Frame::Denied {
+                channel: channel.as_str(),
+                error: &error.clone().into(),
+            });
+            reader.remove(&channel);
+            self.cursor = reader.cursor();
+            if reader.channels() == 0 {
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     fn items(&mut self, reader: &Reader, items: Vec<(usize, Item)>) {

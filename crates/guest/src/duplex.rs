@@ -4,7 +4,7 @@ use crate::delivery::{PAUSE, Told, read_request, tell};
 use crate::http::{Request, Response};
 use crate::hub::{Hub, TICKS_PER_SECOND};
 use crate::messenger::{self, Feed};
-use crate::reader::{Item, Reader, Stay};
+use crate::reader::{Item, News, Reader, Stay};
 use crate::sending::store;
 use crate::socket::{Handshake, Socket};
 use crate::types::{self, Caller};
@@ -53,18 +53,17 @@ pub async fn duplex(request: Request, origins: Option<Origins>) -> Response {
                 "before: history is read by polling".to_owned(),
             ));
         }
-        let reader = Reader::open(&asked, caller.clone(), Stay::Long).await?;
-        Ok((asked, caller, reader))
+        let reader = Reader::open(&asked, caller, Stay::Long).await?;
+        Ok((asked, reader))
     };
     let hub = Hub::shared();
     match (protocol::inline_errors(request.query()), opened.await) {
-        (Ok(_), Ok((asked, caller, reader))) => {
+        (Ok(_), Ok((asked, reader))) => {
             let (response, socket) = handshake.accept(request);
             let conversation = Conversation {
                 socket,
                 cursor: reader.cursor(),
                 reader,
-                caller,
                 asked: Asked::default(),
                 limit: asked.limit as usize,
                 heartbeat: asked.heartbeat,
@@ -111,6 +110,15 @@ fn is_welcome(request: &Request, origins: Option<&Origins>) -> bool {
     own || origins.is_some_and(|origins| origins.allow(Some(&origin)).is_some())
 }
 
+/// How long a reader that could not read waits until it tries again, in ticks.
+fn patience(error: types::Error) -> Result<u64, End> {
+    match error {
+        types::Error::Unavailable(_) => Ok(PAUSE),
+        types::Error::Closing => Err(End::Told(None)),
+        error => Err(End::Told(Some(error.into()))),
+    }
+}
+
 fn code(code: u16) -> CloseCode {
     CloseCode::new(code).unwrap_or(CloseCode::POLICY)
 }
@@ -120,7 +128,6 @@ struct Conversation {
     socket: Socket,
     reader: Reader,
     cursor: Cursor,
-    caller: Caller,
     asked: Asked,
     limit: usize,
     heartbeat: Heartbeat,
@@ -179,10 +186,8 @@ enum Done {
 enum Next {
     Received(Option<Event>),
     Done(Done),
-    /// There is something to read.
-    News,
-    /// The time has come that was waited for.
-    Tick,
+    /// There is something to read, or the reader's standing is in question, or the time has come.
+    News(News),
 }
 
 /// Why a conversation ends.
@@ -243,14 +248,18 @@ impl Conversation {
                     working = None;
                     self.answer(done).await?;
                 }
-                Next::News => match self.reader.take(self.limit, self.reader.cost()).await {
-                    Ok(items) => self.items(items)?,
-                    Err(types::Error::Closing) => return Err(End::Told(None)),
-                    Err(types::Error::Unavailable(_)) => paused = hub.now() + PAUSE,
-                    Err(error) => return Err(End::Told(Some(error.into()))),
+                Next::News(News::Messages) => {
+                    match self.reader.take(self.limit, self.reader.cost()).await {
+                        Ok(items) => self.items(items)?,
+                        Err(error) => paused = hub.now() + patience(error)?,
+                    }
+                }
+                Next::News(News::Standing) => match self.reader.standing().await {
+                    Ok(refused) => self.denied(refused)?,
+                    Err(error) => paused = hub.now() + patience(error)?,
                 },
-                Next::Tick if hub.now() < beat => {}
-                Next::Tick => {
+                Next::News(News::Tick) if hub.now() < beat => {}
+                Next::News(News::Tick) => {
                     beat = hub.now() + ticks(self.heartbeat.then);
                     if self.socket.take_heard() || self.asked.is_full() {
                         unheard = 0;
@@ -286,7 +295,7 @@ impl Conversation {
         let mut news = pin!(async {
             if now < paused {
                 hub.sleep(paused - now).await;
-                false
+                News::Tick
             } else {
                 reader.news(hub, beat).await
             }
@@ -302,9 +311,7 @@ impl Conversation {
             {
                 return Poll::Ready(Next::Received(received));
             }
-            news.as_mut()
-                .poll(cx)
-                .map(|news| if news { Next::News } else { Next::Tick })
+            news.as_mut().poll(cx).map(Next::News)
         })
         .await
     }
@@ -331,7 +338,7 @@ impl Conversation {
     /// Begins with what was asked first; drafts for one channel that were asked one after the other go together.
     fn work(&mut self) -> Result<Option<LocalBoxFuture<'static, Done>>, End> {
         while let Some(Ask { reference, verb }) = self.asked.pop() {
-            let caller = self.caller.clone();
+            let caller = self.reader.caller().clone();
             match verb {
                 Verb::Publish { channel, drafts } => {
                     let mut room = MOST_DRAFTS - drafts.iter().len();
@@ -441,6 +448,19 @@ impl Conversation {
         Ok(())
     }
 
+    /// Tells of channels that the reader may no longer read. It may ask for others.
+    fn denied(&mut self, refused: Vec<(Channel, types::Error)>) -> Result<(), End> {
+        for (channel, error) in refused {
+            self.tell(&Frame::Denied {
+                channel: channel.as_str(),
+                error: &error.into(),
+            })?;
+            self.reader.remove(&channel);
+            self.cursor = self.reader.cursor();
+        }
+        Ok(())
+    }
+
     fn items(&mut self, items: Vec<(usize, Item)>) -> Result<(), End> {
         let Self {
             socket,
@@ -494,7 +514,8 @@ async fn publish(caller: Caller, channel: Channel, drafts: Vec<(Reference, Draft
 
 async fn follow(caller: Caller, reference: Reference, channel: Channel, start: Start) -> Done {
     let feed = match messenger::follow(caller, vec![channel.to_string()]).await {
-        Ok(feeds) => feeds
+        Ok(reading) => reading
+            .feeds
             .into_iter()
             .next()
             .ok_or_else(|| types::Error::Unavailable("no feed".to_owned())),

@@ -6,6 +6,7 @@
 //! ends with the last reader.
 
 use crate::room::Room;
+use crate::standing::Standing;
 use futures::future::{self, Either, LocalBoxFuture};
 use protocol::Channel;
 use std::cell::{Cell, RefCell};
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+use std::time::{SystemTime, UNIX_EPOCH};
 use wasip3::clocks::monotonic_clock;
 
 /// How far apart ticks are, in nanoseconds. Deadlines fall on ticks: longer makes them late, shorter
@@ -30,6 +32,14 @@ pub(crate) struct Hub {
     tenants: Cell<usize>,
     tick: Cell<u64>,
     sleepers: RefCell<BTreeMap<u64, Vec<Waker>>>,
+    /// Whether the readers may go on.
+    pub(crate) standing: Standing,
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn time() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Hub {
@@ -122,6 +132,8 @@ impl Hub {
                 let later = self.sleepers.borrow_mut().split_off(&(self.tick.get() + 1));
                 let due = self.sleepers.replace(later);
                 due.into_values().flatten().for_each(Waker::wake);
+                // Credentials end by the clock on the wall, which goes on while a host is suspended.
+                self.standing.end(time());
             }
         }
     }

@@ -20,6 +20,7 @@ mod route;
 pub mod sending;
 pub mod site;
 pub mod socket;
+mod standing;
 
 pub use bindings::witter::messaging::{messenger, types};
 pub use config::{origins, variable};

@@ -1,9 +1,10 @@
 //! One reader: its place in each of its channels, and what it reads next.
 
-use crate::hub::Hub;
-use crate::messenger::{self, Feed};
+use crate::hub::{Hub, time};
+use crate::messenger::{self, Feed, Reading};
 use crate::page::{Page, receive};
 use crate::room::{Heard, Room, Seat, Since};
+use crate::standing::Membership;
 use crate::types::{self, Caller};
 use futures::future;
 use protocol::{Channel, Cursor, Position, ReadRequest, Start};
@@ -42,12 +43,34 @@ pub(crate) enum Stay {
     Short,
 }
 
+/// What a reader that waits is woken for.
+pub(crate) enum News {
+    /// `take` has something.
+    Messages,
+    /// Whether it may go on is in question, and `standing` tells.
+    Standing,
+    /// The time is over.
+    Tick,
+}
+
 pub(crate) struct Reader {
     places: Vec<Place>,
+    pass: Pass,
     /// The place that is asked first: the next one each time, so that a loud channel leaves room.
     turn: usize,
     /// The tick for which the hub was last asked to wake this reader.
     armed: u64,
+}
+
+/// By whose right it reads.
+struct Pass {
+    caller: Caller,
+    sender: Option<Rc<str>>,
+    expires_at: Option<u64>,
+    /// What was known of everybody's standing before this reader's was asked for.
+    version: u64,
+    /// Taken when it begins to wait.
+    membership: Option<Membership>,
 }
 
 struct Place {
@@ -80,14 +103,26 @@ impl Reader {
         caller: Caller,
         stay: Stay,
     ) -> Result<Self, types::Error> {
-        let names: Vec<_> = request.channels.iter().map(ToString::to_string).collect();
-        let feeds = messenger::follow(caller, names).await?;
+        let version = Hub::shared().standing.version();
+        let names = request.channels.iter().map(ToString::to_string).collect();
+        let Reading {
+            feeds,
+            sender,
+            expires_at,
+        } = messenger::follow(caller.clone(), names).await?;
         let mut places = Vec::with_capacity(feeds.len());
         for (channel, feed) in request.channels.iter().zip(feeds) {
             places.push(Place::open(channel.clone(), feed, request.start(channel), stay).await?);
         }
         Ok(Self {
             places,
+            pass: Pass {
+                caller,
+                sender: sender.map(Rc::from),
+                expires_at,
+                version,
+                membership: None,
+            },
             turn: 0,
             armed: 0,
         })
@@ -109,6 +144,11 @@ impl Reader {
     pub(crate) fn remove(&mut self, channel: &Channel) {
         self.places.retain(|place| place.channel != *channel);
         self.turn = 0;
+    }
+
+    /// Who reads.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.pass.caller
     }
 
     /// Whether a channel is among those that it follows.
@@ -197,11 +237,22 @@ impl Reader {
         Ok(items)
     }
 
-    /// Waits until `take` has something, or until the tick; true: it has.
-    pub(crate) async fn news(&mut self, hub: &Hub, tick: u64) -> bool {
+    /// Waits until `take` has something, until its standing is in question, which comes before all else, or until
+    /// the tick.
+    pub(crate) async fn news(&mut self, hub: &Hub, tick: u64) -> News {
+        let Self {
+            places,
+            pass,
+            armed,
+            ..
+        } = self;
+        let membership = pass.membership();
         future::poll_fn(|cx| {
+            if membership.is_some_and(|membership| membership.poll_question(cx.waker())) {
+                return Poll::Ready(News::Standing);
+            }
             let mut news = false;
-            for place in &self.places {
+            for place in &*places {
                 // Every seat hears of this reader, also behind one that has news.
                 news |= !place.pending.is_empty();
                 news |= match &place.standing {
@@ -210,16 +261,74 @@ impl Reader {
                     Standing::Done => false,
                 };
             }
-            if news || hub.now() >= tick {
-                return Poll::Ready(news);
+            if news {
+                return Poll::Ready(News::Messages);
             }
-            if self.armed != tick {
-                self.armed = tick;
+            if hub.now() >= tick {
+                return Poll::Ready(News::Tick);
+            }
+            if *armed != tick {
+                *armed = tick;
                 hub.wake_at(tick, cx.waker());
             }
             Poll::Pending
         })
         .await
+    }
+
+    /// Asks whether it may go on: the channels that it may read no longer, and why. It still follows them.
+    ///
+    /// # Errors
+    /// It may read nothing any more; or nobody can tell, and it stays in question.
+    pub(crate) async fn standing(&mut self) -> Result<Vec<(Channel, types::Error)>, types::Error> {
+        if self.pass.expires_at.is_some_and(|at| at <= time()) {
+            let why = "the credential has expired";
+            return Err(types::Error::Unauthorized(why.to_owned()));
+        }
+        // What changes from here on puts it in question again.
+        self.pass.question(false);
+        let refused = self.refused().await;
+        self.pass.question(refused.is_err());
+        refused
+    }
+
+    async fn refused(&self) -> Result<Vec<(Channel, types::Error)>, types::Error> {
+        let channels = || self.places.iter().map(|place| &place.channel);
+        let follow = async |names| messenger::follow(self.pass.caller.clone(), names).await;
+        if self.places.is_empty() {
+            return Ok(Vec::new());
+        }
+        match follow(channels().map(ToString::to_string).collect()).await {
+            Ok(_) => return Ok(Vec::new()),
+            Err(types::Error::Forbidden(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let mut refused = Vec::new();
+        for channel in channels() {
+            match follow(vec![channel.to_string()]).await {
+                Ok(_) => {}
+                Err(error @ types::Error::Forbidden(_)) => refused.push((channel.clone(), error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(refused)
+    }
+}
+
+impl Pass {
+    /// None for whom nothing changes.
+    fn membership(&mut self) -> Option<&Membership> {
+        if self.sender.is_none() && self.expires_at.is_none() {
+            return None;
+        }
+        let enter = || Membership::enter(self.sender.clone(), self.expires_at, self.version);
+        Some(self.membership.get_or_insert_with(enter))
+    }
+
+    fn question(&self, in_question: bool) {
+        if let Some(membership) = &self.membership {
+            membership.set_question(in_question);
+        }
     }
 }
 

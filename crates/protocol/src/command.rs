@@ -1,19 +1,22 @@
 //! What is asked for beside reading and publishing.
 
 use crate::query::Query;
-use crate::{Error, json};
+use crate::{Error, Revoke, json};
 
 /// What somebody wants done: an object of one member, the verb, whose value is an object of arguments.
 ///
 /// | command | answer |
 /// |---|---|
 /// | `{"me":{}}` | `{"sender","name"}`, who the caller is, and `"expires_at"` in milliseconds since 1970, where the credential ends |
+/// | `{"revoke":{"sender":S}}`, with `"before"` and `"until"` or without | `{"sender","before"}`: [`Revoke`]; 403 for who does not administer |
 ///
 /// Each needs a credential: 401. Arguments of other names are ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Tells the caller who they are.
     Me,
+    /// Ends credentials before their time.
+    Revoke(Revoke),
 }
 
 /// The longest command, in bytes of JSON text: names and a few numbers.
@@ -30,9 +33,10 @@ impl Command {
         if text.len() > LONGEST_COMMAND {
             return Err(Error::TooLarge);
         }
-        let [me] = json::members(json::value(text.as_bytes())?, ["me"])?;
-        match me {
-            Some(arguments) => json::members(arguments, []).map(|[]| Self::Me),
+        let verbs = json::members(json::value(text.as_bytes())?, ["me", "revoke"])?;
+        match verbs {
+            [Some(arguments), None] => json::members(arguments, []).map(|[]| Self::Me),
+            [None, Some(arguments)] => Revoke::parse(arguments).map(Self::Revoke),
             _ => Err(Error::Unprocessable("one command is expected".to_owned())),
         }
     }
@@ -102,6 +106,7 @@ mod tests {
             (r#"{"me":[]}"#, Err(422)),
             (r#"{"me":{},"me":{}}"#, Err(422)),
             (r#"{"fly":{}}"#, Err(422)),
+            (r#"{"me":{},"revoke":{"sender":"ann"}}"#, Err(422)),
             ("", Err(400)),
             ("me", Err(400)),
             (r#"{"me":{}"#, Err(400)),

@@ -51,6 +51,7 @@ mod origin;
 mod publish;
 mod query;
 mod request;
+mod revoke;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -66,6 +67,7 @@ pub use framing::Gap;
 pub use origin::{Origin, Origins};
 pub use publish::{Draft, Drafts, PublishQuery, Stored};
 pub use request::{Heartbeat, ReadRequest, Start, inline_errors};
+pub use revoke::{Revoke, Revoked};
 pub use session::{Session, parse_session, session_from_query};
 
 /// The most channels that one reader follows at once. Larger: a cursor no longer fits the longest URI

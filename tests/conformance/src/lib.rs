@@ -10,13 +10,15 @@ mod raw;
 mod reader;
 mod server;
 mod socket;
+mod token;
 
 pub use client::{Answer, Client, Session};
 pub use process::{Process, manifest, program};
 pub use raw::{RawAnswer, exchange, read_answer, read_head};
-pub use reader::{Batch, Envelope, Fault, Gap, Query, Reader};
+pub use reader::{Batch, Denied, Envelope, Fault, Gap, Query, Reader};
 pub use server::{Server, UNLIMITED, Wakeup};
 pub use socket::{Said, Socket};
+pub use token::{SECRET, sign, token};
 pub use yawc::Frame;
 
 include!(concat!(env!("OUT_DIR"), "/transport.rs"));

@@ -85,9 +85,24 @@ pub struct Batch {
     pub cursor: Option<String>,
     /// Where the page before ends; none at the window's beginning, and where nothing is read backwards.
     pub before: Option<u64>,
+    /// A channel that a stream no longer brings.
+    #[serde(skip)]
+    pub denied: Option<Denied>,
     /// Why a stream ended.
     #[serde(skip)]
     pub end: Option<String>,
+}
+
+/// A channel that is no longer open to a reader.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Denied {
+    /// Which.
+    pub channel: String,
+    /// The code of the error.
+    pub error: String,
+    /// The same for people.
+    pub detail: String,
 }
 
 /// Why nothing more is read.
@@ -547,7 +562,7 @@ impl Reader {
         };
         match &batch.cursor {
             Some(cursor) => self.query.after = Some(cursor.clone()),
-            None if batch.end.is_some() => {}
+            None if batch.end.is_some() || batch.denied.is_some() => {}
             None => return Err(Fault::Nonsense(format!("no cursor: {batch:?}"))),
         }
         Ok(batch)
@@ -560,7 +575,8 @@ impl Reader {
     pub async fn news(&mut self) -> Result<Batch, Fault> {
         loop {
             let batch = self.next().await?;
-            if !batch.envelopes.is_empty() || !batch.gaps.is_empty() || batch.end.is_some() {
+            let told = !batch.envelopes.is_empty() || !batch.gaps.is_empty();
+            if told || batch.end.is_some() || batch.denied.is_some() {
                 return Ok(batch);
             }
             if self.transport == Transport::ShortPolling {
@@ -577,7 +593,7 @@ impl Reader {
         let mut envelopes = Vec::new();
         while envelopes.len() < count {
             let batch = self.news().await?;
-            if !batch.gaps.is_empty() || batch.end.is_some() {
+            if !batch.gaps.is_empty() || batch.end.is_some() || batch.denied.is_some() {
                 return Err(Fault::Nonsense(format!("not a message: {batch:?}")));
             }
             envelopes.extend(batch.envelopes);
@@ -660,6 +676,7 @@ fn batch(frame: &str) -> Result<Option<Batch>, Fault> {
         envelope: Option<Envelope>,
         gap: Option<Gap>,
         heartbeat: Option<bool>,
+        denied: Option<Denied>,
         end: Option<String>,
         #[serde(rename = "detail")]
         _detail: Option<String>,
@@ -674,22 +691,24 @@ fn batch(frame: &str) -> Result<Option<Batch>, Fault> {
         told.envelope,
         told.gap,
         told.heartbeat,
+        told.denied,
         told.end,
         told.cursor,
     );
     let mut batch = Batch::default();
     match members {
-        (Some(true), None, None, None, None, cursor @ Some(_)) => batch.cursor = cursor,
-        (None, Some(envelope), None, None, None, cursor @ Some(_)) => {
+        (Some(true), None, None, None, None, None, cursor @ Some(_)) => batch.cursor = cursor,
+        (None, Some(envelope), None, None, None, None, cursor @ Some(_)) => {
             batch.envelopes.push(envelope);
             batch.cursor = cursor;
         }
-        (None, None, Some(gap), None, None, cursor @ Some(_)) => {
+        (None, None, Some(gap), None, None, None, cursor @ Some(_)) => {
             batch.gaps.push(gap);
             batch.cursor = cursor;
         }
-        (None, None, None, Some(true), None, None) => return Ok(None),
-        (None, None, None, None, end @ Some(_), None) => batch.end = end,
+        (None, None, None, Some(true), None, None, None) => return Ok(None),
+        (None, None, None, None, denied @ Some(_), None, None) => batch.denied = denied,
+        (None, None, None, None, None, end @ Some(_), None) => batch.end = end,
         _ => return Err(Fault::Nonsense(frame.to_owned())),
     }
     Ok(Some(batch))

@@ -1,11 +1,7 @@
 //! Credentials that the deployment's own server signs.
 
 use anyhow::Result;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use conformance::{Client, Fault, Process, Query, Reader, Transport};
-
-const SECRET: &str = "a secret that is long enough for HS256";
+use conformance::{Client, Fault, Process, Query, Reader, SECRET, Transport, sign, token};
 
 /// A deployment that knows everybody.
 fn start() -> Result<Process> {
@@ -14,21 +10,6 @@ fn start() -> Result<Process> {
         ("guests", "false"),
         ("anonymous_read", ""),
     ])
-}
-
-/// A JSON Web Token of these claims (RFC 7515, section 3.1).
-fn sign(secret: &str, header: &str, claims: &str) -> String {
-    let signed = format!(
-        "{}.{}",
-        URL_SAFE_NO_PAD.encode(header),
-        URL_SAFE_NO_PAD.encode(claims)
-    );
-    let mac = hmac_sha256::HMAC::mac(&signed, secret);
-    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac))
-}
-
-fn token(claims: &str) -> String {
-    sign(SECRET, r#"{"alg":"HS256"}"#, claims)
 }
 
 #[tokio::test]
