@@ -1,4 +1,4 @@
-// Makes what the package ships, in dist/: a module, of the sources; a classic script, of build/, where the compiler leaves
+// Makes what the package ships, in dist/: modules, of the sources; classic scripts, of build/, where the compiler leaves
 // one ES5 module for each source; and the declarations.
 
 import { copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -27,7 +27,7 @@ const withoutXhr = {
 };
 
 /** Bundles by esbuild and minifies by terser, which makes a fifteenth less of it than esbuild does. */
-async function bundle(entry, name, format, ecma, further) {
+async function bundle(entry, name, format, ecma, further, properties = { regex: INSIDE, builtins: true }) {
   const { outputFiles } = await build({
     entryPoints: [entry],
     bundle: true,
@@ -42,7 +42,7 @@ async function bundle(entry, name, format, ecma, further) {
     module: format === "esm",
     ecma,
     compress: { passes: 3, reduce_funcs: false, pure_getters: true, hoist_funs: true, lhs_constants: false },
-    mangle: { properties: { regex: INSIDE, builtins: true } },
+    mangle: { properties },
   });
   await writeFile(path.join(TO, name), code);
 }
@@ -63,4 +63,8 @@ await mkdir(TO);
 // Every browser that has modules has ES2017, but for the first few.
 await bundle(path.join(ROOT, "src/index.ts"), "witter.js", "esm", 2017, { plugins: [withoutXhr] });
 await bundle(path.join(FROM, "classic.js"), "witter.es5.js", "iife", 5, { inject: [path.join(FROM, "promise.js")] });
+// What these are made of is told to their users.
+await bundle(path.join(ROOT, "src/messaging.ts"), "messaging.js", "esm", 2017, {}, false);
+await bundle(path.join(FROM, "messaging-classic.js"), "messaging.es5.js", "iife", 5, {}, false);
 await declare("index.d.ts", "witter.d.ts");
+await declare("messaging.d.ts");

@@ -1,5 +1,6 @@
 import { open } from "./connection.js";
 import type { Environment } from "./environment.js";
+import { extend } from "./request.js";
 import type { Connection, Options } from "./types.js";
 
 // For a plain <script>: `witter.connect(…)`, in browsers without modules. There is no iteration in them, but events.
@@ -17,4 +18,4 @@ function connect(url: string, options: Options = {}): Connection {
   return open(surroundings, resolve(url, surroundings.location!.href), options);
 }
 
-environment.witter = { connect };
+environment.witter = extend(environment.witter || {}, { connect });

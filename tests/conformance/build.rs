@@ -5,13 +5,15 @@ use std::path::Path;
 use std::{env, fs};
 
 /// What stands below the base path and is no way of receiving.
-const NOT_RECEIVING: [&str; 8] = [
+const NOT_RECEIVING: [&str; 10] = [
     "client.es5.js",
     "client.js",
     "command",
     "jsonp-command",
     "jsonp-publish",
     "jsonp-session",
+    "messaging.es5.js",
+    "messaging.js",
     "publish",
     "session",
 ];

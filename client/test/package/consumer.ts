@@ -22,6 +22,18 @@ import type {
   Transport,
   Unsent,
 } from "witter";
+import { conversation, marks, people, typing } from "witter/messaging";
+import type {
+  Conversation,
+  Mark,
+  Marks,
+  People,
+  PeopleEvents,
+  Reaction,
+  Room,
+  Shown,
+  Typing,
+} from "witter/messaging";
 
 const environment: Environment = globalThis;
 const storage: Keeper = sessionStorage;
@@ -136,6 +148,43 @@ const members: { [member in keyof Connection]: () => unknown } = {
 };
 Object.values(members).forEach((use) => use());
 
+const shown = ({ message, body, edited, reactions, reply }: Shown): void => {
+  show(message.name, body, edited, reply ?? 0);
+  reactions.forEach(({ reaction, people }: Reaction) => show(reaction, people.map(({ name }: Person) => name).join()));
+};
+const lobby: Conversation = conversation("lobby");
+const talk: { [member in keyof Conversation]: () => unknown } = {
+  shown: () => lobby.shown.forEach(shown),
+  at: () => lobby.at(1)?.reply,
+  isDeleted: () => !lobby.isDeleted(1),
+  take: () => connection.on("message", (message) => lobby.take([message]).map((offset) => offset + 1)),
+  forget: () => [lobby.forget(), lobby.forget(100)],
+};
+Object.values(talk).forEach((use) => use());
+
+const crowd: People = people(connection);
+const told: { [event in keyof PeopleEvents]: (told: PeopleEvents[event]) => void } = {
+  joined: ({ channel, sender, name }) => show(channel, sender, name),
+  left: ({ channel, sender, name }) => show(channel, sender, name),
+  changed: ({ channel, count, here, typing, marks }: Room) => {
+    const mark: Mark | undefined = marks.ann;
+    show(channel, count + here.length, typing[0]?.name, mark?.read, mark?.delivered);
+  },
+};
+const off: () => void = crowd.on("joined", told.joined);
+crowd.on("left", told.left);
+crowd.on("changed", told.changed);
+off();
+show(crowd.of("lobby")?.count ?? 0);
+crowd.close();
+
+const keys: Typing = typing(connection);
+keys.typed("lobby");
+keys.over("lobby");
+typing(connection, () => 0);
+const place: Marks = marks(connection);
+place.read("lobby", 1);
+
 // @ts-expect-error: nobody knows where the server is.
 connect();
 // @ts-expect-error: there is no such transport.
@@ -146,5 +195,7 @@ connect("/witter", { room: "lobby" });
 connection.on("mesage", show);
 // @ts-expect-error: a function is no JSON.
 void connection.publish("lobby", { text: () => "hello" });
+// @ts-expect-error: a conversation is one of a channel.
+conversation();
 // @ts-expect-error: what one is told is not to be changed.
 connection.state = { kind: "live", transport: "sse" };

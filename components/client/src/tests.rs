@@ -12,8 +12,11 @@ fn every_script_has_a_route() {
 }
 
 #[test]
-fn one_is_a_module_and_the_other_a_classic_script() {
-    let [module, classic] = FILES.each_ref().map(|file| file.body);
-    assert!(module.contains("export{") && module.contains(" as connect"));
-    assert!(!classic.contains("export{") && classic.contains(".witter="));
+fn each_is_there_as_a_module_and_as_a_classic_script() {
+    for (pair, name) in FILES.chunks(2).zip(["connect", "conversation"]) {
+        let [module, classic] = [&pair[0], &pair[1]].map(|file| file.body);
+        assert!(module.contains("export{") && module.contains(&format!(" as {name}")));
+        assert!(!classic.contains("export{") && classic.contains(".witter="));
+        assert!(classic.contains(&format!("{name}:")));
+    }
 }

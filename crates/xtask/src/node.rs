@@ -31,7 +31,14 @@ const SOURCES: &[&str] = &[
 ];
 
 /// What is built last of the client library, in its folder: as old as the build.
-const BUILT: &[&str] = &["dist/witter.js", "dist/witter.es5.js", "dist/witter.d.ts"];
+const BUILT: &[&str] = &[
+    "dist/witter.js",
+    "dist/witter.es5.js",
+    "dist/witter.d.ts",
+    "dist/messaging.js",
+    "dist/messaging.es5.js",
+    "dist/messaging.d.ts",
+];
 
 /// Builds the client library, which a component carries in itself, unless nothing changed since it was built.
 pub(crate) fn build_client() -> Result<()> {
