@@ -90,6 +90,34 @@ mod tests {
     }
 
     #[test]
+    fn a_plug_that_imports_what_it_exports_leaves_room_for_another() {
+        // What it imports is not filled by itself, but by what is plugged in next.
+        let wrapper = component(
+            r#"(component
+                (import "t:t/a" (instance $a (export "f" (func))))
+                (core module $m (import "t:t/a" "f" (func $f)) (func (export "g") (call $f)))
+                (core func $f (canon lower (func $a "f")))
+                (core instance $c (instantiate $m
+                    (with "t:t/a" (instance (export "f" (func $f))))))
+                (func $g (canon lift (core func $c "g")))
+                (instance $i (export "f" (func $g)))
+                (export "t:t/a" (instance $i)))"#,
+        );
+        let mut composed = component(SOCKET);
+        for (plugged, imports) in [
+            (&wrapper, ["t:t/a", "t:t/b"]),
+            (&wrapper, ["t:t/a", "t:t/b"]),
+            (&exporting("t:t/a"), ["t:t/b", "t:t/below"]),
+        ] {
+            composed = plug(&composed, &[plugged]).expect("it fits");
+            let (mut found, exports) = surface(&composed);
+            found.sort();
+            assert_eq!(found, imports);
+            assert_eq!(exports, ["t:t/out"]);
+        }
+    }
+
+    #[test]
     fn plugging_nothing_fails() {
         let error = plug(&component(SOCKET), &[&exporting("t:t/other")]).expect_err("nothing fits");
         assert!(error.to_string().contains("no matching imports"), "{error}");
