@@ -12,23 +12,74 @@ use crate::wasm::{self, Compiler};
 
 /// A component made of others: `output` is `socket` with its imports filled by `plugs`.
 ///
-/// The names are those of files in dist/, without `.wasm`. Another policy, another store, another wakeup
-/// is a line in [`COMPOSITIONS`].
+/// The names are those of files in dist/, without `.wasm`; a socket may be the output of one before. Another
+/// policy, another store, another wakeup is a line in [`COMPOSITIONS`].
 struct Composition {
     output: &'static str,
     socket: &'static str,
     plugs: &'static [&'static str],
 }
 
-const COMPOSITIONS: &[Composition] = &[Composition {
-    output: "messenger",
-    socket: "messenger-open",
-    plugs: &["policy-token", "wakeup-timer"],
-}];
+/// A messenger is *open* where it imports its policy and its wakeup. A policy that wraps another leaves that
+/// import open again, so that what it wraps is plugged in next.
+const COMPOSITIONS: &[Composition] = &[
+    Composition {
+        output: "messenger",
+        socket: "messenger-open",
+        plugs: &["policy-token", "wakeup-timer"],
+    },
+    Composition {
+        output: "messenger-filter-open",
+        socket: "messenger-open",
+        plugs: &["policy-filter"],
+    },
+    Composition {
+        output: "messenger-filter",
+        socket: "messenger-filter-open",
+        plugs: &["policy-token", "wakeup-timer"],
+    },
+];
+
+/// Those with the policy in JavaScript.
+const JAVASCRIPT: &[Composition] = &[
+    Composition {
+        output: "messenger-javascript-open",
+        socket: "messenger-open",
+        plugs: &["policy-javascript"],
+    },
+    Composition {
+        output: "messenger-javascript",
+        socket: "messenger-javascript-open",
+        plugs: &["policy-token", "wakeup-timer"],
+    },
+];
 
 /// Builds every component, and the compositions, into dist/. Those that only tests use go to
-/// target/test-components/. The client library comes first: one of them carries it in itself.
+/// target/test-components/.
+///
+/// The policy in JavaScript is made of packages of npm that nothing else needs: without them the rest is built
+/// all the same, and it is said.
 pub(crate) fn components() -> Result<()> {
+    rust_components()?;
+    if let Err(error) = javascript() {
+        terminal::complain("Left out", &format!("policy-javascript: {error:#}"));
+    }
+    Ok(())
+}
+
+/// Builds every component, and fails where one cannot be built.
+pub(crate) fn all_components() -> Result<()> {
+    rust_components()?;
+    javascript()
+}
+
+fn javascript() -> Result<()> {
+    node::build_policy()?;
+    JAVASCRIPT.iter().try_for_each(compose)
+}
+
+/// The client library comes first: one of the components carries it in itself.
+fn rust_components() -> Result<()> {
     node::build_client()?;
     let compiler = Compiler::find()?;
     let packages: Vec<Package> = cargo::packages()?
@@ -92,9 +143,8 @@ pub(crate) fn components() -> Result<()> {
     composed
 }
 
-/// Builds the components and the host, at target/release/witter, and tells where it is.
+/// Builds the host, at target/release/witter, and tells where it is.
 pub(crate) fn host() -> Result<PathBuf> {
-    components()?;
     program("host")
 }
 
@@ -123,27 +173,24 @@ fn compose(composition: &Composition) -> Result<()> {
         socket,
         plugs,
     } = composition;
-    let composed = (|| {
-        let socket = read(socket)?;
-        let plugs = plugs
-            .iter()
-            .map(|plug| read(plug))
-            .collect::<Result<Vec<_>>>()?;
-        let plugs: Vec<_> = plugs.iter().map(Vec::as_slice).collect();
-        compose::plug(&socket, &plugs)
-    })()
-    .with_context(|| {
-        format!(
-            "could not compose {output} of {socket} and {}",
-            plugs.join(", ")
-        )
-    })?;
-    let changed = write(&dist(output), &composed)?;
-    if changed {
-        terminal::say(
-            "Composed",
-            &format!("{output} of {socket}, {}", plugs.join(", ")),
-        );
+    let plugs: Vec<_> = plugs.iter().map(|plug| dist(plug)).collect();
+    plug(&dist(output), &dist(socket), &plugs)
+}
+
+/// Fills the imports of the component in a file with those in others, one after the other, and writes what
+/// comes of it.
+pub(crate) fn plug(output: &Path, socket: &Path, plugs: &[PathBuf]) -> Result<()> {
+    let name = |path: &Path| path.file_stem().unwrap_or_default().display().to_string();
+    let names: Vec<_> = plugs.iter().map(|plug| name(plug)).collect();
+    let what = format!("{} of {}, {}", name(output), name(socket), names.join(", "));
+    let composed = plugs
+        .iter()
+        .try_fold(read(socket)?, |socket, plug| {
+            compose::plug(&socket, &[&read(plug)?])
+        })
+        .with_context(|| format!("could not compose {what}"))?;
+    if write(output, &composed)? {
+        terminal::say("Composed", &what);
     }
     Ok(())
 }
@@ -170,8 +217,8 @@ fn dist(name: &str) -> PathBuf {
     root().join("dist").join(name).with_extension("wasm")
 }
 
-fn read(name: &str) -> Result<Vec<u8>> {
-    fs::read(dist(name)).with_context(|| format!("{} cannot be read", dist(name).display()))
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
 }
 
 /// Writes a file unless it is there already: who watches it, or caches what it compiled of it, is left
@@ -202,11 +249,8 @@ mod tests {
             .filter(|package| package.is_component())
             .map(destination)
             .collect();
-        built.extend(
-            COMPOSITIONS
-                .iter()
-                .map(|composition| dist(composition.output)),
-        );
+        let composed = COMPOSITIONS.iter().chain(JAVASCRIPT);
+        built.extend(composed.map(|composition| dist(composition.output)));
 
         let text = fs::read_to_string(root().join("spin.toml")).expect("the manifest is there");
         let manifest: toml::Value = toml::from_str(&text).expect("the manifest is TOML");

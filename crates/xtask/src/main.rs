@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask up`, `test`, `build`, `bench`, `dist`.
+//! The project's commands: `cargo xtask up`, `test`, `build`, `bench`, `compose`, `dist`.
 //!
 //! Each brings about what it needs, a WebAssembly compiler included, and says in one line what it did.
 
@@ -14,6 +14,7 @@ mod runner;
 mod terminal;
 mod wasm;
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
@@ -68,6 +69,17 @@ enum Verb {
         )]
         options: Vec<String>,
     },
+    /// Plugs components into one another: rules of your own into a messenger.
+    Compose {
+        /// The file to write.
+        output: PathBuf,
+        /// The component whose imports are filled.
+        socket: PathBuf,
+        /// The components that fill them, one after the other: one that imports what it exports, such as
+        /// rules over other rules, comes before what it imports.
+        #[arg(required = true, value_name = "PLUG")]
+        plugs: Vec<PathBuf>,
+    },
     /// Builds everything and packs it, with checksums, into an archive in target/.
     Dist,
 }
@@ -92,9 +104,11 @@ fn run(verb: Verb) -> Result<bool> {
         Verb::Build {
             components_only: false,
         } => {
+            build::all_components()?;
             build::host()?;
         }
         Verb::Up { options } => {
+            build::components()?;
             let host = build::host()?;
             let default =
                 std::env::var("WITTER_LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
@@ -112,10 +126,19 @@ fn run(verb: Verb) -> Result<bool> {
             )?;
         }
         Verb::Bench { options } => {
+            build::components()?;
             build::host()?;
             replace(Command::new(build::program("bench")?).args(options))?;
         }
-        Verb::Dist => dist::pack(&build::host()?)?,
+        Verb::Compose {
+            output,
+            socket,
+            plugs,
+        } => build::plug(&output, &socket, &plugs)?,
+        Verb::Dist => {
+            build::all_components()?;
+            dist::pack(&build::host()?)?
+        }
     }
     Ok(true)
 }

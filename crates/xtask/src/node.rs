@@ -1,4 +1,4 @@
-//! npm packages: their tests, and the client library that is built of one.
+//! npm packages: their tests, and what is built of some.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -15,57 +15,101 @@ use crate::terminal;
 /// How long the packages may take to arrive.
 const INSTALL_PATIENCE: Duration = Duration::from_secs(300);
 
-/// How long the client library may take to be built: seconds, where nothing else goes on.
-const BUILD_PATIENCE: Duration = Duration::from_secs(120);
+/// How long a package may take to be built: seconds, where nothing else goes on.
+const BUILD_PATIENCE: Duration = Duration::from_secs(300);
 
-/// The client library's folder.
-const CLIENT: &str = "client";
+/// A package whose script `build` makes what others need.
+struct Built {
+    /// What it is for people.
+    what: &'static str,
+    /// Its folder.
+    folder: &'static str,
+    /// What it is built of, seen from its folder.
+    sources: &'static [&'static str],
+    /// What is built last, seen from there: as old as the build.
+    outputs: &'static [&'static str],
+    /// What npm is told when it installs what it needs.
+    install: &'static [&'static str],
+}
 
-/// What the client library is built of, in its folder.
-const SOURCES: &[&str] = &[
-    "package.json",
-    "package-lock.json",
-    "scripts",
-    "src",
-    "tsconfig.json",
-];
+/// The client library.
+const CLIENT: Built = Built {
+    what: "the client library",
+    folder: "client",
+    sources: &[
+        "package.json",
+        "package-lock.json",
+        "scripts",
+        "src",
+        "tsconfig.json",
+    ],
+    outputs: &[
+        "dist/witter.js",
+        "dist/witter.es5.js",
+        "dist/witter.d.ts",
+        "dist/messaging.js",
+        "dist/messaging.es5.js",
+        "dist/messaging.d.ts",
+    ],
+    install: &[],
+};
 
-/// What is built last of the client library, in its folder: as old as the build.
-const BUILT: &[&str] = &[
-    "dist/witter.js",
-    "dist/witter.es5.js",
-    "dist/witter.d.ts",
-    "dist/messaging.js",
-    "dist/messaging.es5.js",
-    "dist/messaging.d.ts",
-];
+/// The policy in JavaScript.
+const POLICY: Built = Built {
+    what: "the policy in JavaScript",
+    folder: "components/policy-javascript",
+    sources: &[
+        "package.json",
+        "package-lock.json",
+        "scripts",
+        "src",
+        "../../wit",
+    ],
+    outputs: &["../../dist/policy-javascript.wasm"],
+    // Most who build can do without it: where npm's registry is away they are not to wait for long.
+    install: &["--fetch-retries=1", "--fetch-timeout=30000"],
+};
 
 /// Builds the client library, which a component carries in itself, unless nothing changed since it was built.
 pub(crate) fn build_client() -> Result<()> {
-    let what = "the client library";
-    // Whoever builds this checkout at the same time waits: there is one folder of packages.
-    let target = root().join("target");
-    fs::create_dir_all(&target)?;
-    let alone = File::create(target.join("client.lock"))?;
-    alone.lock()?;
+    CLIENT.build()
+}
 
-    let folder = root().join(CLIENT);
-    if is_fresh(&folder, BUILT, SOURCES) {
-        terminal::say("Fresh", what);
-        return Ok(());
+/// Builds the policy in JavaScript to `dist/policy-javascript.wasm`, unless nothing changed since.
+pub(crate) fn build_policy() -> Result<()> {
+    POLICY.build()
+}
+
+impl Built {
+    fn build(&self) -> Result<()> {
+        // Whoever builds this checkout at the same time waits: there is one folder of packages.
+        let target = root().join("target");
+        fs::create_dir_all(&target)?;
+        let alone = File::create(target.join(self.folder.replace('/', "-") + ".lock"))?;
+        alone.lock()?;
+
+        let folder = root().join(self.folder);
+        if is_fresh(&folder, self.outputs, self.sources) {
+            terminal::say("Fresh", self.what);
+            return Ok(());
+        }
+        let build = || {
+            install(&folder, self.install)?;
+            process::run(
+                npm(&folder)?.args(["run", "build"]),
+                self.what,
+                BUILD_PATIENCE,
+            )
+        };
+        build().with_context(|| format!("could not build {}", self.what))?;
+        terminal::say("Built", self.what);
+        Ok(())
     }
-    let build = || {
-        install(&folder)?;
-        process::run(npm(&folder)?.args(["run", "build"]), what, BUILD_PATIENCE)
-    };
-    build().context("could not build the client library")?;
-    terminal::say("Built", what);
-    Ok(())
 }
 
 /// Packs the built client library into a folder, as npm publishes it, and tells where it is.
 pub(crate) fn pack_client(into: &Path) -> Result<PathBuf> {
-    let mut npm = npm(&root().join(CLIENT))?;
+    let mut npm = npm(&root().join(CLIENT.folder))?;
     npm.args(["pack", "--ignore-scripts", "--silent"]);
     let name = printed(npm.arg("--pack-destination").arg(into))?;
     Ok(into.join(name.trim()))
@@ -76,7 +120,7 @@ pub(crate) fn pack_client(into: &Path) -> Result<PathBuf> {
 pub(crate) fn test(folder: &str, arguments: &[String]) -> Result<Tally> {
     let name = folder.rsplit('/').next().unwrap_or(folder);
     let folder = root().join(folder);
-    install(&folder)?;
+    install(&folder, &[])?;
     let mut npm = npm(&folder)?;
     npm.args(["test", "--ignore-scripts", "--silent", "--"])
         .arg("--test-reporter=spec")
@@ -91,7 +135,7 @@ pub(crate) fn test(folder: &str, arguments: &[String]) -> Result<Tally> {
 }
 
 /// Installs what the package in a folder needs, as its lock file says, unless it is there.
-fn install(folder: &Path) -> Result<()> {
+fn install(folder: &Path, arguments: &[&str]) -> Result<()> {
     // npm writes the one in there when all is there.
     if is_fresh(
         folder,
@@ -101,7 +145,7 @@ fn install(folder: &Path) -> Result<()> {
         return Ok(());
     }
     let mut npm = npm(folder)?;
-    npm.args(["ci", "--no-audit", "--no-fund"]);
+    npm.args(["ci", "--no-audit", "--no-fund"]).args(arguments);
     process::run(&mut npm, "npm ci", INSTALL_PATIENCE)
 }
 
@@ -183,9 +227,11 @@ mod tests {
     }
 
     #[test]
-    fn the_package_has_the_version_of_the_workspace() {
-        let package = fs::read(root().join(CLIENT).join("package.json")).expect("it is there");
-        let package: serde_json::Value = serde_json::from_slice(&package).expect("it is JSON");
-        assert_eq!(package["version"], env!("CARGO_PKG_VERSION"));
+    fn packages_have_the_version_of_the_workspace() {
+        for Built { folder, .. } in [CLIENT, POLICY] {
+            let package = fs::read(root().join(folder).join("package.json")).expect("it is there");
+            let package: serde_json::Value = serde_json::from_slice(&package).expect("it is JSON");
+            assert_eq!(package["version"], env!("CARGO_PKG_VERSION"));
+        }
     }
 }

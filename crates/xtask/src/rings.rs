@@ -72,6 +72,11 @@ const RINGS: &[Ring] = &[
         tests: Tests::Packages("components", Group::Alone, &[]),
     },
     Ring {
+        name: "javascript",
+        about: "the policy in JavaScript by itself",
+        tests: Tests::Node("components/policy-javascript", Group::Alone, &[]),
+    },
+    Ring {
         name: "host",
         about: "the host by itself",
         tests: Tests::Packages("crates", Group::Hosted, &[]),
@@ -223,7 +228,7 @@ impl Suite<'_> {
         match group {
             // One of the components carries it in itself.
             Group::Alone => node::build_client()?,
-            Group::Hosted => build::components()?,
+            Group::Hosted => build::all_components()?,
         }
         let mut arguments = vec!["test", "--release", "--no-run"];
         arguments.extend(self.selection(group));
