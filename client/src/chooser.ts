@@ -247,6 +247,8 @@ export function chooser(
     if (!wasLive && candidates.indexOf(candidate) < 0) return;
     forget(candidate);
     if (code && (DENIAL.test(code) || (BUSY.test(code) && (!live || wasLive)))) {
+      // It is closed already, and a document is taken away only once.
+      if (wasLive) live = undefined;
       stop();
       hooks.refused(frame, candidate.link!);
     } else if (wasLive) {

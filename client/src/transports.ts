@@ -107,13 +107,18 @@ const htmlfile: Open = ({ environment, base, query }, listener) => {
   };
   environment.addEventListener!("message", heard);
   iframe.style.display = "none";
-  // The document is whole when the stream has ended, or never began.
-  iframe.onload = listener.lost;
+  let calm: Cancel = () => {};
+  // The document is whole when the stream has ended, or never began. Why it ended was said before, and is heard as a
+  // task of its own, which may come later.
+  iframe.onload = () => {
+    calm = later(environment, 0, listener.lost);
+  };
   iframe.src = address(base, "htmlfile", extend(query, { origin }));
   document.body.appendChild(iframe);
   return {
     close() {
       environment.removeEventListener!("message", heard);
+      calm();
       iframe.onload = null;
       document.body.removeChild(iframe);
     },

@@ -44,10 +44,12 @@ export class Conversation {
     this.#pour();
   }
 
-  finish() {
-    this.#say({ end: "reopen" });
+  /** @param {import("./server.js").Refusal} [refusal] Why it ends; none: to be opened again. */
+  finish(refusal) {
+    const { error: end = "reopen", ...rest } = refusal ?? {};
+    this.#say({ end, ...rest });
     this.#leave();
-    this.#socket.close(1001, "reopen");
+    this.#socket.close(refusal ? 1008 : 1001, end);
   }
 
   lag() {

@@ -59,6 +59,9 @@ const MOST_DRAFTS = 100;
 const LONGEST_BODY = 65_536;
 const LONGEST_COMMAND = 4096;
 
+/** What a reader is told whose credential ends. */
+const EXPIRED = { error: "unauthorized", detail: "the credential has expired" };
+
 /** What the server says instead of an answer. */
 export class Refused extends Error {
   /**
@@ -220,7 +223,8 @@ export class Server {
       const { query } = request;
       const { reader, observer } = this.#reader(request);
       const heartbeat = number(query, "heartbeat", 1, 55, 15) * 1000;
-      new Conversation(this, socket, reader, observer, query.get("token"), heartbeat);
+      const conversation = new Conversation(this, socket, reader, observer, query.get("token"), heartbeat);
+      this.#expire(query, conversation);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       const { error: end, ...rest } = error.refusal;
@@ -395,7 +399,20 @@ export class Server {
    */
   #stream(request, response, framing) {
     const { reader, observer } = this.#reader(request);
-    new Stream(this, response, reader, observer, framing, number(request.query, "heartbeat", 1, 55, 15) * 1000);
+    const heartbeat = number(request.query, "heartbeat", 1, 55, 15) * 1000;
+    this.#expire(request.query, new Stream(this, response, reader, observer, framing, heartbeat));
+  }
+
+  /**
+   * What was opened ends when its credential does.
+   *
+   * @param {URLSearchParams} query
+   * @param {{ finish: (refusal: Refusal) => void }} opened
+   */
+  #expire(query, opened) {
+    const { expires_at = Infinity } = this.#identity(query.get("token")) ?? {};
+    if (expires_at === Infinity) return;
+    this.clock.after(expires_at - this.clock.now, () => this.open.has(opened) && opened.finish(EXPIRED));
   }
 
   /**
@@ -439,6 +456,7 @@ export class Server {
     const held = { finish: () => ((over = true), tell()), deny() {}, lag() {} };
     this.watchers.add(tell);
     this.open.add(held);
+    this.#expire(query, held);
     response.left = leave;
     tell();
   }

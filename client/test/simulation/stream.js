@@ -47,9 +47,14 @@ export class Stream {
     this.#pour();
   }
 
-  /** Ends in order: the reader comes again. */
-  finish() {
-    this.#tell({ end: "reopen" });
+  /**
+   * Ends in order: the reader comes again, or is told why not.
+   *
+   * @param {import("./server.js").Refusal} [refusal]
+   */
+  finish(refusal) {
+    const { error: end = "reopen", ...rest } = refusal ?? {};
+    this.#tell({ end, ...rest });
     this.#leave();
     this.#response.end();
   }
