@@ -35,11 +35,14 @@ mod upgrade;
 pub mod variables;
 mod wakeup;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::env;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 pub use crate::compose::Wakeup;
 pub use crate::options::{Connections, Options, Upgrades};
@@ -54,6 +57,7 @@ use crate::routes::Routes;
 use crate::server::{Backend, Server};
 use crate::state::Grants;
 use crate::store::Store;
+use crate::variables::environment_name;
 use crate::wakeup::Wakeups;
 
 /// A host that serves. Dropping it cuts everything off; [`Running::shutdown`] ends it in order.
@@ -65,12 +69,28 @@ pub struct Running {
     store: Store,
 }
 
+/// Reads a manifest, with these variables by their names before those of the environment.
+fn application(manifest: &Path, variables: &[(String, String)]) -> anyhow::Result<App> {
+    let names = variables.iter().map(|(name, _)| name);
+    let unknown = RefCell::new(Vec::from_iter(names));
+    let app = manifest::load_with(manifest, |asked| {
+        let named = |name: &str| environment_name(name) == asked;
+        unknown.borrow_mut().retain(|name| !named(name));
+        let last = variables.iter().rev().find(|(name, _)| named(name));
+        last.map_or_else(|| env::var(asked), |(_, value)| Ok(value.clone()))
+    })?;
+    match unknown.borrow().first() {
+        Some(name) => bail!("{} declares no variable {name:?}", manifest.display()),
+        None => Ok(app),
+    }
+}
+
 /// Starts to serve, in the runtime that this is called in. Once it returns, connections are answered.
 ///
 /// # Errors
 /// Where the manifest, a component, the store or the address is not usable.
 pub async fn start(options: Options) -> anyhow::Result<Running> {
-    let app = manifest::load(&options.manifest)?;
+    let app = application(&options.manifest, &options.variables)?;
     let url = options.store_url();
     let store = Store::open(&url, options.durability)
         .with_context(|| format!("the store {url} cannot be opened"))?;

@@ -68,6 +68,11 @@ pub struct Options {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "5")]
     pub guest_timeout: Duration,
 
+    /// A variable of the application, whatever the environment says; repeatable. For secrets the environment is
+    /// better: a command line is seen by others
+    #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = variable)]
+    pub variables: Vec<(String, String)>,
+
     /// The most guests that one address may make in an hour
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
     pub guests_per_address: u32,
@@ -227,6 +232,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("no `=` in it")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 fn bytes(text: &str) -> Result<usize, String> {
     let (number, unit) = match text.find(|letter: char| !letter.is_ascii_digit()) {
         Some(at) => text.split_at(at),
@@ -279,6 +289,14 @@ mod tests {
         for text in ["", "-1", "nan", "1s", "1e40"] {
             assert!(seconds(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_variable_has_a_name_and_any_value() {
+        for (text, name, value) in [("a=b", "a", "b"), ("a=", "a", ""), ("a=b=c", "a", "b=c")] {
+            assert_eq!(variable(text), Ok((name.to_owned(), value.to_owned())));
+        }
+        assert!(variable("a").is_err());
     }
 
     #[test]

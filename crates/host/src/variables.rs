@@ -65,6 +65,11 @@ pub enum VariableError {
     Unknown(String),
 }
 
+/// What overrides the application variable of this name in the environment.
+pub(crate) fn environment_name(name: &str) -> String {
+    format!("{PREFIX}{}", name.to_ascii_uppercase())
+}
+
 impl VariableError {
     /// The declared variable at fault, where it is one variable's fault.
     #[must_use]
@@ -102,7 +107,7 @@ impl Variables {
             if declaration.required == declaration.default.is_some() {
                 return Err(VariableError::Declaration(name));
             }
-            let value = match environment(&format!("{PREFIX}{}", name.to_ascii_uppercase())) {
+            let value = match environment(&environment_name(&name)) {
                 Ok(value) => value,
                 Err(VarError::NotUnicode(_)) => return Err(VariableError::NotUnicode { name }),
                 Err(VarError::NotPresent) => match declaration.default {

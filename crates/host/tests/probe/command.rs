@@ -102,6 +102,10 @@ fn what_it_cannot_serve_it_tells_in_a_line() {
             ["--listen", "192.0.2.1:1"],
             "192.0.2.1:1 cannot be listened on",
         ),
+        (
+            ["--variable", "greetings=hi"],
+            "declares no variable \"greetings\"",
+        ),
     ] {
         let folder = TempDir::new().expect("a folder can be made");
         let ended = up(&folder, &arguments).wait_with_output().expect("it ends");

@@ -208,6 +208,19 @@ async fn a_component_reads_its_own_variables() {
 }
 
 #[tokio::test]
+async fn a_variable_of_the_command_line_wins() {
+    let host = serve(|options| {
+        let variable = |value: &str| ("greeting".to_owned(), value.to_owned());
+        options.variables = vec![variable("bye"), variable("hi")];
+    })
+    .await;
+    assert_eq!(
+        host.get("variable?name=greeting").await.body,
+        r#"Ok("hi, world") Ok(Some("hi, world"))"#
+    );
+}
+
+#[tokio::test]
 async fn an_error_of_a_component_is_told_and_costs_nobody_anything() {
     let host = plain().await;
     let instance = host.get("instance?channel=a").await.body;
