@@ -10,6 +10,9 @@ import { createInterface } from "node:readline";
 export const ROOT = path.resolve(import.meta.dirname, "../..");
 const PROGRAM = path.join(ROOT, "target/release/witter");
 
+/** Tests are faster than people. */
+const UNLIMITED = { publish_rate: "", publish_rate_per_address: "", command_rate: "", command_rate_per_address: "" };
+
 export class Host {
   #folder;
   #process;
@@ -28,7 +31,7 @@ export class Host {
     host.trusted = certificate?.pem;
     host.#options = [...options, ...(certificate?.options ?? [])];
     host.#environment = Object.fromEntries(
-      Object.entries(variables).map(([name, value]) => [`SPIN_VARIABLE_${name.toUpperCase()}`, value]),
+      Object.entries({ ...UNLIMITED, ...variables }).map(([name, value]) => [`SPIN_VARIABLE_${name.toUpperCase()}`, value]),
     );
     host.#folder = await mkdtemp(path.join(tmpdir(), "witter-browser-"));
     await host.start();

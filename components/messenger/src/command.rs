@@ -2,6 +2,7 @@
 
 use crate::bindings::exports::witter::messaging::messenger::{Caller, Error};
 use crate::bindings::witter::messaging::policy::Identity;
+use crate::rates::Deed;
 use crate::rules::Rules;
 use protocol::{Command, Me, Revoked};
 
@@ -21,6 +22,7 @@ pub(crate) async fn perform(
     } = rules.identity(caller).await?;
     let sender =
         sender.ok_or_else(|| Error::Unauthorized("a command needs a credential".to_owned()))?;
+    rules.rates.admit(Deed::Command, Some(&sender), caller, 1)?;
     match command {
         Command::Me => Ok(Me {
             sender: &sender,

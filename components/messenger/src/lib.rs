@@ -7,6 +7,7 @@ mod bindings;
 mod clock;
 mod command;
 mod feed;
+mod rates;
 mod rules;
 mod standing;
 mod store;
@@ -42,7 +43,7 @@ impl Guest for Messenger {
     ) -> Result<Vec<Result<Receipt, Error>>, Error> {
         clock::later().await;
         let rules = Rules::shared();
-        let sender = rules.sender(&caller, &channel).await?;
+        let sender = rules.sender(&caller, &channel, drafts.len()).await?;
         let results = rules.store(&sender, &channel, drafts).await?;
         if results.iter().flatten().any(|receipt| !receipt.duplicate) {
             wakeup::notify(&channel);

@@ -3,6 +3,7 @@
 use crate::bindings::exports::witter::messaging::messenger::{Caller, Draft, Error, Receipt};
 use crate::bindings::witter::messaging::policy::{self, Action, Context, Identity, Place};
 use crate::clock::{self, World};
+use crate::rates::{Deed, Rates};
 use crate::standing::Vigil;
 use crate::store::KeyValue;
 use mailbox::{Mailbox, PublishError, ReadError, Window};
@@ -16,6 +17,7 @@ pub(crate) struct Rules {
     /// Drawn once per store and never changed, so it is read once.
     secret: OnceCell<Vec<u8>>,
     pub(crate) vigil: Cell<Option<Vigil>>,
+    pub(crate) rates: Rates,
 }
 
 /// Who publishes, and where.
@@ -33,6 +35,7 @@ impl Rules {
                 mailbox: Mailbox::new(KeyValue::default(), World, Window::default()),
                 secret: OnceCell::new(),
                 vigil: Cell::new(None),
+                rates: Rates::default(),
             });
         }
         RULES.with(Rc::clone)
@@ -53,12 +56,19 @@ impl Rules {
         })
     }
 
-    /// The caller as one who may publish in this channel.
-    pub(crate) async fn sender(&self, caller: &Caller, channel: &str) -> Result<Sender, Error> {
+    /// The caller as one who may publish so many messages in this channel.
+    pub(crate) async fn sender(
+        &self,
+        caller: &Caller,
+        channel: &str,
+        count: usize,
+    ) -> Result<Sender, Error> {
         let place = place(checked(channel)?);
         let context = self.context(caller).await?;
         let identity = policy::authenticate(caller.credential.as_deref(), &context)?;
         let identity = self.unrevoked(identity).await?;
+        let sender = identity.sender.as_deref();
+        self.rates.admit(Deed::Publish, sender, caller, count)?;
         permit(&identity, Action::Publish, std::slice::from_ref(&place))?;
         let id = identity
             .sender

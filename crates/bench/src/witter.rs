@@ -34,6 +34,10 @@ pub(crate) fn start(setup: Setup<'_>) -> Started<'_> {
                 Durability::Full => "full",
             },
         ]);
+        // One identity publishes what a thousand people would.
+        for rate in ["PUBLISH_RATE", "PUBLISH_RATE_PER_ADDRESS"] {
+            command.env(format!("SPIN_VARIABLE_{rate}"), "");
+        }
         let listening = |line: &str| {
             line.strip_prefix("listening on http://")?
                 .trim()

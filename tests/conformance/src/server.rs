@@ -9,8 +9,19 @@ use tempfile::TempDir;
 use crate::Process;
 use crate::process::manifest;
 
-/// The flags of a host that is asked by one address for all.
-pub const UNLIMITED: [&str; 2] = ["--guests-per-address", "1000000"];
+/// The flags of a host that is asked by one address for all, faster than people would.
+pub const UNLIMITED: [&str; 10] = [
+    "--guests-per-address",
+    "1000000",
+    "--variable",
+    "publish_rate=",
+    "--variable",
+    "publish_rate_per_address=",
+    "--variable",
+    "command_rate=",
+    "--variable",
+    "command_rate_per_address=",
+];
 
 /// Who wakes those who wait for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +67,11 @@ impl Server {
                 Wakeup::Timer => host::Wakeup::Timer,
             },
             guests_per_address: u32::MAX,
+            variables: UNLIMITED
+                .iter()
+                .filter_map(|flag| flag.strip_suffix('='))
+                .map(|name| (name.to_owned(), String::new()))
+                .collect(),
             ..Options::default()
         };
         Ok(Self::InProcess(Box::new(host::start(options).await?)))

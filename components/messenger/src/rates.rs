@@ -1,0 +1,66 @@
+//! How often somebody may do something, as the deployment says.
+//!
+//! Each instance counts for itself and forgets with its end: what one is asked is known to no other. So an identity
+//! may do as much in each of them, and where a host makes an instance for each request, nothing is limited.
+
+use crate::bindings::exports::witter::messaging::messenger::{Caller, Error};
+use crate::bindings::wasi::config::store;
+use crate::clock;
+use standing::{Limits, Rate, address};
+use std::cell::{OnceCell, RefCell};
+
+/// What is counted.
+#[derive(Clone, Copy)]
+pub(crate) enum Deed {
+    /// A message, each of an array, whether it turns out to be stored before or not.
+    Publish,
+    /// A command.
+    Command,
+}
+
+/// Counts, from the first deed on.
+#[derive(Default)]
+pub(crate) struct Rates {
+    publish: OnceCell<RefCell<Limits>>,
+    command: OnceCell<RefCell<Limits>>,
+}
+
+impl Rates {
+    /// Whether so many may be done now, all or none.
+    pub(crate) fn admit(
+        &self,
+        deed: Deed,
+        sender: Option<&str>,
+        caller: &Caller,
+        count: usize,
+    ) -> Result<(), Error> {
+        let (limits, [by_sender, by_address]) = match deed {
+            Deed::Publish => (&self.publish, ["publish_rate", "publish_rate_per_address"]),
+            Deed::Command => (&self.command, ["command_rate", "command_rate_per_address"]),
+        };
+        let limits = match limits.get() {
+            Some(limits) => limits,
+            None => {
+                let read = Limits::new(rate(by_sender)?, rate(by_address)?);
+                limits.get_or_init(|| RefCell::new(read))
+            }
+        };
+        let address = caller.address.as_deref().and_then(address);
+        limits
+            .borrow_mut()
+            .admit(sender, address.as_deref(), count, clock::uptime())
+            .map_err(Error::RateLimited)
+    }
+}
+
+/// A variable of the deployment; none where it is empty or not defined.
+fn rate(name: &str) -> Result<Option<Rate>, Error> {
+    let value = store::get(name).map_err(|error| Error::Unavailable(format!("{name}: {error:?}")));
+    let value = value?.filter(|value| !value.trim().is_empty());
+    value
+        .map(|value| value.parse())
+        .transpose()
+        .map_err(|error| {
+            Error::Unavailable(format!("this server is set up wrong: {name}: {error}"))
+        })
+}
