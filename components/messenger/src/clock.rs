@@ -1,5 +1,6 @@
 //! Time and chance, for the mailbox and the policy.
 
+use crate::bindings::witter::messaging::wakeup;
 use std::pin::Pin;
 use std::time::{SystemTime, UNIX_EPOCH};
 use wasip3::clocks::monotonic_clock;
@@ -49,5 +50,15 @@ impl mailbox::Env for World {
 
     fn spawn(&self, task: Pin<Box<dyn Future<Output = ()>>>) {
         wit_bindgen::spawn_local(task);
+    }
+}
+
+impl presence::World for World {
+    fn uptime(&self) -> u64 {
+        uptime()
+    }
+
+    fn notify(&self, key: &str) {
+        wakeup::notify(key);
     }
 }

@@ -38,5 +38,6 @@ pub(crate) async fn perform(
             sender: &revoke.sender,
         }
         .to_json()),
+        Command::Live(command) => rules.live(caller, &sender, command).await,
     }
 }

@@ -1,11 +1,13 @@
 //! Reading one channel: at once from the mailbox, or waiting for a wakeup.
 
 use crate::bindings::exports::witter::messaging::messenger::{
-    Entry, Error, Gap, GuestFeed, History, Page, Position, Start,
+    self, Entry, Error, Gap, GuestFeed, History, Page, Position, Start, State,
 };
 use crate::bindings::witter::messaging::wakeup::{Outcome, Watch};
 use crate::clock;
+use crate::live::{self, Attention};
 use crate::rules::Rules;
+use protocol::Person;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -16,7 +18,10 @@ const MOST: u32 = 1_000;
 pub(crate) struct Feed {
     rules: Rc<Rules>,
     channel: String,
+    /// Who reads, where it is somebody who can be seen.
+    person: Option<Person>,
     vigil: Cell<Option<Vigil>>,
+    attention: Attention,
 }
 
 /// An armed watch, and the place up to which the channel was read after it was armed.
@@ -27,11 +32,13 @@ struct Vigil {
 }
 
 impl Feed {
-    pub(crate) fn new(rules: Rc<Rules>, channel: String) -> Self {
+    pub(crate) fn new(rules: Rc<Rules>, channel: String, person: Option<Person>) -> Self {
         Self {
             rules,
             channel,
+            person,
             vigil: Cell::new(None),
+            attention: Attention::default(),
         }
     }
 
@@ -146,6 +153,26 @@ impl GuestFeed for Feed {
                 .collect(),
             before: history.before,
         })
+    }
+
+    async fn attend(&self) -> messenger::Attendance {
+        clock::later().await;
+        let person = self.person.as_ref();
+        live::attend(&self.rules, &self.channel, person)
+    }
+
+    async fn state(&self, known: Option<String>, wait_ms: u32) -> Result<State, Error> {
+        clock::later().await;
+        let presence = &self.rules.presence;
+        let seen = match known {
+            Some(known) if wait_ms > 0 => {
+                self.attention
+                    .wait(presence, &self.channel, &known, wait_ms)
+                    .await?
+            }
+            _ => presence.now(&self.channel).await?,
+        };
+        Ok(live::outward(&seen))
     }
 }
 

@@ -7,6 +7,7 @@ mod bindings;
 mod clock;
 mod command;
 mod feed;
+mod live;
 mod rates;
 mod rules;
 mod standing;
@@ -23,6 +24,7 @@ struct Messenger;
 
 impl Guest for Messenger {
     type Feed = feed::Feed;
+    type Attendance = live::Attendance;
 
     async fn welcome(caller: Caller, name: String) -> Result<Session, Error> {
         clock::later().await;
@@ -47,6 +49,7 @@ impl Guest for Messenger {
         let results = rules.store(&sender, &channel, drafts).await?;
         if results.iter().flatten().any(|receipt| !receipt.duplicate) {
             wakeup::notify(&channel);
+            rules.spoke(&sender, channel);
         }
         Ok(results)
     }
@@ -60,10 +63,14 @@ impl Guest for Messenger {
         clock::later().await;
         let rules = Rules::shared();
         let identity = rules.reader(&caller, &channels).await?;
+        let person = live::person(&identity);
         Ok(Reading {
             feeds: channels
                 .into_iter()
-                .map(|channel| Feed::new(feed::Feed::new(Rc::clone(&rules), channel)))
+                .map(|channel| {
+                    let person = person.clone();
+                    Feed::new(feed::Feed::new(Rc::clone(&rules), channel, person))
+                })
                 .collect(),
             sender: identity.sender,
             expires_at: identity.expires_at,

@@ -7,6 +7,7 @@ use crate::rates::{Deed, Rates};
 use crate::standing::Vigil;
 use crate::store::KeyValue;
 use mailbox::{Mailbox, PublishError, ReadError, Window};
+use presence::Presence;
 use protocol::{Channel, LONGEST_BODY, MOST_CHANNELS, MOST_DRAFTS};
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
@@ -14,6 +15,7 @@ use std::rc::Rc;
 /// One per instance.
 pub(crate) struct Rules {
     pub(crate) mailbox: Mailbox<KeyValue, World>,
+    pub(crate) presence: Presence<KeyValue, World>,
     /// Drawn once per store and never changed, so it is read once.
     secret: OnceCell<Vec<u8>>,
     pub(crate) vigil: Cell<Option<Vigil>>,
@@ -22,8 +24,8 @@ pub(crate) struct Rules {
 
 /// Who publishes, and where.
 pub(crate) struct Sender {
-    id: String,
-    identity: Identity,
+    pub(crate) id: String,
+    pub(crate) identity: Identity,
     place: Place,
     context: Context,
 }
@@ -31,12 +33,17 @@ pub(crate) struct Sender {
 impl Rules {
     pub(crate) fn shared() -> Rc<Self> {
         thread_local! {
-            static RULES: Rc<Rules> = Rc::new(Rules {
-                mailbox: Mailbox::new(KeyValue::default(), World, Window::default()),
-                secret: OnceCell::new(),
-                vigil: Cell::new(None),
-                rates: Rates::default(),
-            });
+            static RULES: Rc<Rules> = {
+                let mailbox = Mailbox::new(KeyValue::default(), World, Window::default());
+                let documents = mailbox.documents();
+                Rc::new(Rules {
+                    mailbox,
+                    presence: Presence::new(KeyValue::default(), documents, World),
+                    secret: OnceCell::new(),
+                    vigil: Cell::new(None),
+                    rates: Rates::default(),
+                })
+            };
         }
         RULES.with(Rc::clone)
     }

@@ -55,7 +55,7 @@ pub async fn once<F: AnswerFraming + Clone + 'static>(
             let limit = asked.limit as usize;
             let items = reader.take(limit, 0).await?;
             if !items.is_empty() || !held {
-                return Ok(whole(batch(&reader, &items)));
+                return Ok(whole(batch(&reader, &items).await));
             }
             let (response, body) = Response::stream(F::CONTENT_TYPE);
             let ticks = u64::from(asked.wait) * TICKS_PER_SECOND;
@@ -121,9 +121,8 @@ async fn history(asked: &ReadRequest, caller: Caller) -> Result<String, Error> {
     let page = feed.history(asked.before, asked.limit).await?;
     let batch = Batch {
         envelopes: page.envelopes.iter().map(String::as_str).collect(),
-        gaps: Vec::new(),
-        cursor: None,
         before: page.before,
+        ..Batch::default()
     };
     Ok(batch.to_json())
 }
@@ -142,7 +141,7 @@ async fn hold<F: AnswerFraming>(
         let tick = deadline.min(hub.now() + PROBE);
         match reader.news(&hub, tick).await {
             News::Messages => match reader.take(limit, 0).await {
-                Ok(items) if items.is_empty() => {}
+                Ok(items) if items.is_empty() && !reader.has_live() => {}
                 Ok(items) => break items,
                 // Whatever ails the store or the host: the client asks again from the same place.
                 Err(_) => break Vec::new(),
@@ -161,7 +160,8 @@ async fn hold<F: AnswerFraming>(
         }
     };
     // A reader that left is the normal end.
-    drop(body.write_all(framing.write(batch(&reader, &items))).await);
+    let batch = batch(&reader, &items).await;
+    drop(body.write_all(framing.write(batch)).await);
 }
 
 /// Writes what comes, as it comes.
@@ -196,7 +196,10 @@ async fn pour<F: StreamFraming>(
             let told = match reader.news(&hub, tick).await {
                 News::Messages => {
                     let taken = reader.take(limit, reader.cost()).await;
-                    taken.map(|items| pen.items(&reader, items))
+                    taken.map(|items| {
+                        pen.items(&reader, items);
+                        pen.live(&mut reader);
+                    })
                 }
                 News::Standing => {
                     let refused = reader.standing().await;
@@ -238,6 +241,15 @@ struct Pen<F> {
 impl<F: StreamFraming> Pen<F> {
     fn write(&mut self, frame: &Frame<'_>) {
         self.framing.write(frame, &mut self.out);
+    }
+
+    /// Tells what is new in the live state of the reader's channels.
+    fn live(&mut self, reader: &mut Reader) {
+        for update in reader.live() {
+            self.write(&Frame::State {
+                state: update.json(),
+            });
+        }
     }
 
     /// Tells of channels that the reader may no longer read, and goes on with the others, if there are any.
@@ -325,7 +337,7 @@ pub(crate) async fn left(body: &mut StreamWriter<u8>) -> bool {
     body.write(Vec::new()).await.0 == StreamResult::Dropped
 }
 
-fn batch(reader: &Reader, items: &[(usize, Item)]) -> String {
+async fn batch(reader: &Reader, items: &[(usize, Item)]) -> String {
     let mut envelopes = Vec::with_capacity(items.len());
     let mut gaps = Vec::new();
     for (place, item) in items {
@@ -334,11 +346,17 @@ fn batch(reader: &Reader, items: &[(usize, Item)]) -> String {
             Item::Gap(gap, _) => gaps.push(told(reader, *place, gap)),
         }
     }
+    let live = reader.live_now().await;
     let batch = Batch {
         envelopes,
         gaps,
         cursor: Some(&reader.cursor().encode()),
         before: None,
+        state: live
+            .iter()
+            .flat_map(|(updates, _)| updates.iter().map(|update| update.json()))
+            .collect(),
+        presence: live.as_ref().map(|(_, known)| known.as_str()),
     };
     batch.to_json()
 }

@@ -250,7 +250,10 @@ impl Conversation {
                 }
                 Next::News(News::Messages) => {
                     match self.reader.take(self.limit, self.reader.cost()).await {
-                        Ok(items) => self.items(items)?,
+                        Ok(items) => {
+                            self.items(items)?;
+                            self.live()?;
+                        }
                         Err(error) => paused = hub.now() + patience(error)?,
                     }
                 }
@@ -485,6 +488,18 @@ impl Conversation {
             }
         });
         said
+    }
+
+    /// Tells what is new in the live state of its channels.
+    fn live(&mut self) -> Result<(), End> {
+        for update in self.reader.live() {
+            let sent = self
+                .socket
+                .connection()
+                .send_prepared(update.prepared(), "");
+            sent.map_err(|_| End::Over)?;
+        }
+        Ok(())
     }
 
     fn reply(&mut self, reference: &Reference, reply: &Reply<'_>) -> Result<(), End> {

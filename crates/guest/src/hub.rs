@@ -5,6 +5,7 @@
 //! its future and the host's end of its body. The task belongs to the request that found no hub, and
 //! ends with the last reader.
 
+use crate::live::Stage;
 use crate::room::Room;
 use crate::standing::Standing;
 use futures::future::{self, Either, LocalBoxFuture};
@@ -26,6 +27,7 @@ pub(crate) const TICKS_PER_SECOND: u64 = 1_000_000_000 / TICK;
 #[derive(Default)]
 pub(crate) struct Hub {
     rooms: RefCell<BTreeMap<Channel, Rc<Room>>>,
+    stages: RefCell<BTreeMap<Channel, Rc<Stage>>>,
     arrivals: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
     bell: Cell<Option<Waker>>,
     running: Cell<bool>,
@@ -76,6 +78,19 @@ impl Hub {
 
     pub(crate) fn close_room(&self, channel: &Channel) {
         self.rooms.borrow_mut().remove(channel);
+    }
+
+    /// The live state of a channel, if anybody here takes part in it.
+    pub(crate) fn stage(&self, channel: &Channel) -> Option<Rc<Stage>> {
+        self.stages.borrow().get(channel).map(Rc::clone)
+    }
+
+    pub(crate) fn open_stage(&self, channel: Channel, stage: &Rc<Stage>) {
+        self.stages.borrow_mut().insert(channel, Rc::clone(stage));
+    }
+
+    pub(crate) fn close_stage(&self, channel: &Channel) {
+        self.stages.borrow_mut().remove(channel);
     }
 
     /// Ticks since the instance began, while anybody is here to count them.

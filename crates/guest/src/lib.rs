@@ -13,6 +13,7 @@ pub mod delivery;
 mod duplex;
 mod http;
 mod hub;
+mod live;
 mod page;
 mod reader;
 mod room;

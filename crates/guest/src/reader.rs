@@ -1,13 +1,14 @@
 //! One reader: its place in each of its channels, and what it reads next.
 
 use crate::hub::{Hub, time};
+use crate::live::{Part, Update};
 use crate::messenger::{self, Feed, Reading};
 use crate::page::{Page, receive};
 use crate::room::{Heard, Room, Seat, Since};
 use crate::standing::Membership;
 use crate::types::{self, Caller};
 use futures::future;
-use protocol::{Channel, Cursor, Position, ReadRequest, Start};
+use protocol::{Channel, Cursor, Known, Position, ReadRequest, Start};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Poll;
@@ -45,7 +46,7 @@ pub(crate) enum Stay {
 
 /// What a reader that waits is woken for.
 pub(crate) enum News {
-    /// `take` has something.
+    /// `take` or `live` has something.
     Messages,
     /// Whether it may go on is in question, and `standing` tells.
     Standing,
@@ -56,6 +57,8 @@ pub(crate) enum News {
 pub(crate) struct Reader {
     places: Vec<Place>,
     pass: Pass,
+    /// It takes part in the live state of its channels.
+    takes_part: bool,
     /// The place that is asked first: the next one each time, so that a loud channel leaves room.
     turn: usize,
     /// The tick for which the hub was last asked to wake this reader.
@@ -83,6 +86,8 @@ struct Place {
     more: bool,
     stay: Stay,
     standing: Standing,
+    /// What it takes part in.
+    part: Option<Part>,
 }
 
 /// How far a reader has come in a channel.
@@ -114,6 +119,12 @@ impl Reader {
         for (channel, feed) in request.channels.iter().zip(feeds) {
             places.push(Place::open(channel.clone(), feed, request.start(channel), stay).await?);
         }
+        if let Some(known) = &request.presence {
+            let count = places.len();
+            for (index, place) in places.iter_mut().enumerate() {
+                place.take_part(known.digest(index, count)).await;
+            }
+        }
         Ok(Self {
             places,
             pass: Pass {
@@ -123,6 +134,7 @@ impl Reader {
                 version,
                 membership: None,
             },
+            takes_part: request.presence.is_some(),
             turn: 0,
             armed: 0,
         })
@@ -135,7 +147,10 @@ impl Reader {
         feed: Feed,
         start: Start,
     ) -> Result<(), types::Error> {
-        let place = Place::open(channel, feed, start, Stay::Long).await?;
+        let mut place = Place::open(channel, feed, start, Stay::Long).await?;
+        if self.takes_part {
+            place.take_part(None).await;
+        }
         self.places.push(place);
         Ok(())
     }
@@ -237,8 +252,36 @@ impl Reader {
         Ok(items)
     }
 
-    /// Waits until `take` has something, until its standing is in question, which comes before all else, or until
-    /// the tick.
+    /// Whether there is anything new in the live state of its channels.
+    pub(crate) fn has_live(&self) -> bool {
+        let mut parts = self.places.iter().filter_map(|place| place.part.as_ref());
+        parts.any(|part| part.has_news())
+    }
+
+    /// What is new in the live state of its channels.
+    pub(crate) fn live(&mut self) -> Vec<Rc<Update>> {
+        let parts = self
+            .places
+            .iter_mut()
+            .filter_map(|place| place.part.as_mut());
+        parts.flat_map(Part::take).collect()
+    }
+
+    /// For a poll: the live state of those of its channels of which it knows another, and what it knows with that;
+    /// none, where it takes no part or the store fails.
+    pub(crate) async fn live_now(&self) -> Option<(Vec<Rc<Update>>, Known)> {
+        let mut updates = Vec::new();
+        let mut digests = Vec::with_capacity(self.places.len());
+        for place in &self.places {
+            let (digest, update) = place.part.as_ref()?.now().await.ok()?;
+            digests.push(digest);
+            updates.extend(update);
+        }
+        Some((updates, Known::of(digests.iter().map(String::as_str))))
+    }
+
+    /// Waits until `take` or `live` has something, until its standing is in question, which comes before all else, or
+    /// until the tick.
     pub(crate) async fn news(&mut self, hub: &Hub, tick: u64) -> News {
         let Self {
             places,
@@ -260,6 +303,8 @@ impl Reader {
                     Standing::Seated(seat) => seat.poll_news(place.at, cx.waker()),
                     Standing::Done => false,
                 };
+                let part = place.part.as_ref();
+                news |= part.is_some_and(|part| part.poll_news(cx.waker()));
             }
             if news {
                 return Poll::Ready(News::Messages);
@@ -348,6 +393,7 @@ impl Place {
             more: false,
             stay,
             standing: Standing::Behind,
+            part: None,
         };
         if let Start::After(at) = start {
             place.at = at;
@@ -433,6 +479,11 @@ impl Place {
             Stay::Long => self.sit(page.next),
             Stay::Short => self.standing = Standing::Done,
         }
+    }
+
+    async fn take_part(&mut self, known: Option<&str>) {
+        let stay = self.stay == Stay::Long;
+        self.part = Some(Part::begin(&self.channel, &self.feed, known, stay).await);
     }
 
     fn sit(&mut self, at: Position) {

@@ -1,7 +1,7 @@
 //! What is asked for beside reading and publishing.
 
 use crate::query::Query;
-use crate::{Error, Revoke, json};
+use crate::{Error, LiveCommand, Revoke, json};
 
 /// What somebody wants done: an object of one member, the verb, whose value is an object of arguments.
 ///
@@ -9,6 +9,7 @@ use crate::{Error, Revoke, json};
 /// |---|---|
 /// | `{"me":{}}` | `{"sender","name"}`, who the caller is, and `"expires_at"` in milliseconds since 1970, where the credential ends |
 /// | `{"revoke":{"sender":S}}`, with `"before"` and `"until"` or without | `{"sender","before"}`: [`Revoke`]; 403 for who does not administer |
+/// | `typing`, `read` | see [`LiveCommand`] |
 ///
 /// Each needs a credential: 401. Arguments of other names are ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Command {
     Me,
     /// Ends credentials before their time.
     Revoke(Revoke),
+    /// Of the live state of a channel.
+    Live(LiveCommand),
 }
 
 /// The longest command, in bytes of JSON text: names and a few numbers.
@@ -33,10 +36,17 @@ impl Command {
         if text.len() > LONGEST_COMMAND {
             return Err(Error::TooLarge);
         }
-        let verbs = json::members(json::value(text.as_bytes())?, ["me", "revoke"])?;
-        match verbs {
-            [Some(arguments), None] => json::members(arguments, []).map(|[]| Self::Me),
-            [None, Some(arguments)] => Revoke::parse(arguments).map(Self::Revoke),
+        let [typing, read] = LiveCommand::VERBS;
+        let verbs = ["me", "revoke", typing, read];
+        let found = json::members(json::value(text.as_bytes())?, verbs)?;
+        let mut found = verbs
+            .into_iter()
+            .zip(found)
+            .filter_map(|(verb, arguments)| Some((verb, arguments?)));
+        match (found.next(), found.next()) {
+            (Some(("me", arguments)), None) => json::members(arguments, []).map(|[]| Self::Me),
+            (Some(("revoke", arguments)), None) => Revoke::parse(arguments).map(Self::Revoke),
+            (Some((verb, arguments)), None) => LiveCommand::parse(verb, arguments).map(Self::Live),
             _ => Err(Error::Unprocessable("one command is expected".to_owned())),
         }
     }

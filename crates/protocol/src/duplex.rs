@@ -178,7 +178,7 @@ impl Verb {
     }
 }
 
-fn named(channel: Option<&RawValue>) -> Result<Channel, Error> {
+pub(crate) fn named(channel: Option<&RawValue>) -> Result<Channel, Error> {
     let channel = channel.ok_or_else(|| Error::Unprocessable("channel: missing".to_owned()))?;
     text("channel", channel)?.parse()
 }

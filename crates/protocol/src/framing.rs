@@ -44,6 +44,12 @@ pub enum Frame<'a> {
     },
     /// Nothing, told so that nobody in between takes silence for an end.
     Heartbeat,
+    /// The live state of a channel, or what changed in it: no place in the log, and nothing that comes again.
+    State {
+        /// One JSON object, see [`State::to_json`](crate::State::to_json) and
+        /// [`Change::to_json`](crate::Change::to_json).
+        state: &'a str,
+    },
     /// A channel that is no longer open to the reader; the others go on.
     Denied {
         /// The channel.
@@ -80,6 +86,10 @@ pub struct Batch<'a> {
     pub cursor: Option<&'a str>,
     /// On a page of history that has more before it: where that ends.
     pub before: Option<u64>,
+    /// The live state of those channels whose state the reader does not know, each one JSON object.
+    pub state: Vec<&'a str>,
+    /// For who takes part in it: what is known now, to ask with the next time.
+    pub presence: Option<&'a str>,
 }
 
 /// What every framing is.
@@ -194,7 +204,7 @@ impl Frame<'_> {
     }
 
     /// The frame as one JSON object: `{"open":true,"cursor"}`, `{"envelope":{…},"cursor"}`,
-    /// `{"gap":{"channel","after","resumed"},"cursor"}`, `{"heartbeat":true}`,
+    /// `{"gap":{"channel","after","resumed"},"cursor"}`, `{"heartbeat":true}`, `{"state":{"channel",…}}`,
     /// `{"denied":{"channel","error","detail"}}`, `{"end":"reopen"}` or `{"end":code,"detail"}`.
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -207,6 +217,7 @@ impl Frame<'_> {
                 .raw("gap", &gap.to_json())
                 .text("cursor", cursor),
             Self::Heartbeat => Object::new().raw("heartbeat", "true"),
+            Self::State { state } => Object::new().raw("state", state),
             Self::Denied { channel, error } => Object::new().raw("denied", &denied(channel, error)),
             Self::End { error: None } => Object::new().text("end", "reopen"),
             Self::End { error: Some(error) } => {
@@ -230,7 +241,7 @@ impl Gap<'_> {
 }
 
 impl Batch<'_> {
-    /// `{"envelopes":[…],"gaps":[…]}`, with `"cursor"` and `"before"` where there are any.
+    /// `{"envelopes":[…],"gaps":[…]}`, with `"cursor"`, `"before"`, `"state":[…]` and `"presence"` where there are any.
     #[must_use]
     pub fn to_json(&self) -> String {
         let envelopes = array(&self.envelopes);
@@ -242,6 +253,12 @@ impl Batch<'_> {
         }
         if let Some(before) = self.before {
             object = object.number("before", before);
+        }
+        if !self.state.is_empty() {
+            object = object.raw("state", &array(&self.state));
+        }
+        if let Some(presence) = self.presence {
+            object = object.text("presence", presence);
         }
         object.end()
     }

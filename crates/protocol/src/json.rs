@@ -22,7 +22,7 @@ impl Object {
     }
 
     /// A member whose value is JSON text already.
-    pub(crate) fn raw(mut self, name: &'static str, json: &str) -> Self {
+    pub(crate) fn raw(mut self, name: &str, json: &str) -> Self {
         self.name(name);
         self.0.push_str(json);
         self
@@ -43,7 +43,7 @@ impl Object {
         self.0
     }
 
-    fn name(&mut self, name: &'static str) {
+    fn name(&mut self, name: &str) {
         if self.0.len() > 1 {
             self.0.push(',');
         }

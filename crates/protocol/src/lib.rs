@@ -20,6 +20,7 @@
 //! | `before`   | an offset; with one channel, no cursor, no `history` | –   |
 //! | `token`    | printable characters                              | none   |
 //! | `heartbeat`| 1 to 55 seconds of silence before a stream beats; for [`Sse`](framing::Sse) also how | 15 |
+//! | `presence` | to take part in the live state, see [`Known`] | does not |
 //! | `callback` | of [`Jsonp`](framing::Jsonp) and [`Htmlfile`](framing::Htmlfile) | – |
 //! | `origin`   | of [`Htmlfile`](framing::Htmlfile): an [`Origin`] | –      |
 //! | `errors`   | `inline`, see [`inline_errors`]                   | by status |
@@ -47,12 +48,14 @@ mod envelope;
 mod error;
 pub mod framing;
 mod json;
+mod live;
 mod origin;
 mod publish;
 mod query;
 mod request;
 mod revoke;
 mod session;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -64,11 +67,13 @@ pub use encoding::accepts_gzip;
 pub use envelope::envelope;
 pub use error::Error;
 pub use framing::Gap;
+pub use live::{LiveCommand, Read, Typing};
 pub use origin::{Origin, Origins};
 pub use publish::{Draft, Drafts, PublishQuery, Stored};
-pub use request::{Heartbeat, ReadRequest, Start, inline_errors};
+pub use request::{Heartbeat, Known, ReadRequest, Start, inline_errors};
 pub use revoke::{Revoke, Revoked};
 pub use session::{Session, parse_session, session_from_query};
+pub use state::{Change, Mark, Person, State};
 
 /// The most channels that one reader follows at once. Larger: a cursor no longer fits the longest URI
 /// that servers accept, and one request opens that many rooms.

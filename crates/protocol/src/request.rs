@@ -1,4 +1,5 @@
 use crate::query::Query;
+use crate::state::DIGEST;
 use crate::{Channel, Cursor, Error, MOST_CHANNELS, Position};
 use std::ops::RangeInclusive;
 
@@ -35,6 +36,50 @@ pub struct ReadRequest {
     pub token: Option<String>,
     /// How long a stream is silent before it beats.
     pub heartbeat: Heartbeat,
+    /// The reader takes part in the live state of its channels: who is here, who types, who has read how far.
+    pub presence: Option<Known>,
+}
+
+/// What a reader that takes part knows of the live state of its channels: the parameter `presence`.
+///
+/// Empty or `0`: nothing yet. Else the text that its last answer came with, opaque to clients; one that does not fit
+/// the channels means nothing, and all is told again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known(String);
+
+impl Known {
+    /// What is known of the channels with these digests, in their order.
+    pub fn of<'a>(digests: impl IntoIterator<Item = &'a str>) -> Self {
+        Self(digests.into_iter().collect())
+    }
+
+    /// The digest of the state of the channel with this index, of so many channels.
+    #[must_use]
+    pub fn digest(&self, index: usize, channels: usize) -> Option<&str> {
+        let fits = self.0.len() == channels * DIGEST;
+        self.0
+            .get(index * DIGEST..(index + 1) * DIGEST)
+            .filter(|_| fits)
+    }
+
+    /// The text that says this.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn parse(text: &str) -> Result<Self, Error> {
+        let is_opaque = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        match text {
+            "" | "0" => Ok(Self::default()),
+            _ if text.len() <= MOST_CHANNELS * DIGEST && text.bytes().all(is_opaque) => {
+                Ok(Self(text.to_owned()))
+            }
+            _ => Err(Error::Invalid(
+                "presence: not one of this server's".to_owned(),
+            )),
+        }
+    }
 }
 
 /// How long a stream is silent before it beats, in seconds.
@@ -108,6 +153,7 @@ impl ReadRequest {
             wait: number(&query, "wait", WAIT)?.unwrap_or(WAIT_DEFAULT),
             token: query.token()?,
             heartbeat: Heartbeat::new(number(&query, "heartbeat", HEARTBEAT)?),
+            presence: query.one("presence")?.map(Known::parse).transpose()?,
             history: history.unwrap_or(0),
             after,
         };

@@ -9,4 +9,5 @@ mod origin;
 mod publish;
 mod request;
 mod session;
+mod state;
 mod texts;

@@ -5,6 +5,7 @@
 
 mod client;
 mod command;
+mod live;
 mod process;
 mod raw;
 mod reader;
@@ -13,6 +14,7 @@ mod socket;
 mod token;
 
 pub use client::{Answer, Client, Session};
+pub use live::{Live, State};
 pub use process::{Process, manifest, program};
 pub use raw::{RawAnswer, exchange, read_answer, read_head};
 pub use reader::{Batch, Denied, Envelope, Fault, Gap, Query, Reader};

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::socket::UPGRADE;
-use crate::{Answer, Client, Said, Socket, Transport};
+use crate::{Answer, Client, Live, Said, Socket, State, Transport};
 
 /// How often a reader by short polling asks.
 const PERIOD: Duration = Duration::from_millis(20);
@@ -39,6 +39,8 @@ pub struct Query {
     pub token: Option<String>,
     /// The seconds of silence before a stream beats.
     pub heartbeat: Option<u32>,
+    /// What it knows of the live state, where it takes part in it.
+    pub presence: Option<String>,
 }
 
 /// A message as readers get it.
@@ -88,6 +90,11 @@ pub struct Batch {
     /// A channel that a stream no longer brings.
     #[serde(skip)]
     pub denied: Option<Denied>,
+    /// What is told of the live state.
+    #[serde(default)]
+    pub state: Vec<State>,
+    /// What is known of it, for polls to ask with.
+    pub presence: Option<String>,
     /// Why a stream ended.
     #[serde(skip)]
     pub end: Option<String>,
@@ -126,6 +133,7 @@ pub struct Reader {
     transport: Transport,
     query: Query,
     delivery: Delivery,
+    live: HashMap<String, Live>,
 }
 
 enum Delivery {
@@ -434,6 +442,15 @@ impl Query {
         }
     }
 
+    /// The same, taking part in the live state.
+    #[must_use]
+    pub fn present(self) -> Self {
+        Self {
+            presence: Some("0".to_owned()),
+            ..self
+        }
+    }
+
     /// The path and query that ask for this.
     #[must_use]
     pub fn target(&self, transport: Transport) -> String {
@@ -449,9 +466,13 @@ impl Query {
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?.to_string())));
-        let texts = [("after", &self.after), ("token", &self.token)]
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value.clone()?)));
+        let texts = [
+            ("after", &self.after),
+            ("token", &self.token),
+            ("presence", &self.presence),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.clone()?)));
         let query: Vec<String> = channels
             .chain(numbers)
             .chain(texts)
@@ -514,6 +535,7 @@ impl Reader {
             transport,
             query,
             delivery,
+            live: HashMap::new(),
         };
         if reader.query.after.is_none() || !transport.polls() {
             let first = reader.next().await?;
@@ -562,8 +584,18 @@ impl Reader {
         };
         match &batch.cursor {
             Some(cursor) => self.query.after = Some(cursor.clone()),
-            None if batch.end.is_some() || batch.denied.is_some() => {}
+            None if batch.end.is_some() || batch.denied.is_some() || !batch.state.is_empty() => {}
             None => return Err(Fault::Nonsense(format!("no cursor: {batch:?}"))),
+        }
+        if self.query.presence.is_none() && (!batch.state.is_empty() || batch.presence.is_some()) {
+            return Err(Fault::Nonsense(format!("not asked for: {batch:?}")));
+        }
+        if batch.presence.is_some() {
+            self.query.presence.clone_from(&batch.presence);
+        }
+        for state in &batch.state {
+            let live = self.live.entry(state.channel.clone()).or_default();
+            live.hear(state.clone())?;
         }
         Ok(batch)
     }
@@ -578,6 +610,37 @@ impl Reader {
             let told = !batch.envelopes.is_empty() || !batch.gaps.is_empty();
             if told || batch.end.is_some() || batch.denied.is_some() {
                 return Ok(batch);
+            }
+            if self.transport == Transport::ShortPolling {
+                tokio::time::sleep(PERIOD).await;
+            }
+        }
+    }
+
+    /// What is known of the live state of a channel.
+    #[must_use]
+    pub fn live(&self, channel: &str) -> Live {
+        self.live.get(channel).cloned().unwrap_or_default()
+    }
+
+    /// Reads until the live state of a channel is such. Messages that come are let go.
+    ///
+    /// # Errors
+    /// As [`Self::next`], and where the stream ends before.
+    pub async fn sees(
+        &mut self,
+        channel: &str,
+        such: impl Fn(&Live) -> bool,
+    ) -> Result<Live, Fault> {
+        loop {
+            if let Some(live) = self.live.get(channel)
+                && such(live)
+            {
+                return Ok(live.clone());
+            }
+            let batch = self.next().await?;
+            if batch.end.is_some() {
+                return Err(Fault::Broken(format!("it ends: {batch:?}")));
             }
             if self.transport == Transport::ShortPolling {
                 tokio::time::sleep(PERIOD).await;
@@ -677,6 +740,7 @@ fn batch(frame: &str) -> Result<Option<Batch>, Fault> {
         gap: Option<Gap>,
         heartbeat: Option<bool>,
         denied: Option<Denied>,
+        state: Option<State>,
         end: Option<String>,
         #[serde(rename = "detail")]
         _detail: Option<String>,
@@ -692,23 +756,25 @@ fn batch(frame: &str) -> Result<Option<Batch>, Fault> {
         told.gap,
         told.heartbeat,
         told.denied,
+        told.state,
         told.end,
         told.cursor,
     );
     let mut batch = Batch::default();
     match members {
-        (Some(true), None, None, None, None, None, cursor @ Some(_)) => batch.cursor = cursor,
-        (None, Some(envelope), None, None, None, None, cursor @ Some(_)) => {
+        (Some(true), None, None, None, None, None, None, cursor @ Some(_)) => batch.cursor = cursor,
+        (None, Some(envelope), None, None, None, None, None, cursor @ Some(_)) => {
             batch.envelopes.push(envelope);
             batch.cursor = cursor;
         }
-        (None, None, Some(gap), None, None, None, cursor @ Some(_)) => {
+        (None, None, Some(gap), None, None, None, None, cursor @ Some(_)) => {
             batch.gaps.push(gap);
             batch.cursor = cursor;
         }
-        (None, None, None, Some(true), None, None, None) => return Ok(None),
-        (None, None, None, None, denied @ Some(_), None, None) => batch.denied = denied,
-        (None, None, None, None, None, end @ Some(_), None) => batch.end = end,
+        (None, None, None, Some(true), None, None, None, None) => return Ok(None),
+        (None, None, None, None, denied @ Some(_), None, None, None) => batch.denied = denied,
+        (None, None, None, None, None, Some(state), None, None) => batch.state.push(state),
+        (None, None, None, None, None, None, end @ Some(_), None) => batch.end = end,
         _ => return Err(Fault::Nonsense(frame.to_owned())),
     }
     Ok(Some(batch))

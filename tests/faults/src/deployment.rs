@@ -69,6 +69,17 @@ impl Deployment {
     /// # Errors
     /// Where it does not start.
     pub fn restart(&mut self) -> Result<()> {
+        let process = self.beside()?;
+        self.address.send_replace(process.address());
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Starts one more host on the store.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn beside(&self) -> Result<Process> {
         // A write beyond a limit of the process is then an error that it is told, not a signal that ends it.
         let mut command = Command::new("sh");
         command
@@ -82,10 +93,7 @@ impl Deployment {
             .arg("--store")
             .arg(format!("sqlite:{}", self.file().display()));
         command.args(UNLIMITED).args(&self.arguments);
-        let process = Process::spawn(command)?;
-        self.address.send_replace(process.address());
-        self.process = Some(process);
-        Ok(())
+        Process::spawn(command)
     }
 
     /// Ends the host at once, by SIGKILL.

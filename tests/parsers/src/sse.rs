@@ -56,6 +56,7 @@ fn frame(event: Event) -> Result<String, Error> {
         "cursor" if data == "{}" => format!(r#"{{"open":true,"cursor":{id}}}"#),
         "message" => format!(r#"{{"envelope":{data},"cursor":{id}}}"#),
         "gap" => format!(r#"{{"gap":{data},"cursor":{id}}}"#),
+        "state" => format!(r#"{{"state":{data}}}"#),
         "denied" => format!(r#"{{"denied":{data}}}"#),
         "heartbeat" if data == "{}" => r#"{"heartbeat":true}"#.to_owned(),
         "end" => data,

@@ -13,6 +13,7 @@ const RETRY: u32 = 1000;
 /// | open      | `cursor`, data `{}`, id the cursor                                 |
 /// | envelope  | the default (`message`), data the envelope, id the cursor          |
 /// | gap       | `gap`, data `{"channel","after","resumed"}`, id the cursor         |
+/// | state     | `state`, data `{"channel",…}`                                      |
 /// | denied    | `denied`, data `{"channel","error","detail"}`                      |
 /// | end       | `end`, data `{"end":"reopen"}` or `{"end":code,"detail"}`          |
 /// | heartbeat | the comment `:hb`; or the event `heartbeat`, data `{}`             |
@@ -99,6 +100,11 @@ impl StreamFraming for Sse {
                     out.push(b'\n');
                 }
             },
+            Frame::State { state } => {
+                field("event", "state", out);
+                field("data", state, out);
+                out.push(b'\n');
+            }
             Frame::Denied { channel, error } => {
                 field("event", "denied", out);
                 field("data", &denied(channel, error), out);

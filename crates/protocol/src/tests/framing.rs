@@ -4,14 +4,14 @@ use super::texts::{hostile, spaced_and_compact};
 use crate::framing::{
     AnswerFraming, Batch, Frame, Framing, Htmlfile, Json, Jsonp, NdJson, Sse, StreamFraming,
 };
-use crate::{Draft, Error, Gap, envelope};
+use crate::{Draft, Error, Gap, Mark, State, envelope};
 use futures::{FutureExt as _, StreamExt as _, stream};
 use parsers::{Lines, Parser, Window, jsonp};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::value::RawValue;
 use sse_stream::SseByteStream;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 
 const CURSOR: &str = "AQ-_z";
@@ -221,6 +221,12 @@ fn every_frame_in_json() {
     );
     check(Frame::Heartbeat, r#"{"heartbeat":true}"#);
     check(
+        Frame::State {
+            state: r#"{"channel":"a"}"#,
+        },
+        r#"{"state":{"channel":"a"}}"#,
+    );
+    check(
         Frame::Denied {
             channel: "a",
             error: &error,
@@ -242,6 +248,23 @@ fn every_frame_in_json() {
     );
 }
 
+/// A live state of people with hostile names, and what made it of none.
+fn hostile_state() -> (String, String) {
+    let people = BTreeMap::from([(HOSTILE_TEXT.to_owned(), HOSTILE_TEXT.to_owned())]);
+    let mark = Mark {
+        read: 1,
+        delivered: u64::MAX,
+    };
+    let state = State {
+        here: people.clone(),
+        others: 0,
+        typing: people,
+        marks: BTreeMap::from([(HOSTILE_TEXT.to_owned(), mark)]),
+    };
+    let change = state.since(&State::default()).expect("it is another");
+    (state.to_json("a"), change.to_json("a"))
+}
+
 /// Every kind of frame, each of whose texts is hostile.
 #[track_caller]
 fn every_frame_comes_out(
@@ -257,6 +280,7 @@ fn every_frame_comes_out(
     let envelope = stored("[]");
     let error = Error::Forbidden(HOSTILE_TEXT.to_owned());
     let unavailable = Error::Unavailable(HOSTILE_TEXT.to_owned());
+    let (whole, change) = hostile_state();
     let frames = [
         Frame::Open { cursor: "AQ" },
         Frame::Heartbeat,
@@ -267,6 +291,7 @@ fn every_frame_comes_out(
         Frame::Heartbeat,
         Frame::Heartbeat,
         Frame::Gap { gap, cursor: "Aw" },
+        Frame::State { state: &whole },
         Frame::Denied {
             channel: "a",
             error: &error,
@@ -275,6 +300,7 @@ fn every_frame_comes_out(
         Frame::End {
             error: Some(&unavailable),
         },
+        Frame::State { state: &change },
         Frame::Heartbeat,
     ];
     let expected: Vec<_> = frames
@@ -303,7 +329,7 @@ fn every_frame_comes_out(
     let refused = parser()
         .feed(&framing.refusal(&unavailable))
         .expect("the parser's own framing");
-    assert_eq!(refused, [frames[8].to_json()]);
+    assert_eq!(refused, [frames[9].to_json()]);
 }
 
 fn head_and_tail<F: StreamFraming>(_: &F, envelope: &str, cursor: &str, out: &mut Vec<u8>) {
@@ -343,7 +369,7 @@ fn a_batch_tells_its_cursor_or_what_is_before_it() {
             envelopes: vec!["{}", "{}"],
             gaps,
             cursor: Some("AQ"),
-            before: None,
+            ..Batch::default()
         },
         r#"{"envelopes":[{},{}],"gaps":[{"channel":"a","after":1,"resumed":9},{"channel":"b","after":0,"resumed":18446744073709551615}],"cursor":"AQ"}"#,
     );
@@ -361,6 +387,15 @@ fn a_batch_tells_its_cursor_or_what_is_before_it() {
             ..Batch::default()
         },
         r#"{"envelopes":[{}],"gaps":[],"before":5}"#,
+    );
+    check(
+        Batch {
+            cursor: Some("AQ"),
+            state: vec![r#"{"channel":"a"}"#, r#"{"channel":"b"}"#],
+            presence: Some("xyz"),
+            ..Batch::default()
+        },
+        r#"{"envelopes":[],"gaps":[],"cursor":"AQ","state":[{"channel":"a"},{"channel":"b"}],"presence":"xyz"}"#,
     );
 }
 

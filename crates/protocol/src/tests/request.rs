@@ -1,5 +1,6 @@
 use crate::{
-    Channel, Cursor, Error, Heartbeat, Position, PublishQuery, ReadRequest, Start, inline_errors,
+    Channel, Cursor, Error, Heartbeat, Known, Position, PublishQuery, ReadRequest, Start,
+    inline_errors,
 };
 use proptest::prelude::*;
 
@@ -64,6 +65,7 @@ fn a_channel_alone_is_read_from_now_on_with_the_defaults() {
             first: 15,
             then: 15,
         },
+        presence: None,
     };
     assert_eq!(read("channel=lobby"), expected);
 }
@@ -79,11 +81,12 @@ fn every_parameter_has_its_place() {
         before: None,
         token: Some("a.b +é/".to_owned()),
         heartbeat: Heartbeat { first: 1, then: 1 },
+        presence: Some(Known::default()),
     };
     let after = cursor(&[("x", 1)]);
     let query = format!(
         "&&channel=%40ann&chann%65l=a-._~Z9&after={after}&history=1000&limit=1&wait=0\
-         &token=a.b+%2B%C3%a9/&heartbeat=1&unknown=1&unknown=%20&flag&=&"
+         &token=a.b+%2B%C3%a9/&heartbeat=1&presence=0&unknown=1&unknown=%20&flag&=&"
     );
     assert_eq!(read(&query), expected);
     assert_eq!(read("channel=a&before=0").before, Some(0));
@@ -318,4 +321,33 @@ proptest! {
         let encoded: String = token.bytes().map(|byte| format!("%{byte:02X}")).collect();
         prop_assert_eq!(read(&format!("channel=a&token={encoded}")).token, Some(token));
     }
+}
+
+#[test]
+fn who_takes_part_tells_what_it_knows_of_each_channel() {
+    let known = |query: &str| read(query).presence.expect("it takes part");
+    for query in [
+        "channel=a&presence",
+        "channel=a&presence=",
+        "channel=a&presence=0",
+    ] {
+        assert_eq!(known(query), Known::default(), "{query}");
+        assert_eq!(known(query).digest(0, 1), None, "{query}");
+    }
+    let digests = ["0123456789a", "-_ABCDEFGHI"];
+    let two = Known::of(digests);
+    assert_eq!(two.as_str(), "0123456789a-_ABCDEFGHI");
+    let read = known(&format!("channel=a&channel=b&presence={}", two.as_str()));
+    assert_eq!(read, two);
+    assert_eq!([0, 1].map(|index| read.digest(index, 2)), digests.map(Some));
+    // Of other channels it says nothing.
+    assert_eq!(read.digest(0, 1), None);
+    assert_eq!(read.digest(0, 3), None);
+    assert_eq!(known("channel=a&presence=7").digest(0, 1), None);
+    for presence in ["%20", "a.b", "%C3%A9", &"a".repeat(64 * 11 + 1)] {
+        refused(&format!("channel=a&presence={presence}"), "presence");
+    }
+    refused("channel=a&presence=0&presence=0", "presence");
+    let most = "a".repeat(64 * 11);
+    assert_eq!(known(&format!("channel=a&presence={most}")).as_str(), most);
 }

@@ -9,6 +9,7 @@ mod carrying;
 mod commanding;
 mod conversing;
 mod hostile;
+mod living;
 mod publishing;
 mod reading;
 mod refusing;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
                 };
                 reading::cases(&mut corpus, transport);
                 hostile::cases(&mut corpus, transport);
+                living::cases(&mut corpus, transport);
                 refusing::cases(&mut corpus, transport);
                 commanding::cases(&mut corpus, transport);
                 if transport.upgrades() {
