@@ -141,7 +141,7 @@ fn a_reference_is_repeated_token_for_token() {
 #[test]
 fn what_is_no_question_is_refused_with_its_reference() {
     let shape = |why: &str| Error::Unprocessable(why.to_owned());
-    let one = shape("one of publish, subscribe, unsubscribe is expected");
+    let one = shape("one of publish, subscribe, unsubscribe, command is expected");
     refused("{}", "", &one);
     refused(r#"{"ref":1}"#, r#""ref":1,"#, &one);
     refused(
