@@ -1,6 +1,8 @@
 //! Time and chance, for the mailbox and the policy.
 
 use crate::bindings::witter::messaging::wakeup;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::pin::Pin;
 use std::time::{SystemTime, UNIX_EPOCH};
 use wasip3::clocks::monotonic_clock;
@@ -22,6 +24,11 @@ pub(crate) fn uptime() -> u64 {
 /// Sixteen fresh random bytes.
 pub(crate) fn entropy() -> Vec<u8> {
     random::get_random_bytes(16)
+}
+
+/// A name that nobody else draws, and nobody finds by trying: 16 characters.
+pub(crate) fn drawn() -> String {
+    URL_SAFE_NO_PAD.encode(random::get_random_bytes(12))
 }
 
 /// Lets a call from another component return later than at once; to be awaited first in each.

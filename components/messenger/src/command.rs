@@ -3,7 +3,9 @@
 use crate::bindings::exports::witter::messaging::messenger::{Caller, Error};
 use crate::bindings::witter::messaging::policy::Identity;
 use crate::rates::Deed;
+use crate::rooms::Asker;
 use crate::rules::Rules;
+use membership::own_channel;
 use protocol::{Command, Me, Revoked};
 
 /// Does one command; its answer is JSON text.
@@ -13,21 +15,24 @@ pub(crate) async fn perform(
     command: &str,
 ) -> Result<String, Error> {
     let command = Command::parse(command)?;
+    let who = rules.identity(caller).await?;
     let Identity {
         sender,
         name,
         expires_at,
         administers,
         ..
-    } = rules.identity(caller).await?;
-    let sender =
-        sender.ok_or_else(|| Error::Unauthorized("a command needs a credential".to_owned()))?;
-    rules.rates.admit(Deed::Command, Some(&sender), caller, 1)?;
+    } = &who;
+    let sender = sender
+        .as_deref()
+        .ok_or_else(|| Error::Unauthorized("a command needs a credential".to_owned()))?;
+    rules.rates.admit(Deed::Command, Some(sender), caller, 1)?;
     match command {
         Command::Me => Ok(Me {
-            sender: &sender,
-            name: &name,
-            expires_at,
+            sender,
+            name,
+            channel: &own_channel(sender),
+            expires_at: *expires_at,
         }
         .to_json()),
         Command::Revoke(_) if !administers => Err(Error::Forbidden(
@@ -38,6 +43,15 @@ pub(crate) async fn perform(
             sender: &revoke.sender,
         }
         .to_json()),
-        Command::Live(command) => rules.live(caller, &sender, command).await,
+        Command::Live(command) => rules.live(caller, sender, command).await,
+        Command::Room(command) => {
+            let asker = Asker {
+                rules,
+                who: &who,
+                sender,
+                name,
+            };
+            asker.perform(command).await
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::bindings::exports::witter::messaging::messenger::{
 use crate::bindings::witter::messaging::wakeup::{Outcome, Watch};
 use crate::clock;
 use crate::live::{self, Attention};
+use crate::refers;
 use crate::rules::Rules;
 use protocol::Person;
 use std::cell::Cell;
@@ -96,24 +97,12 @@ impl Feed {
                 .into_iter()
                 .map(|(at, message)| Entry {
                     at: outward(at),
-                    envelope: self.envelope(&message),
+                    envelope: envelope(&self.channel, &message),
                 })
                 .collect(),
             next: outward(page.next),
             more: page.more,
         }
-    }
-
-    fn envelope(&self, message: &mailbox::Message) -> String {
-        protocol::envelope(
-            &self.channel,
-            message.offset,
-            &message.id,
-            &message.sender,
-            &message.name,
-            message.sent_at,
-            &message.body,
-        )
     }
 }
 
@@ -149,7 +138,7 @@ impl GuestFeed for Feed {
             envelopes: history
                 .messages
                 .iter()
-                .map(|message| self.envelope(message))
+                .map(|message| envelope(&self.channel, message))
                 .collect(),
             before: history.before,
         })
@@ -174,6 +163,21 @@ impl GuestFeed for Feed {
         };
         Ok(live::outward(&seen))
     }
+}
+
+/// A message as readers get it.
+pub(crate) fn envelope(channel: &str, message: &mailbox::Message) -> String {
+    let envelope = protocol::Envelope {
+        channel,
+        offset: message.offset,
+        id: &message.id,
+        sender: &message.sender,
+        name: &message.name,
+        sent_at: message.sent_at,
+        refers: message.refers.and_then(refers::outward),
+        body: &message.body,
+    };
+    envelope.to_json()
 }
 
 fn inward(position: Position) -> mailbox::Position {

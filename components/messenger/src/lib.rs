@@ -8,8 +8,14 @@ mod clock;
 mod command;
 mod feed;
 mod live;
+mod moderation;
+mod notices;
+mod place;
 mod rates;
+mod refers;
+mod rooms;
 mod rules;
+mod speaking;
 mod standing;
 mod store;
 

@@ -1,9 +1,11 @@
 //! Who may do what, asked of the policy; and the mailbox behind it.
 
 use crate::bindings::exports::witter::messaging::messenger::{Caller, Draft, Error, Receipt};
-use crate::bindings::witter::messaging::policy::{self, Action, Context, Identity, Place};
+use crate::bindings::witter::messaging::policy::{self, Action, Context, Identity};
 use crate::clock::{self, World};
+use crate::place::{Place, SERVER};
 use crate::rates::{Deed, Rates};
+use crate::refers;
 use crate::standing::Vigil;
 use crate::store::KeyValue;
 use mailbox::{Mailbox, PublishError, ReadError, Window};
@@ -26,7 +28,9 @@ pub(crate) struct Rules {
 pub(crate) struct Sender {
     pub(crate) id: String,
     pub(crate) identity: Identity,
-    place: Place,
+    pub(crate) place: Place,
+    /// The seconds between two of their messages.
+    pub(crate) slow: u32,
     context: Context,
 }
 
@@ -70,21 +74,23 @@ impl Rules {
         channel: &str,
         count: usize,
     ) -> Result<Sender, Error> {
-        let place = place(checked(channel)?);
+        let channels = [checked(channel)?];
         let context = self.context(caller).await?;
         let identity = policy::authenticate(caller.credential.as_deref(), &context)?;
-        let identity = self.unrevoked(identity).await?;
+        let identity = self.unrevoked(known(identity)?).await?;
         let sender = identity.sender.as_deref();
         self.rates.admit(Deed::Publish, sender, caller, count)?;
-        permit(&identity, Action::Publish, std::slice::from_ref(&place))?;
-        let id = identity
-            .sender
-            .clone()
-            .ok_or_else(|| Error::Unauthorized("publishing needs a credential".to_owned()))?;
+        let mut places = self.enter(&identity, Action::Publish, &channels).await?;
+        let (Some(place), Some(id)) = (places.pop(), identity.sender.clone()) else {
+            let why = "publishing needs a credential";
+            return Err(Error::Unauthorized(why.to_owned()));
+        };
+        let slow = self.may_speak(&identity, &id, &place).await?;
         Ok(Sender {
             id,
             identity,
             place,
+            slow,
             context,
         })
     }
@@ -98,19 +104,19 @@ impl Rules {
         if channels.is_empty() || channels.len() > MOST_CHANNELS {
             return Err(Error::Invalid(format!("1 to {MOST_CHANNELS} channels")));
         }
-        let places = channels
+        let channels = channels
             .iter()
-            .map(|name| checked(name).map(place))
+            .map(|name| checked(name))
             .collect::<Result<Vec<_>, _>>()?;
         let identity = self.identity(caller).await?;
-        permit(&identity, Action::Read, &places)?;
+        self.enter(&identity, Action::Read, &channels).await?;
         Ok(identity)
     }
 
     pub(crate) async fn identity(&self, caller: &Caller) -> Result<Identity, Error> {
         let context = self.context(caller).await?;
         let identity = policy::authenticate(caller.credential.as_deref(), &context)?;
-        self.unrevoked(identity).await
+        self.unrevoked(known(identity)?).await
     }
 
     /// Stores drafts in order; each has its own result.
@@ -125,21 +131,31 @@ impl Rules {
         }
         let drafts = drafts
             .into_iter()
-            .map(|draft| Ok(protocol::Draft::checked(draft.id, draft.body)?))
+            .map(|draft| {
+                let refers = draft.refers.map(refers::checked);
+                Ok(protocol::Draft::checked(draft.id, draft.body, refers)?)
+            })
             .collect::<Result<Vec<_>, Error>>()?;
-        let reviewed: Vec<_> = drafts
-            .into_iter()
-            .map(|draft| sender.review(draft))
-            .collect();
+        let mut moderated = Vec::new();
+        let mut reviewed = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            let about = self.about(sender, draft.refers).await;
+            let passed = about.and_then(|of_another| {
+                moderated.extend(of_another.map(|deleted| (draft.id.clone(), deleted)));
+                sender.review(draft)
+            });
+            reviewed.push(passed);
+        }
+        self.keep_pace(sender, &mut reviewed).await?;
         let passed = reviewed.iter().flatten().cloned().collect();
         let mut results = self.mailbox.publish(channel, passed).await.into_iter();
-        Ok(reviewed
+        let results: Vec<_> = reviewed
             .into_iter()
             .map(|reviewed| {
-                reviewed?;
+                let id = reviewed?.id;
                 match results.next() {
                     Some(Ok(mailbox::Receipt { offset, duplicate })) => {
-                        Ok(Receipt { offset, duplicate })
+                        Ok((id, Receipt { offset, duplicate }))
                     }
                     Some(Err(PublishError::IdReused)) => Err(Error::IdReused),
                     Some(Err(PublishError::TooLarge)) => Err(Error::TooLarge),
@@ -149,6 +165,17 @@ impl Rules {
                     )),
                 }
             })
+            .collect();
+        for (id, receipt) in results.iter().flatten() {
+            if let Some((_, deleted)) = moderated.iter().find(|(one, _)| one == id)
+                && !receipt.duplicate
+            {
+                self.audit_delete(sender, deleted).await;
+            }
+        }
+        Ok(results
+            .into_iter()
+            .map(|result| result.map(|(_, receipt)| receipt))
             .collect())
     }
 }
@@ -156,12 +183,16 @@ impl Rules {
 impl Sender {
     /// A draft as the policy lets it pass. One that is too long goes on as it is, and fails where it would be stored.
     fn review(&self, draft: protocol::Draft) -> Result<mailbox::Draft, Error> {
-        let protocol::Draft { id, mut body } = draft;
+        let protocol::Draft {
+            id,
+            mut body,
+            refers,
+        } = draft;
         if body.len() <= LONGEST_BODY
             && let Some(changed) =
-                policy::review(&self.identity, &self.place, &body, &self.context)?
+                policy::review(&self.identity, &self.place.outward(), &body, &self.context)?
         {
-            let changed = protocol::Draft::checked(id.clone(), changed)
+            let changed = protocol::Draft::checked(id.clone(), changed, refers)
                 .ok()
                 .filter(|changed| changed.body.len() <= LONGEST_BODY);
             body = changed
@@ -175,15 +206,8 @@ impl Sender {
             sender: self.id.clone(),
             name: self.identity.name.clone(),
             body,
+            refers: refers.map(refers::inward),
         })
-    }
-}
-
-/// A channel that keeps no members.
-fn place(channel: String) -> Place {
-    Place {
-        channel,
-        role: None,
     }
 }
 
@@ -191,14 +215,28 @@ fn checked(channel: &str) -> Result<String, Error> {
     Ok(channel.parse::<Channel>()?.to_string())
 }
 
-/// All of the places, or the first refusal. A policy that leaves one unanswered permits none.
-fn permit(identity: &Identity, action: Action, places: &[Place]) -> Result<(), Error> {
+/// An answer for each place. A policy that leaves one unanswered permits none.
+pub(crate) fn permit(
+    identity: &Identity,
+    action: Action,
+    places: &[policy::Place],
+) -> Result<Vec<Result<(), Error>>, Error> {
     let answers = policy::permit(identity, action, places);
     if answers.len() != places.len() {
         let why = "the policy does not answer for each channel";
         return Err(Error::Unavailable(why.to_owned()));
     }
-    answers.into_iter().collect()
+    Ok(answers)
+}
+
+/// Somebody, if they are not taken for the server.
+fn known(identity: Identity) -> Result<Identity, Error> {
+    match identity.sender.as_deref() {
+        Some(SERVER) => Err(Error::Unauthorized(
+            "the identity is the server's own".to_owned(),
+        )),
+        _ => Ok(identity),
+    }
 }
 
 impl From<protocol::Error> for Error {

@@ -12,7 +12,8 @@
 //! | `exp`, `nbf`, `iat` | optional, seconds since 1970 |
 //! | `aud`, header `crit` | refused |
 //!
-//! A member of a channel may read and publish in it whatever the patterns, a moderator or owner moderate it too.
+//! A member of a channel may read and publish in it whatever the patterns, a moderator or owner moderate it too. Who may
+//! create `room~…`, as with `*`, may create private rooms, whose channels are `@room~…`.
 //! Everybody may also read what `anonymous_read` names. All decisions follow from the credential, the
 //! configuration and the time that is handed in.
 

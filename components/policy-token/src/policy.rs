@@ -176,10 +176,17 @@ pub(crate) fn permit(
         Action::Moderate => Some(Role::Moderator),
         Action::Create => None,
     };
+    // The channel of a private room is drawn for who creates it: `*` stands for it too.
+    let drawn = |channel: &str| {
+        let name = channel.strip_prefix('@')?;
+        (action == Action::Create && name.starts_with("room~"))
+            .then(|| patterns.match_channel(name))
+    };
+    let grants = |channel: &str| patterns.match_channel(channel) || drawn(channel) == Some(true);
     places
         .iter()
         .map(|Place { channel, role }| match &identity.sender {
-            _ if patterns.match_channel(channel) => Ok(()),
+            _ if grants(channel) => Ok(()),
             Some(_) if least.is_some_and(|least| role.is_some_and(|role| role >= least)) => Ok(()),
             Some(_) => Err(Error::Forbidden(format!("{verb} {channel} is not allowed"))),
             None => Err(Error::Unauthorized(format!(

@@ -912,3 +912,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_may_create_a_channel_of_its_name_may_create_a_private_room() {
+    for (grants, allowed) in [
+        (json!(["*"]), 200),
+        (json!(["room~*"]), 200),
+        (json!(["@room~*"]), 200),
+        (json!(["@*", "news.*"]), 200),
+        (json!(["@ann", "news.*"]), 403),
+        (json!([]), 403),
+    ] {
+        let token = member(json!({"create": grants, "moderate": ["*"]}));
+        let status = |action, channel| status(closed(), Some(&token), action, channel);
+        assert_eq!(status(Action::Create, "@room~x"), allowed, "{grants}");
+        // Only that, and nothing else with an @.
+        for channel in ["@rooms", "@room", "@direct~x", "@me~x"] {
+            let named = json!(["@*", "news.*"]) == grants;
+            let expected = if named { 200 } else { 403 };
+            assert_eq!(
+                status(Action::Create, channel),
+                expected,
+                "{grants}, {channel}"
+            );
+        }
+        assert_eq!(status(Action::Moderate, "@room~x"), 403);
+    }
+}

@@ -3,10 +3,11 @@
 use crate::http::{Request, Response};
 use crate::messenger;
 use crate::route::{Verb, route};
-use crate::types::Caller;
+use crate::types::{self, Caller};
 use protocol::framing::AnswerFraming;
 use protocol::{
-    Channel, Command, CommandQuery, Draft, Drafts, Error, PublishQuery, Session, Stored,
+    Channel, Command, CommandQuery, Draft, Drafts, Error, Kind, PublishQuery, Refers, Session,
+    Stored,
 };
 
 /// Where a request has what it sends.
@@ -64,9 +65,10 @@ pub(crate) async fn store(
 ) -> Result<Vec<Result<Stored, Error>>, Error> {
     let outgoing = drafts
         .into_iter()
-        .map(|Draft { id, body }| messenger::Draft {
+        .map(|Draft { id, body, refers }| messenger::Draft {
             id: id.clone(),
             body: body.clone(),
+            refers: refers.map(asked),
         });
     let results = messenger::publish(caller, channel.to_string(), outgoing.collect()).await?;
     let stored = results.into_iter().map(|result| {
@@ -102,6 +104,18 @@ pub async fn perform<F: AnswerFraming>(
         },
     )
     .await
+}
+
+fn asked(refers: Refers) -> types::Refers {
+    types::Refers {
+        kind: match refers.kind {
+            Kind::Edit => types::Kind::Edit,
+            Kind::Delete => types::Kind::Delete,
+            Kind::Reaction => types::Kind::Reaction,
+            Kind::Reply => types::Kind::Reply,
+        },
+        offset: refers.offset,
+    }
 }
 
 /// Gives a guest a credential.

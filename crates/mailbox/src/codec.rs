@@ -3,15 +3,19 @@
 //! ```text
 //! tail     1 | floor 8 | floor tag 4 | kept 8 | base 8 | base tag 4 | newest 8 | n 1 | doomed 8 × n | records
 //! segment  1 | first 8 | n 1 | n × (first 8 | m 2 | fingerprint 8 × m) | records
-//! record   length 4 | sent at 8 | tag 4 | fingerprint 8 | length 1 | sender | length 1 | id | length 2 | name | body
+//! record   length 4 | sent at 8 | tag 4 | fingerprint 8 | length 1 | sender | length 1 | id | length 2 | name
+//!          | refers | body
+//! refers   nothing, or where the name's length has its highest bit set: kind 1 | offset 8
 //! ```
 //! All integers are little-endian. The first byte is the version of the format.
 
-use crate::{Draft, Message, Position, StoreError};
+use crate::{Draft, Message, Position, Refers, StoreError};
 use std::ops::Range;
 use xxhash_rust::xxh3::xxh3_64;
 
 const VERSION: u8 = 1;
+/// In the length of a name: that the record refers to another. No name is so long.
+const REFERS: u16 = 1 << 15;
 
 /// The newest messages of a channel, and what is told of the older ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +68,7 @@ pub(crate) struct Record<'a> {
     pub(crate) sender: &'a str,
     pub(crate) id: &'a str,
     pub(crate) name: &'a str,
+    pub(crate) refers: Option<Refers>,
     pub(crate) body: &'a str,
 }
 
@@ -317,9 +322,14 @@ impl Records {
         self.bytes.extend_from_slice(draft.sender.as_bytes());
         self.bytes.push(draft.id.len() as u8);
         self.bytes.extend_from_slice(draft.id.as_bytes());
+        let mark = if draft.refers.is_some() { REFERS } else { 0 };
         self.bytes
-            .extend_from_slice(&(draft.name.len() as u16).to_le_bytes());
+            .extend_from_slice(&(draft.name.len() as u16 | mark).to_le_bytes());
         self.bytes.extend_from_slice(draft.name.as_bytes());
+        if let Some(refers) = draft.refers {
+            self.bytes.push(refers.kind);
+            self.bytes.extend_from_slice(&refers.offset.to_le_bytes());
+        }
         self.bytes.extend_from_slice(draft.body.as_bytes());
         let length = (self.bytes.len() - start - 4) as u32;
         self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
@@ -358,6 +368,7 @@ impl Records {
 impl<'a> Record<'a> {
     fn decode(bytes: &'a [u8]) -> Option<Self> {
         let mut input = Input(bytes);
+        let mut refers = false;
         Some(Self {
             sent_at: input.u64()?,
             tag: input.u32()?,
@@ -372,10 +383,24 @@ impl<'a> Record<'a> {
             },
             name: {
                 let length = input.u16()?;
-                input.text(length.into())?
+                refers |= length & REFERS != 0;
+                input.text((length & !REFERS).into())?
+            },
+            refers: if refers {
+                Some(Refers {
+                    kind: input.u8()?,
+                    offset: input.u64()?,
+                })
+            } else {
+                None
             },
             body: std::str::from_utf8(input.0).ok()?,
         })
+    }
+
+    /// Whether it says the same as a draft, whose sender and id it has.
+    pub(crate) fn says(&self, draft: &Draft) -> bool {
+        self.body == draft.body && self.refers == draft.refers
     }
 
     pub(crate) fn message(&self, offset: u64) -> Message {
@@ -386,6 +411,7 @@ impl<'a> Record<'a> {
             name: self.name.to_owned(),
             sent_at: self.sent_at,
             body: self.body.to_owned(),
+            refers: self.refers,
         }
     }
 

@@ -4,7 +4,7 @@
 //! then and knows all. What is kept here is a cache: dropping it costs reads, nothing else.
 
 use crate::log::Snapshot;
-use crate::{Env, Inner, Store, StoreError};
+use crate::{Draft, Env, Inner, Store, StoreError};
 use std::collections::BTreeSet;
 
 /// More fingerprints than this (16 bytes each) and the cache of a channel starts anew; only a channel with
@@ -27,7 +27,8 @@ pub(crate) struct Ids {
 /// A message with this sender and id in a segment.
 pub(crate) struct Found {
     pub(crate) offset: u64,
-    pub(crate) same_body: bool,
+    /// It says the same.
+    pub(crate) same: bool,
 }
 
 /// A segment that the tail counts on was not there: the tail has moved on, or the store is at fault.
@@ -95,15 +96,13 @@ impl<S: Store, E: Env> Inner<S, E> {
         Ok(Ok(()))
     }
 
-    /// A sender's id in the segments. The ids must have been learned up to this tail.
+    /// A draft's sender and id in the segments. The ids must have been learned up to this tail.
     pub(crate) async fn find_id(
         &self,
         name: &str,
         snapshot: &Snapshot,
         fingerprint: u64,
-        sender: &str,
-        id: &str,
-        body: &str,
+        draft: &Draft,
     ) -> Result<Result<Option<Found>, Missing>, StoreError> {
         let candidates: Vec<u64> = {
             let channel = self.channel(name);
@@ -115,13 +114,13 @@ impl<S: Store, E: Env> Inner<S, E> {
             let Some(segment) = self.segment(name, snapshot.epoch, first).await? else {
                 return Ok(Err(Missing));
             };
-            if let Some(index) = segment.records.find(sender, id)
+            if let Some(index) = segment.records.find(&draft.sender, &draft.id)
                 && let Some(record) = segment.records.get(index)
             {
                 let offset = first + index as u64;
                 return Ok(Ok(Some(Found {
                     offset,
-                    same_body: record.body == body,
+                    same: record.says(draft),
                 })));
             }
         }

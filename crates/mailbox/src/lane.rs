@@ -122,7 +122,7 @@ fn fits(draft: &Draft) -> bool {
     draft.body.len() <= LARGEST_BODY
         && draft.sender.len() <= u8::MAX.into()
         && draft.id.len() <= u8::MAX.into()
-        && draft.name.len() <= u16::MAX.into()
+        && draft.name.len() <= i16::MAX as usize
 }
 
 async fn yield_once() {

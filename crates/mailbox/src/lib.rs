@@ -138,10 +138,21 @@ pub struct Draft {
     pub id: String,
     /// At most 255 bytes.
     pub sender: String,
-    /// At most 65,535 bytes.
+    /// At most 32,767 bytes.
     pub name: String,
     /// At most [`LARGEST_BODY`] bytes, opaque.
     pub body: String,
+    /// The message that this one is about.
+    pub refers: Option<Refers>,
+}
+
+/// That a message is about another of its channel. What it means is the caller's; nothing here looks at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refers {
+    /// How.
+    pub kind: u8,
+    /// Which.
+    pub offset: u64,
 }
 
 /// A stored message.
@@ -159,6 +170,8 @@ pub struct Message {
     pub sent_at: u64,
     /// The body as it was given.
     pub body: String,
+    /// The message that this one is about, as it was given.
+    pub refers: Option<Refers>,
 }
 
 /// A place in a channel: behind the message with this offset, or before the first.

@@ -70,7 +70,7 @@ impl<S: Store, E: Env> Inner<S, E> {
             .enumerate()
             .map(|(index, one)| match one.twin {
                 Some(first) if one.result.is_none() => {
-                    as_twin(&results[first], drafts[first].body == one.draft.body, &why)
+                    as_twin(&results[first], same(&drafts[first], one.draft), &why)
                 }
                 _ => results[index].clone(),
             })
@@ -178,7 +178,7 @@ impl<S: Store, E: Env> Inner<S, E> {
                     let same = tail
                         .records
                         .get(index)
-                        .is_some_and(|r| r.body == one.draft.body);
+                        .is_some_and(|record| record.says(one.draft));
                     one.found(tail.base + 1 + index as u64, same);
                 }
                 None => older = true,
@@ -191,14 +191,11 @@ impl<S: Store, E: Env> Inner<S, E> {
             return Ok(Err(missing));
         }
         for one in pending.iter_mut().filter(|one| one.result.is_none()) {
-            let Draft {
-                sender, id, body, ..
-            } = one.draft;
             match self
-                .find_id(name, snapshot, one.fingerprint, sender, id, body)
+                .find_id(name, snapshot, one.fingerprint, one.draft)
                 .await?
             {
-                Ok(Some(found)) => one.found(found.offset, found.same_body),
+                Ok(Some(found)) => one.found(found.offset, found.same),
                 Ok(None) => {}
                 Err(missing) => return Ok(Err(missing)),
             }
@@ -422,8 +419,8 @@ impl<S: Store, E: Env> Inner<S, E> {
 }
 
 impl Pending<'_> {
-    fn found(&mut self, offset: u64, same_body: bool) {
-        self.result = Some(if same_body {
+    fn found(&mut self, offset: u64, same: bool) {
+        self.result = Some(if same {
             Ok(Receipt {
                 offset,
                 duplicate: !self.tried,
@@ -455,17 +452,17 @@ fn pending(drafts: &[Draft]) -> Vec<Pending<'_>> {
 /// The answer to a draft whose id stood before it in the batch, and which was not found in the log itself.
 fn as_twin(
     first: &Result<Receipt, PublishError>,
-    same_body: bool,
+    same: bool,
     why: &str,
 ) -> Result<Receipt, PublishError> {
     match first {
-        Ok(receipt) if same_body => Ok(Receipt {
+        Ok(receipt) if same => Ok(Receipt {
             duplicate: true,
             ..*receipt
         }),
         Ok(_) => Err(PublishError::IdReused),
         // The log holds another body than the first one's, which may be this one's.
-        Err(PublishError::IdReused) if !same_body => Err(PublishError::Unavailable(why.to_owned())),
+        Err(PublishError::IdReused) if !same => Err(PublishError::Unavailable(why.to_owned())),
         Err(error) => Err(error.clone()),
     }
 }
@@ -480,7 +477,13 @@ fn telling(segment: Segment) -> Vec<Previous> {
     previous
 }
 
+/// Whether two drafts of one sender and id say the same.
+fn same(one: &Draft, other: &Draft) -> bool {
+    one.body == other.body && one.refers == other.refers
+}
+
 /// What a draft adds to the document, in bytes.
 fn size(draft: &Draft) -> usize {
-    28 + draft.sender.len() + draft.id.len() + draft.name.len() + draft.body.len()
+    let refers = if draft.refers.is_some() { 9 } else { 0 };
+    28 + refers + draft.sender.len() + draft.id.len() + draft.name.len() + draft.body.len()
 }

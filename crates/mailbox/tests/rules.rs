@@ -3,8 +3,8 @@
 use futures::future::LocalBoxFuture;
 use futures::task::noop_waker;
 use mailbox::{
-    Draft, Env, Gap, Mailbox, Position, PublishError, Receipt, Start, Store, StoreError, Swap,
-    Window,
+    Draft, Env, Gap, Mailbox, Position, PublishError, Receipt, Refers, Start, Store, StoreError,
+    Swap, Window,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -114,6 +114,7 @@ fn draft(number: u64) -> Draft {
         sender: "ann".to_owned(),
         name: "Ann".to_owned(),
         body: number.to_string(),
+        refers: None,
     }
 }
 
@@ -264,10 +265,16 @@ fn an_id_is_stored_once_also_when_its_message_has_left_the_tail() {
         body: "other".to_owned(),
         ..draft(3)
     };
-    assert_eq!(
-        world.run(other.publish("room", vec![reused])),
-        [Err(PublishError::IdReused)]
-    );
+    let refers = Draft {
+        refers: Some(Refers { kind: 1, offset: 1 }),
+        ..draft(3)
+    };
+    for reused in [reused, refers] {
+        assert_eq!(
+            world.run(other.publish("room", vec![reused])),
+            [Err(PublishError::IdReused)]
+        );
+    }
     let of_another = Draft {
         sender: "bob".to_owned(),
         ..draft(3)
@@ -418,4 +425,104 @@ fn a_damaged_value_is_an_error_and_never_a_panic() {
             }
         }
     }
+}
+
+#[test]
+fn what_a_message_refers_to_comes_back_from_the_tail_and_from_segments() {
+    let world = World::default();
+    let mailbox = world.mailbox(Window {
+        messages: 100,
+        ..small()
+    });
+    let name = "n".repeat(i16::MAX as usize);
+    let sent: Vec<Draft> = (1..=40)
+        .map(|number| Draft {
+            refers: (number % 3 > 0).then_some(Refers {
+                kind: number as u8,
+                offset: u64::MAX - number,
+            }),
+            name: if number % 10 == 0 {
+                name.clone()
+            } else {
+                String::new()
+            },
+            ..draft(number)
+        })
+        .collect();
+    for one in &sent {
+        let results = world.run(mailbox.publish("room", vec![one.clone()]));
+        assert!(results[0].is_ok(), "{results:?}");
+    }
+    let history = world.run(mailbox.history("room", None, 100));
+    let history = history.expect("the store is well").messages;
+    let read: Vec<_> = history
+        .iter()
+        .map(|message| (&message.name, message.refers, &message.body))
+        .collect();
+    let wanted: Vec<_> = sent
+        .iter()
+        .map(|one| (&one.name, one.refers, &one.body))
+        .collect();
+    assert_eq!(read, wanted);
+    // Sent again, each is known, also where it has left the tail; one that refers elsewhere is another.
+    for (offset, one) in (1..).zip(&sent) {
+        let again = world.run(mailbox.publish("room", vec![one.clone()]));
+        assert_eq!(
+            again,
+            [Ok(Receipt {
+                offset,
+                duplicate: true
+            })]
+        );
+        let other = Draft {
+            refers: Some(Refers { kind: 0, offset: 0 }),
+            ..one.clone()
+        };
+        let reused = world.run(mailbox.publish("room", vec![other]));
+        assert_eq!(reused, [Err(PublishError::IdReused)]);
+    }
+}
+
+#[test]
+fn a_name_whose_length_could_be_taken_for_more_is_too_large() {
+    let world = World::default();
+    let mailbox = world.mailbox(Window::default());
+    let long = Draft {
+        name: "n".repeat(i16::MAX as usize + 1),
+        ..draft(1)
+    };
+    let results = world.run(mailbox.publish("room", vec![long]));
+    assert_eq!(results, [Err(PublishError::TooLarge)]);
+}
+
+#[test]
+fn a_log_from_before_messages_referred_to_others_is_read() {
+    let world = World::default();
+    let stored = "\
+        0100000000000000000000000000000000000000000000000000000000000000000000000000000000002000\
+        00000000000000000000ef1c7d682037db0fd9ec652103616e6e01310300416e6e3120000000000000000000\
+        0000eadc01b2bc136aa5be70153003616e6e01320300416e6e32";
+    let bytes = |text: &str| -> Vec<u8> {
+        let digit =
+            |at: usize| u8::from_str_radix(&text[at..at + 2], 16).expect("these are digits");
+        (0..text.len()).step_by(2).map(digit).collect()
+    };
+    let set = |key: &str, value: Vec<u8>| world.values.borrow_mut().insert(key.to_owned(), value);
+    set("w1/p/room", 7_u64.to_le_bytes().to_vec());
+    set("w1/t/room/7", bytes(stored));
+    let mailbox = world.mailbox(small());
+    let page = world.run(mailbox.read("room", Start::Newest(9), 9));
+    let page = page.expect("the store is well");
+    let read: Vec<_> = page.messages.iter().map(|(_, message)| message).collect();
+    assert_eq!(read.len(), 2);
+    assert_eq!((read[0].body.as_str(), read[0].refers), ("1", None));
+    assert_eq!((read[1].body.as_str(), read[1].refers), ("2", None));
+    let again = world.run(mailbox.publish("room", vec![draft(2)]));
+    assert_eq!(
+        again,
+        [Ok(Receipt {
+            offset: 2,
+            duplicate: true
+        })]
+    );
 }

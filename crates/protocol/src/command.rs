@@ -1,15 +1,16 @@
 //! What is asked for beside reading and publishing.
 
 use crate::query::Query;
-use crate::{Error, LiveCommand, Revoke, json};
+use crate::{Error, LiveCommand, Revoke, RoomCommand, json};
 
 /// What somebody wants done: an object of one member, the verb, whose value is an object of arguments.
 ///
 /// | command | answer |
 /// |---|---|
-/// | `{"me":{}}` | `{"sender","name"}`, who the caller is, and `"expires_at"` in milliseconds since 1970, where the credential ends |
+/// | `{"me":{}}` | `{"sender","name","channel"}`, who the caller is and their own channel, and `"expires_at"` in milliseconds since 1970, where the credential ends |
 /// | `{"revoke":{"sender":S}}`, with `"before"` and `"until"` or without | `{"sender","before"}`: [`Revoke`]; 403 for who does not administer |
 /// | `typing`, `read` | see [`LiveCommand`] |
+/// | `create`, `join`, … | see [`RoomCommand`] |
 ///
 /// Each needs a credential: 401. Arguments of other names are ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub enum Command {
     Revoke(Revoke),
     /// Of the live state of a channel.
     Live(LiveCommand),
+    /// Of rooms, conversations of two, and those who moderate them.
+    Room(RoomCommand),
 }
 
 /// The longest command, in bytes of JSON text: names and a few numbers.
@@ -36,18 +39,20 @@ impl Command {
         if text.len() > LONGEST_COMMAND {
             return Err(Error::TooLarge);
         }
-        let [typing, read] = LiveCommand::VERBS;
-        let verbs = ["me", "revoke", typing, read];
-        let found = json::members(json::value(text.as_bytes())?, verbs)?;
-        let mut found = verbs
-            .into_iter()
-            .zip(found)
-            .filter_map(|(verb, arguments)| Some((verb, arguments?)));
-        match (found.next(), found.next()) {
-            (Some(("me", arguments)), None) => json::members(arguments, []).map(|[]| Self::Me),
-            (Some(("revoke", arguments)), None) => Revoke::parse(arguments).map(Self::Revoke),
-            (Some((verb, arguments)), None) => LiveCommand::parse(verb, arguments).map(Self::Live),
-            _ => Err(Error::Unprocessable("one command is expected".to_owned())),
+        let verbs = [
+            &["me", "revoke"][..],
+            &LiveCommand::VERBS,
+            &RoomCommand::VERBS,
+        ]
+        .concat();
+        let (verb, arguments) = json::one_of(json::value(text.as_bytes())?, &verbs)?;
+        if let Some(command) = RoomCommand::parse(verb, arguments) {
+            return command.map(Self::Room);
+        }
+        match verb {
+            "me" => json::members(arguments, []).map(|[]| Self::Me),
+            "revoke" => Revoke::parse(arguments).map(Self::Revoke),
+            _ => LiveCommand::parse(verb, arguments).map(Self::Live),
         }
     }
 }
@@ -82,6 +87,8 @@ pub struct Me<'a> {
     pub sender: &'a str,
     /// What envelopes carry as `name`.
     pub name: &'a str,
+    /// The channel in which they are told what concerns them.
+    pub channel: &'a str,
     /// When the credential ends, in milliseconds since 1970.
     pub expires_at: Option<u64>,
 }
@@ -92,7 +99,8 @@ impl Me<'_> {
     pub fn to_json(&self) -> String {
         let object = json::Object::new()
             .text("sender", self.sender)
-            .text("name", self.name);
+            .text("name", self.name)
+            .text("channel", self.channel);
         match self.expires_at {
             Some(expires_at) => object.number("expires_at", expires_at),
             None => object,

@@ -25,7 +25,8 @@ pub struct Reference(Option<String>);
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verb {
-    /// `{"publish":{"channel","id","body"}}`, or `{"publish":{"channel","drafts":[{"id","body"},…]}}`
+    /// `{"publish":{"channel","id","body","refers"}}`, the last optional, or
+    /// `{"publish":{"channel","drafts":[{"id","body","refers"},…]}}`
     Publish {
         /// Where.
         channel: Channel,
@@ -122,14 +123,14 @@ impl Reference {
 
 impl Verb {
     fn publish(value: &RawValue) -> Result<Self, Error> {
-        let names = ["channel", "id", "body", "drafts"];
-        let [channel, id, body, drafts] = json::members(value, names)?;
-        let drafts = match (drafts, id.or(body)) {
+        let names = ["channel", "id", "body", "refers", "drafts"];
+        let [channel, id, body, refers, drafts] = json::members(value, names)?;
+        let drafts = match (drafts, id.or(body).or(refers)) {
             (None, _) => Drafts::one(Draft::from_value(value)?)?,
             (Some(drafts), None) => Drafts::many(drafts)?,
             (Some(_), Some(_)) => {
                 return Err(Error::Unprocessable(
-                    "drafts: not together with id or body".to_owned(),
+                    "drafts: not together with id, body or refers".to_owned(),
                 ));
             }
         };

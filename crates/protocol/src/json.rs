@@ -140,6 +140,23 @@ pub(crate) fn members<'a, const N: usize>(
         .map_err(|error| Error::Unprocessable(error.to_string()))
 }
 
+/// The one member of these names, and its name; others are ignored.
+///
+/// # Errors
+/// 422 where the value is no object, or has none of the names, or more than one.
+pub(crate) fn one_of<'a>(
+    value: &'a RawValue,
+    names: &[&'static str],
+) -> Result<(&'static str, &'a RawValue), Error> {
+    if !value.get().starts_with('{') {
+        return Err(Error::Unprocessable("an object is expected".to_owned()));
+    }
+    let found = serde_json::Deserializer::from_str(value.get())
+        .deserialize_map(OneOf(names))
+        .map_err(|error| Error::Unprocessable(error.to_string()))?;
+    found.ok_or_else(|| Error::Unprocessable(format!("one of {} is expected", names.join(", "))))
+}
+
 /// The items of an array.
 ///
 /// # Errors
@@ -170,6 +187,30 @@ impl<'de> Visitor<'de> for Items {
             items.push(item);
         }
         Ok(items)
+    }
+}
+
+struct OneOf<'n>(&'n [&'static str]);
+
+impl<'de> Visitor<'de> for OneOf<'_> {
+    /// None: no such member, or more than one.
+    type Value = Option<(&'static str, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        let mut count = 0;
+        while let Some(name) = map.next_key::<String>()? {
+            let value = map.next_value::<&RawValue>()?;
+            if let Some(known) = self.0.iter().find(|known| **known == name) {
+                found = Some((*known, value));
+                count += 1;
+            }
+        }
+        Ok(found.filter(|_| count == 1))
     }
 }
 

@@ -31,12 +31,14 @@
 //! for token: only the white space between tokens goes, so numbers of any length and escapes of lone
 //! surrogates come out as they went in. Members of other names are ignored.
 //!
+//! A draft with `"refers":{"kind":…,"offset":…}` is about the message at that offset of its channel, see [`Kind`].
+//!
 //! # Commanding
 //! What is neither reading nor publishing is a [`Command`]: `{"me":{}}` in a request's body, in the query of a
 //! script's, or on a WebSocket.
 //!
 //! # Answers
-//! An error is `{"error":code,"detail":text}`, see [`Error`]. A message is an [`envelope`]. How messages
+//! An error is `{"error":code,"detail":text}`, see [`Error`]. A message is an [`Envelope`]. How messages
 //! come to a reader is a [`framing`].
 
 mod channel;
@@ -52,8 +54,10 @@ mod live;
 mod origin;
 mod publish;
 mod query;
+mod refers;
 mod request;
 mod revoke;
+mod rooms;
 mod session;
 mod state;
 #[cfg(test)]
@@ -64,14 +68,16 @@ pub use command::{Command, CommandQuery, Me};
 pub use cursor::{Cursor, Position};
 pub use duplex::{Ask, Reference, Reply, Verb};
 pub use encoding::accepts_gzip;
-pub use envelope::envelope;
+pub use envelope::Envelope;
 pub use error::Error;
 pub use framing::Gap;
 pub use live::{LiveCommand, Read, Typing};
 pub use origin::{Origin, Origins};
 pub use publish::{Draft, Drafts, PublishQuery, Stored};
+pub use refers::{Kind, Refers};
 pub use request::{Heartbeat, Known, ReadRequest, Start, inline_errors};
 pub use revoke::{Revoke, Revoked};
+pub use rooms::{Role, RoomCommand, Whom};
 pub use session::{Session, parse_session, session_from_query};
 pub use state::{Change, Mark, Person, State};
 

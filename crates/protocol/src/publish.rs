@@ -1,5 +1,5 @@
 use crate::query::Query;
-use crate::{Channel, Error, LONGEST_BODY, MOST_DRAFTS, json};
+use crate::{Channel, Error, LONGEST_BODY, MOST_DRAFTS, Refers, json};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -13,6 +13,8 @@ pub struct Draft {
     pub id: String,
     /// JSON text without white space between tokens.
     pub body: String,
+    /// The message that this one is about.
+    pub refers: Option<Refers>,
 }
 
 /// What one request publishes.
@@ -55,28 +57,34 @@ impl Draft {
     /// The body's length is left to whoever stores it, so that one long draft among many fails alone.
     ///
     /// # Errors
-    /// 422 for an id that is not one, 400 for a body that is not JSON.
-    pub fn checked(id: String, body: String) -> Result<Self, Error> {
+    /// 422 for an id that is not one, and for a body that a message of its kind may not have; 400 for a body
+    /// that is not JSON.
+    pub fn checked(id: String, body: String, refers: Option<Refers>) -> Result<Self, Error> {
         check_id(&id)?;
         json::value(body.as_bytes())?;
         let body = match json::compact(&body) {
             Cow::Owned(compact) => compact,
             Cow::Borrowed(_) => body,
         };
-        Ok(Self { id, body })
+        if let Some(refers) = refers {
+            refers.check(&body)?;
+        }
+        Ok(Self { id, body, refers })
     }
 
     pub(crate) fn from_value(value: &RawValue) -> Result<Self, Error> {
-        let [id, body] = json::members(value, ["id", "body"])?;
+        let [id, body, refers] = json::members(value, ["id", "body", "refers"])?;
         let id = id.ok_or_else(|| Error::Unprocessable("id: missing".to_owned()))?;
         let body = body.ok_or_else(|| Error::Unprocessable("body: missing".to_owned()))?;
         let id: String = serde_json::from_str(id.get())
             .map_err(|_| Error::Unprocessable("id: not a string".to_owned()))?;
         check_id(&id)?;
-        Ok(Self {
-            id,
-            body: json::compact(body.get()).into_owned(),
-        })
+        let body = json::compact(body.get()).into_owned();
+        let refers = refers.map(Refers::from_value).transpose()?;
+        if let Some(refers) = refers {
+            refers.check(&body)?;
+        }
+        Ok(Self { id, body, refers })
     }
 }
 
@@ -90,7 +98,8 @@ fn check_id(id: &str) -> Result<(), Error> {
 }
 
 impl Drafts {
-    /// Reads a request's body: `{"id":…,"body":…}` or an array of such.
+    /// Reads a request's body: `{"id":…,"body":…}`, with `"refers"` where it is about another message, or an
+    /// array of such.
     ///
     /// # Errors
     /// 400 for what is not JSON of UTF-8; 422 for another shape, a wrong id, a member that comes twice, and
@@ -105,7 +114,8 @@ impl Drafts {
         }
     }
 
-    /// Reads one draft from a query, without its `?`: `id` and `body`, for who cannot send a body.
+    /// Reads one draft from a query, without its `?`: `id`, `body` and, if need be, `refers`, for who cannot send
+    /// a body.
     ///
     /// # Errors
     /// As [`Drafts::parse`], and 422 where one of the two is missing.
@@ -115,7 +125,15 @@ impl Drafts {
             let value = query.one(name)?.map(str::to_owned);
             value.ok_or_else(|| Error::Unprocessable(format!("{name}: missing")))
         };
-        Self::one(Draft::checked(needed("id")?, needed("body")?)?)
+        let refers = query.one("refers")?.map(|refers| {
+            let refers = json::value(refers.as_bytes())?;
+            Refers::from_value(refers)
+        });
+        Self::one(Draft::checked(
+            needed("id")?,
+            needed("body")?,
+            refers.transpose()?,
+        )?)
     }
 
     pub(crate) fn one(draft: Draft) -> Result<Self, Error> {

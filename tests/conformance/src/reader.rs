@@ -12,6 +12,7 @@ use http_body_util::{BodyDataStream, Full};
 use hyper::body::Incoming;
 use parsers::{Htmlfile, Lines, Parser, Sse, Window, jsonp};
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::socket::UPGRADE;
@@ -59,6 +60,8 @@ pub struct Envelope {
     pub name: String,
     /// Milliseconds since 1970.
     pub sent_at: u64,
+    /// The message that it is about.
+    pub refers: Option<Value>,
     /// The JSON that was published, token for token.
     pub body: Box<RawValue>,
 }

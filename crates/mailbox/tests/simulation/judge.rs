@@ -1,7 +1,7 @@
 //! Whether the answers of a mailbox are true.
 
 use crate::truth::{Checked, Entry, Log, ensure};
-use mailbox::{Draft, Gap, History, Page, Position, PublishError, Receipt, Start, Window};
+use mailbox::{Draft, Gap, History, Message, Page, Position, PublishError, Receipt, Start, Window};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -135,7 +135,7 @@ impl Channel {
             ensure!(
                 attempts
                     .iter()
-                    .any(|draft| draft.body == message.body && draft.name == message.name),
+                    .any(|draft| says(message, draft) && draft.name == message.name),
                 "{name} {offset} was never sent: {message:?}"
             );
             let Some(first) = self.log.latest(&message.sender, &message.id, offset - 1) else {
@@ -195,7 +195,7 @@ impl Channel {
                     let is = |entry: &Entry| {
                         entry.message.sender == draft.sender
                             && entry.message.id == draft.id
-                            && entry.message.body == draft.body
+                            && says(&entry.message, draft)
                     };
                     let there = epochs.iter().any(|&epoch| {
                         let rolled = self.rolled_since(opened);
@@ -250,10 +250,12 @@ impl Channel {
                     let other = |entry: &Entry| {
                         entry.message.sender == draft.sender
                             && entry.message.id == draft.id
-                            && entry.message.body != draft.body
+                            && !says(&entry.message, draft)
                     };
                     let unseen = (1..=self.log.end()).any(|offset| self.log.unseen(offset))
-                        && attempts.iter().any(|attempt| attempt.body != draft.body);
+                        && attempts.iter().any(|attempt| {
+                            (&attempt.body, attempt.refers) != (&draft.body, draft.refers)
+                        });
                     ensure!(
                         self.log.seen(self.log.end()).any(|entry| other(entry))
                             || self.lost.iter().any(|(_, entry)| other(entry))
@@ -553,4 +555,9 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// Whether a message says what a draft of its id says.
+fn says(message: &Message, draft: &Draft) -> bool {
+    (&message.body, message.refers) == (&draft.body, draft.refers)
 }

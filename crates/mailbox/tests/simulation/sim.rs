@@ -7,7 +7,7 @@ use crate::store::{Data, Direct, Handle, Met, Owner, World};
 use crate::truth::{Checked, Log, at_once, ensure, observe};
 use futures::future::LocalBoxFuture;
 use mailbox::{
-    Draft, History, LARGEST_BODY, Mailbox, Page, PublishError, ReadError, Receipt, Start,
+    Draft, History, LARGEST_BODY, Mailbox, Page, PublishError, ReadError, Receipt, Refers, Start,
 };
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -577,16 +577,23 @@ impl Sim {
                 && let Some(entry) = known
             {
                 let message = &entry.message;
-                let body = if kind < 4 {
+                let body = if kind < 3 {
                     "\"another\"".to_owned()
                 } else {
                     message.body.clone()
+                };
+                // As good as another body.
+                let refers = if kind == 3 {
+                    Some(Refers { kind: 9, offset: 9 })
+                } else {
+                    message.refers
                 };
                 Draft {
                     id: message.id.clone(),
                     sender: message.sender.clone(),
                     name: message.name.clone(),
                     body,
+                    refers,
                 }
             } else if kind < 16 && !drafts.is_empty() {
                 drafts[random.index(drafts.len())].clone()
@@ -600,11 +607,16 @@ impl Sim {
                     1 => "x".repeat(LARGEST_BODY),
                     _ => format!("\"{id}{own}\u{2028}</script>\\n{}\"", "é".repeat(padding)),
                 };
+                let refers = (number % 3 == 0).then_some(Refers {
+                    kind: 1,
+                    offset: number / 3,
+                });
                 Draft {
                     id,
                     name: format!("{sender} \u{1f600}\r\n\0"),
                     sender,
                     body,
+                    refers,
                 }
             };
             drafts.push(draft);
@@ -1041,6 +1053,7 @@ impl Sim {
                     sender: "last".to_owned(),
                     name: String::new(),
                     body: String::new(),
+                    refers: None,
                 };
                 self.channels[channel].attempt(std::slice::from_ref(&draft));
                 let name = self.channels[channel].name.clone();

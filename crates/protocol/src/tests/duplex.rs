@@ -21,6 +21,7 @@ fn draft(id: &str, body: &str) -> Draft {
     Draft {
         id: id.to_owned(),
         body: body.to_owned(),
+        refers: None,
     }
 }
 
@@ -175,7 +176,7 @@ fn what_is_no_question_is_refused_with_its_reference() {
         "",
         &shape("body: missing"),
     );
-    let both = shape("drafts: not together with id or body");
+    let both = shape("drafts: not together with id, body or refers");
     for with in [r#""id":"a""#, r#""body":0"#, r#""body":0,"id":"a""#] {
         let drafts = r#""drafts":[{"id":"b","body":0}]"#;
         refused(

@@ -4,7 +4,7 @@ use super::texts::{hostile, spaced_and_compact};
 use crate::framing::{
     AnswerFraming, Batch, Frame, Framing, Htmlfile, Json, Jsonp, NdJson, Sse, StreamFraming,
 };
-use crate::{Draft, Error, Gap, Mark, State, envelope};
+use crate::{Draft, Envelope, Error, Gap, Kind, Mark, Refers, State};
 use futures::{FutureExt as _, StreamExt as _, stream};
 use parsers::{Lines, Parser, Window, jsonp};
 use proptest::prelude::*;
@@ -20,16 +20,18 @@ const CALLBACK: &str = "received";
 const ORIGIN: &str = "https://chat.example";
 
 fn stored(body: &str) -> String {
-    let draft = Draft::checked("1".to_owned(), body.to_owned()).expect("a good draft");
-    envelope(
-        "lobby",
-        u64::MAX,
-        &draft.id,
-        HOSTILE_TEXT,
-        HOSTILE_TEXT,
-        1_700_000_000_000,
-        &draft.body,
-    )
+    let draft = Draft::checked("1".to_owned(), body.to_owned(), None).expect("a good draft");
+    let envelope = Envelope {
+        channel: "lobby",
+        offset: u64::MAX,
+        id: &draft.id,
+        sender: HOSTILE_TEXT,
+        name: HOSTILE_TEXT,
+        sent_at: 1_700_000_000_000,
+        refers: None,
+        body: &draft.body,
+    };
+    envelope.to_json()
 }
 
 /// The members of a JSON object, each as its text.
@@ -179,9 +181,30 @@ fn goes_round(spaced: &str, compact: &str, cutting: &dyn Fn(&[u8]) -> Vec<&[u8]>
 
 #[test]
 fn an_envelope_has_its_members_in_order() {
+    let envelope = Envelope {
+        channel: "@a",
+        offset: 1,
+        id: "!",
+        sender: "s",
+        name: "n",
+        sent_at: 2,
+        refers: None,
+        body: "[3]",
+    };
     assert_eq!(
-        envelope("@a", 1, "!", "s", "n", 2, "[3]"),
+        envelope.to_json(),
         r#"{"channel":"@a","offset":1,"id":"!","sender":"s","name":"n","sent_at":2,"body":[3]}"#
+    );
+    let about = Envelope {
+        refers: Some(Refers {
+            kind: Kind::Reply,
+            offset: 7,
+        }),
+        ..envelope
+    };
+    assert_eq!(
+        about.to_json(),
+        r#"{"channel":"@a","offset":1,"id":"!","sender":"s","name":"n","sent_at":2,"refers":{"kind":"reply","offset":7},"body":[3]}"#
     );
 }
 

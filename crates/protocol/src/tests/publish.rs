@@ -8,6 +8,7 @@ fn draft(id: &str, body: &str) -> Draft {
     Draft {
         id: id.to_owned(),
         body: body.to_owned(),
+        refers: None,
     }
 }
 
@@ -150,7 +151,7 @@ fn a_body_is_measured_without_its_white_space_and_one_too_long_fails_alone() {
 
 #[test]
 fn a_draft_checked_alone_follows_the_same_rules() {
-    let checked = |id: &str, body: &str| Draft::checked(id.to_owned(), body.to_owned());
+    let checked = |id: &str, body: &str| Draft::checked(id.to_owned(), body.to_owned(), None);
     assert_eq!(checked("1", " [ 1 ] "), Ok(draft("1", "[1]")));
     assert_eq!(checked("", "1").map_err(|error| error.status()), Err(422));
     assert_eq!(checked("1", "").map_err(|error| error.status()), Err(400));
@@ -288,7 +289,7 @@ proptest! {
     fn only_the_white_space_between_tokens_goes((spaced, compact) in spaced_and_compact()) {
         parsed(&format!(r#"{{"id":"1","body":{spaced}}}"#), &Drafts::One(draft("1", &compact)));
         parsed(&format!(r#"[{{"body":{spaced},"id":"1"}}]"#), &Drafts::Many(vec![draft("1", &compact)]));
-        prop_assert_eq!(Draft::checked("1".to_owned(), spaced), Ok(draft("1", &compact)));
+        prop_assert_eq!(Draft::checked("1".to_owned(), spaced, None), Ok(draft("1", &compact)));
     }
 
     #[test]

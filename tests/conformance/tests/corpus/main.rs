@@ -13,6 +13,7 @@ mod living;
 mod publishing;
 mod reading;
 mod refusing;
+mod rooms;
 mod sharing;
 mod world;
 mod xdomain;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
                 living::cases(&mut corpus, transport);
                 refusing::cases(&mut corpus, transport);
                 commanding::cases(&mut corpus, transport);
+                rooms::cases(&mut corpus, transport);
                 if transport.upgrades() {
                     conversing::cases(&mut corpus, transport);
                 } else {
