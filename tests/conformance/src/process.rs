@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tempfile::NamedTempFile;
 
 /// How long a host may take to listen. Generous: the first one on a machine compiles the components.
-const READY: Duration = Duration::from_secs(120);
+const READY: Duration = Duration::from_secs(300);
 /// How long a host may take to stop in order.
 const STOPPED: Duration = Duration::from_secs(30);
 
