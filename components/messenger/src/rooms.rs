@@ -12,6 +12,8 @@ use membership::{
     Actor, Entry, Invitation, Kind, Limit, Member, Person, Rank, Refusal, Role, Room, Standing,
     direct_channel, private_channel,
 };
+use presence::documents::{self, Marks};
+use presence::marks_name;
 use protocol::{Channel, RoomCommand, Whom};
 use serde::Serialize;
 use serde_json::json;
@@ -477,18 +479,27 @@ impl Asker<'_> {
             .mailbox
             .read(channel, Start::Newest(1), 1)
             .await?;
+        let document = self.rules.mailbox.documents();
+        let document = document.read(&marks_name(channel)).await?;
+        let marks = documents::decode::<Marks>(document.as_deref());
         let last = page
             .messages
             .last()
             .map(|(_, message)| envelope(channel, message));
         let head = page.next.offset;
+        // A mark in a log that is no more says nothing of this one.
+        let read = if marks.epoch == page.next.epoch {
+            marks.get(self.sender).read
+        } else {
+            0
+        };
         Ok(Some(Mine {
             channel: channel.clone(),
             title: place.room.as_ref().and_then(Room::title).map(str::to_owned),
             private: Kind::of(channel) != Kind::Public,
             role,
             with,
-            unread: head.saturating_sub(entry.since),
+            unread: head.saturating_sub(entry.since.max(read)),
             head,
             last: last.and_then(|last| RawValue::from_string(last).ok()),
         }))

@@ -37,6 +37,7 @@ mod observe;
 mod roster;
 
 pub use instance::{Attendance, Presence};
+pub use live::marks_name;
 pub use observe::Seen;
 pub use protocol::{Change, Mark, Person, State};
 

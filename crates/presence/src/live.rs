@@ -178,6 +178,8 @@ impl<S: Store + 'static, W: World + 'static> Inner<S, W> {
     }
 }
 
-pub(crate) fn marks_name(channel: &str) -> String {
+/// The name of the document of a channel's marks: [`Marks`].
+#[must_use]
+pub fn marks_name(channel: &str) -> String {
     format!("marks/{channel}")
 }

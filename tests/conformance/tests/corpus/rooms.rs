@@ -530,6 +530,13 @@ async fn rooms_are_listed_with_what_is_unread(world: &World, transport: Transpor
             }),
         ]
     );
+    // What is read is unread no longer, on any device.
+    bob.does(json!({"read": {"channel": private, "offset": 2}}))
+        .await?;
+    let told = bob.does(json!({"rooms": {}})).await?;
+    let rooms = told["rooms"].as_array().context("an array")?;
+    let room = rooms.iter().find(|room| room["channel"] == json!(private));
+    assert_eq!(room.map(|room| &room["unread"]), Some(&json!(1)));
     bob.does(json!({"leave": {"channel": private}})).await?;
     let told = bob.does(json!({"rooms": {}})).await?;
     assert_eq!(told["rooms"].as_array().map(Vec::len), Some(2));
