@@ -263,8 +263,10 @@ const AGAIN = 3000;
 export interface Typing {
   /** Something was typed: call it at each key. */
   typed(channel: string): void;
-  /** It is over, as where all was deleted. A message that one sends needs no word of it. */
+  /** It is over, as where all was deleted. */
   over(channel: string): void;
+  /** A message was sent, which ends it for the others by itself. */
+  sent(channel: string): void;
 }
 
 /** Tells others that one is typing, no more often than is needed. Where it cannot be told, it is not. */
@@ -281,6 +283,9 @@ export function typing({ perform }: Pick<Connection, "perform">, now: () => numb
     },
     over(channel) {
       if (now() - (said[channel] || 0) < 2 * AGAIN) say(channel, true);
+      delete said[channel];
+    },
+    sent(channel) {
       delete said[channel];
     },
   };

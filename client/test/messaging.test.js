@@ -282,7 +282,7 @@ test("typing is told every three seconds at most, and taken back only where it w
   /** @type {any[]} */
   const done = [];
   let now = 10_000;
-  const { typed, over } = typing({ perform: (command) => (done.push([now, command]), Promise.reject(new Error("away"))) }, () => now);
+  const { typed, over, sent } = typing({ perform: (command) => (done.push([now, command]), Promise.reject(new Error("away"))) }, () => now);
   for (; now < 17_000; now += 100) typed("lobby");
   const told = { typing: { channel: "lobby" } };
   assert.deepEqual(done.splice(0), [[10_000, told], [13_000, told], [16_000, told]]);
@@ -293,7 +293,12 @@ test("typing is told every three seconds at most, and taken back only where it w
   typed("lobby");
   now += 7000;
   over("lobby");
-  assert.deepEqual(done, [[17_000, told]], "it lapsed by itself");
+  assert.deepEqual(done.splice(0), [[17_000, told]], "it lapsed by itself");
+  typed("lobby");
+  sent("lobby");
+  over("lobby");
+  typed("lobby");
+  assert.deepEqual(done, [[24_000, told], [24_000, told]], "a message ends it");
 });
 
 test("the furthest mark of each channel is told, one at a time, and again where it was not taken", async () => {

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { conversation } from "../../client/build/messaging.js";
 import { Room, ROOM } from "../../components/chat/page/room.js";
 import { rows } from "../../components/chat/page/rows.js";
 import { isEmoji, isLong, parts } from "../../components/chat/page/text.js";
@@ -14,6 +15,7 @@ const MINUTE = 60_000;
 const ME = new Set(["me"]);
 
 const message = (offset, properties) => ({
+  channel: "lobby",
   offset,
   id: `${offset}`,
   sender: "ann",
@@ -24,6 +26,7 @@ const message = (offset, properties) => ({
 });
 const range = (from, to) => Array.from({ length: to - from + 1 }, (_, at) => message(from + at));
 const offsets = ({ messages }) => messages.map(({ offset }) => offset);
+const lobby = (read) => new Room("lobby", read, conversation("lobby"));
 const numbers = (from, to) => range(from, to).map(({ offset }) => offset);
 
 // ---------------------------------------------------------------- texts
@@ -146,7 +149,7 @@ test("what is trimmed can be had again", () => {
 // ---------------------------------------------------------------- rooms
 
 test("who comes for the first time has missed nothing", () => {
-  const room = new Room("lobby");
+  const room = lobby();
   room.hear(message(9), false);
   room.take({ messages: range(1, 8) }, false);
   assert.equal(room.unread(ME), 0);
@@ -154,7 +157,7 @@ test("who comes for the first time has missed nothing", () => {
 });
 
 test("who comes back finds what was missed, and where it begins", () => {
-  const room = new Room("lobby", 6);
+  const room = lobby(6);
   room.take({ messages: [...range(1, 8), message(9, { sender: "me" })] }, false);
   assert.equal(room.unread(ME), 2, "one's own is not missed");
   assert.equal(room.divider, 6);
@@ -164,7 +167,7 @@ test("who comes back finds what was missed, and where it begins", () => {
 });
 
 test("what is new is told apart from where one stopped looking", () => {
-  const room = new Room("lobby");
+  const room = lobby();
   room.take({ messages: range(1, 3) }, true);
   room.hear(message(4), true);
   assert.equal(room.divider, undefined);
@@ -177,14 +180,14 @@ test("what is new is told apart from where one stopped looking", () => {
 });
 
 test("a place in a room that is gone is no place in the new one", () => {
-  const room = new Room("lobby", 40);
+  const room = lobby(40);
   room.take({ messages: range(1, 3) }, false);
   assert.deepEqual([room.read, room.unread(ME)], [3, 0]);
 });
 
 test("one's own waits until it comes back, by whichever way", () => {
   const waiting = (id) => ({ id, sender: "me", state: "waiting" });
-  const room = new Room("lobby");
+  const room = lobby();
   room.pending = ["a", "b", "c", "d"].map(waiting);
   room.take({ messages: [message(1, { id: "a", sender: "me" })] }, true);
   room.hear(message(2, { id: "b", sender: "me" }), true);
@@ -197,9 +200,10 @@ test("one's own waits until it comes back, by whichever way", () => {
 // ---------------------------------------------------------------- rows
 
 const told = (properties, messages) => {
-  const room = new Room("lobby");
+  const room = lobby();
   room.take({ messages }, true);
   Object.assign(room, properties);
+  room.talk.take(room.timeline.messages);
   return rows(room, ME, (at) => `day ${Math.floor(at / (24 * 60 * MINUTE))}`);
 };
 const kinds = (all) => all.map(({ kind, message }) => (kind === "message" ? (message.offset ?? message.id) : kind));
@@ -246,4 +250,51 @@ test("a row is drawn again when what is seen of it changes, and not otherwise", 
   const after = versions(range(1, 4));
   const changed = [...before].filter(([key, version]) => after.get(key) !== version).map(([key]) => key);
   assert.deepEqual(changed, ["message 3"], "which no longer ends its group");
+});
+
+test("what becomes of a message is seen, and only its own row is drawn again", () => {
+  const about = (offset, kind, target, body) => message(offset, { refers: { kind, offset: target }, body });
+  const versions = (all) => new Map(all.map(({ key, version }) => [key, version]));
+  const said = [...range(1, 4), message(5, { refers: { kind: "reply", offset: 2 } })];
+  const before = versions(told({}, said));
+  for (const [more, changed] of [
+    [about(6, "edit", 2, { text: "two" }), ["message 2", "message 5"]],
+    [about(6, "reaction", 3, "👍"), ["message 3"]],
+    [about(6, "delete", 2, null), ["message 5"]],
+  ]) {
+    const after = versions(told({}, [...said, more]));
+    const drawn = [...after].filter(([key, version]) => before.get(key) !== version).map(([key]) => key);
+    assert.deepEqual(drawn, changed, more.refers.kind);
+  }
+});
+
+test("an answer shows what it answers, that it is gone, or that it is not known", () => {
+  const reply = (offset, target) => message(offset, { refers: { kind: "reply", offset: target } });
+  const gone = message(12, { refers: { kind: "delete", offset: 10 }, body: null });
+  const all = told({}, [message(9), message(10), reply(11, 9), gone, reply(13, 10), reply(14, 2)]);
+  const answers = all.filter(({ shown }) => shown?.reply);
+  assert.deepEqual(answers.map(({ quoted, gone }) => [quoted?.message.offset, gone]), [[9, false], [undefined, true], [undefined, false]]);
+});
+
+test("a change of one's own is no message, and what is refused of it is", () => {
+  const pending = (state) => [{ id: "own", sender: "me", name: "Me", sent_at: 0, state, refers: { kind: "edit", offset: 1 }, body: {} }];
+  assert.deepEqual(kinds(told({ pending: pending("waiting") }, [message(1)])).slice(2), [1]);
+  assert.deepEqual(kinds(told({ pending: pending("failed") }, [message(1)])).slice(2), [1, "own"]);
+});
+
+test("who has read is at the last message that they have read, where they did not write it", () => {
+  const marks = { bob: { read: 3 }, carl: { read: 3 }, me: { read: 4 }, ann: { read: 4 }, dora: { read: 0 }, eve: { read: 99 } };
+  const all = told({ people: { marks } }, [...range(1, 3), message(4)]);
+  const read = all.filter(({ readers }) => readers?.length).map(({ message, readers }) => [message.offset, readers]);
+  assert.deepEqual(read, [[3, ["bob", "carl"]], [4, ["eve"]]]);
+});
+
+test("a mark of one's own from elsewhere is how far one has read", () => {
+  const room = lobby(1);
+  room.take({ messages: range(1, 5) }, false);
+  assert.ok(room.meet({ marks: { me: { read: 4, delivered: 5 } } }, ME));
+  assert.ok(!room.meet({ marks: { me: { read: 4, delivered: 5 } } }, ME));
+  assert.equal(room.unread(ME), 1);
+  room.meet({ marks: { me: { read: 2, delivered: 5 } } }, ME);
+  assert.equal(room.read, 4, "it does not go back");
 });

@@ -181,6 +181,7 @@ crowd.close();
 const keys: Typing = typing(connection);
 keys.typed("lobby");
 keys.over("lobby");
+keys.sent("lobby");
 typing(connection, () => 0);
 const place: Marks = marks(connection);
 place.read("lobby", 1);

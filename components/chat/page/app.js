@@ -2,6 +2,8 @@
 
 import "./trusted.js";
 import { connect } from "/witter/client.js";
+import { conversation, marks, people, typing } from "/witter/messaging.js";
+import { Actions } from "./actions.js";
 import { Chat, Watcher } from "./chat.js";
 import { Composer } from "./composer.js";
 import { ConnectionView, chosenTransports } from "./connection.js";
@@ -10,6 +12,7 @@ import { $ } from "./dom.js";
 import { emojiPicker } from "./emoji.js";
 import { here } from "./kept.js";
 import { reason } from "./message.js";
+import { People } from "./people.js";
 import { ROOM } from "./room.js";
 import { settings } from "./settings.js";
 import { shortcuts } from "./shortcuts.js";
@@ -21,13 +24,26 @@ import { announce, chosenLanguage, onLanguage, say, sayIf, speak } from "./words
 
 const LOBBY = "lobby";
 
+/** The client library, and what it makes of messages and people. */
+const library = { connect, conversation, marks, people, typing };
+
 let chat, room;
-const stream = new Stream();
-const side = new Side((name) => (location.hash = name));
-const composer = new Composer((text) => {
-  chat.send(room, text);
-  stream.toEnd();
+const go = (name) => (location.hash = name);
+const crowd = new People(go);
+const side = new Side(go);
+const composer = new Composer({
+  send(text, refers) {
+    chat.send(room, text, refers);
+    if (refers?.kind !== "edit") stream.toEnd();
+  },
+  typed: (text) => chat.typed(room, text),
+  last: editLast,
 });
+const actions = new Actions({
+  reply: (shown) => composer.about("reply", shown),
+  edit: (shown) => composer.about("edit", shown),
+});
+const stream = new Stream((shown) => actions.open(chat, room, shown, (person) => crowd.turn(person)));
 const connection = new ConnectionView((transports) => chat.use(transports));
 
 class Page extends Watcher {
@@ -35,6 +51,7 @@ class Page extends Watcher {
     if (!room) return;
     if (changed === room) {
       stream.update();
+      $("where").textContent = room.label;
       $("say").hidden = room.denied !== undefined;
     }
     side.update();
@@ -44,6 +61,25 @@ class Page extends Watcher {
   news(told, message) {
     const own = chat.mine.has(message.sender);
     if (told === room && !own) announce(say("said", { name: message.name, text: textOf(message.body) }));
+  }
+
+  people(told) {
+    if (told === room) crowd.update();
+  }
+
+  came(told, { name }) {
+    crowd.pass(told, say("came", { name }));
+  }
+
+  wentAway(told, { name }) {
+    crowd.pass(told, say("wentAway", { name }));
+  }
+
+  rooms() {
+    if (!room) return;
+    side.update();
+    stream.enable();
+    $("leave").hidden = chat.rooms.size < 2;
   }
 
   missed(told) {
@@ -70,7 +106,7 @@ class Page extends Watcher {
 
 function title() {
   const { unread } = chat;
-  document.title = `${unread ? `(${unread}) ` : ""}${room.name} – Witter`;
+  document.title = `${unread ? `(${unread}) ` : ""}${room.label} – Witter`;
 }
 
 // ---------------------------------------------------------------- coming in and going
@@ -98,7 +134,7 @@ function enter(name) {
   const wanted = named();
   if (wanted && !rooms.some(({ name }) => name === wanted)) rooms.push({ name: wanted });
   if (rooms.length === 0) rooms.push({ name: LOBBY });
-  chat = new Chat(connect, { name, rooms, transports: chosenTransports() }, here, new Page());
+  chat = new Chat(library, { name, rooms, transports: chosenTransports() }, here, new Page());
   turn();
 }
 
@@ -149,11 +185,12 @@ function turn() {
 function show(name) {
   room = chat.enter(name);
   room.open(chat.mine);
-  $("where").textContent = room.name;
+  $("where").textContent = room.label;
   $("leave").hidden = chat.rooms.size < 2;
   $("say").hidden = room.denied !== undefined;
   side.show(chat, room);
   composer.show(room);
+  crowd.show(chat, room);
   stream.show(chat, room);
   title();
 }
@@ -166,6 +203,14 @@ addEventListener("hashchange", () => {
 function step(by) {
   const rooms = [...chat.rooms.values()];
   location.hash = rooms.at((rooms.indexOf(room) + by) % rooms.length).name;
+}
+
+/** Takes one's last message to edit; tells whether there is one. */
+function editLast() {
+  const own = ({ message, body }) => chat.mine.has(message.sender) && typeof body?.text === "string";
+  const shown = chat.more.able && room.shown.findLast(own);
+  if (shown) composer.about("edit", shown);
+  return Boolean(shown);
 }
 
 function nextUnread() {
@@ -181,11 +226,22 @@ $("leave").addEventListener("click", () => {
   const next = rooms[rooms.indexOf(left) + 1] ?? rooms.at(-2);
   chat.exit(left);
   composer.forget(left);
-  announce(say("leftRoom", { room: left.name }));
+  announce(say("leftRoom", { room: left.label }));
   location.hash = next.name;
 });
 
 // ---------------------------------------------------------------- the rest
+
+$("open-new").addEventListener("click", () => {
+  $("title").value = $("new-told").textContent = "";
+  open("new");
+});
+$("new-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const title = $("title").value.trim();
+  if (title) void crowd.create(title, $("new-told"));
+  else $("new-told").textContent = say("titleLimit");
+});
 
 const emoji = emojiPicker((sign) => composer.insert(sign));
 

@@ -1,6 +1,7 @@
 // The conversation: the rooms that one is in, over one connection. Knows no page.
 
 import { Room } from "./room.js";
+import { Rooms } from "./rooms.js";
 
 /** In one page of history. */
 const PAGE = 50;
@@ -24,6 +25,13 @@ export class Watcher {
   missed(room) {}
   /** One's own was refused. */
   refused(failed) {}
+  /** Something is told of the people in a room. */
+  people(room) {}
+  /** Somebody came into a room, or went. */
+  came(room, person) {}
+  wentAway(room, person) {}
+  /** The rooms that one is in, or is invited to, have changed. */
+  rooms() {}
   /** How the connection stands has changed. */
   state(state) {}
   /** The server will not have us. */
@@ -39,33 +47,54 @@ export class Chat {
   rooms = new Map();
   /** All whom the server has known us as; the last is who we are. */
   mine = new Set();
+  /** What is asked beside messages. */
+  more;
   #connection;
   #kept;
   #watcher;
+  #conversation;
+  #typing;
+  #marks;
   /** Whether it has ended: what was asked before may still be answered, and is nobody's. */
   #over = false;
 
-  /** Comes in. `connect` is the library's, `kept` what lasts over a reload. */
-  constructor(connect, { name, rooms, transports }, kept, watcher) {
+  /** Comes in. `library` is the client library with its helpers, `kept` what lasts over a reload. */
+  constructor(library, { name, rooms, transports }, kept, watcher) {
+    const { connect, conversation, marks, people, typing } = library;
     this.name = name;
     this.#kept = kept;
     this.#watcher = watcher;
-    for (const { name, read } of rooms) this.rooms.set(name, new Room(name, read));
+    this.#conversation = conversation;
+    for (const { name, read, title, other } of rooms) Object.assign(this.#make(name, read), { title, with: other });
     this.mine = new Set(kept.read("mine", []));
     this.#connection = connect("/witter", {
       guest: name,
       channels: [...this.rooms.keys()],
       storage: kept.storage,
+      presence: true,
       ...(transports && { transports }),
     });
-    this.#listen();
+    this.#typing = typing(this.#connection);
+    this.#marks = marks(this.#connection);
+    this.more = new Rooms(this.#connection, kept, { found: (room) => this.#find(room), changed: () => watcher.rooms() });
+    this.#listen(people(this.#connection));
     this.#restore();
   }
 
-  #listen() {
+  #make(name, read) {
+    const room = new Room(name, read, this.#conversation(name));
+    this.rooms.set(name, room);
+    return room;
+  }
+
+  #listen(crowd) {
+    crowd.on("changed", (people) => this.#meet(people));
+    crowd.on("joined", (person) => this.#met(person, (room) => this.#watcher.came(room, person)));
+    crowd.on("left", (person) => this.#met(person, (room) => this.#watcher.wentAway(room, person)));
     const connection = this.#connection;
     connection.on("state", () => this.#turn());
     connection.on("session", (session) => this.#isNow(session));
+    connection.on("message", ({ channel, body }) => channel === this.more.own && this.#notice(body));
     connection.on("message", (message) => this.#in(message.channel, (room) => this.#hear(room, message)));
     connection.on("gap", (gap) => this.#in(gap.channel, (room) => this.#miss(room, gap)));
     connection.on("denied", ({ channel, error }) => this.#in(channel, (room) => (room.denied = error)));
@@ -76,9 +105,9 @@ export class Chat {
   /** Takes up what was under way when the page was left. */
   #restore() {
     if (this.#connection.session) this.#isNow(this.#connection.session);
-    for (const { channel, id, body } of this.#connection.unsent) this.#in(channel, (room) => this.#wait(room, id, body));
-    for (const { channel, id, body, error } of this.#kept.read("failed", [])) {
-      this.#in(channel, (room) => Object.assign(this.#wait(room, id, body), { state: "failed", error }));
+    for (const unsent of this.#connection.unsent) this.#in(unsent.channel, (room) => this.#wait(room, unsent));
+    for (const { error, ...failed } of this.#kept.read("failed", [])) {
+      this.#in(failed.channel, (room) => Object.assign(this.#wait(room, failed), { state: "failed", error }));
     }
     this.#turn();
   }
@@ -98,9 +127,9 @@ export class Chat {
     const failed = rooms.flatMap(({ name, pending }) =>
       pending
         .filter(({ state }) => state === "failed")
-        .map(({ id, body, error }) => ({ channel: name, id, body, error })),
+        .map(({ id, refers, body, error }) => ({ channel: name, id, refers, body, error })),
     );
-    this.#kept.write("rooms", rooms.map(({ name, read }) => ({ name, read })));
+    this.#kept.write("rooms", rooms.map(({ name, read, title, with: other }) => ({ name, read, title, other })));
     this.#kept.write("failed", failed);
   }
 
@@ -112,6 +141,45 @@ export class Chat {
     for (const room of this.rooms.values()) this.#watcher.changed(room);
   }
 
+  /** Takes what is known of the people in a room. */
+  #meet(people) {
+    const room = this.rooms.get(people.channel);
+    if (!room) return;
+    if (room.meet(people, this.mine)) this.#watcher.changed(room);
+    this.#watcher.people(room);
+  }
+
+  /** Somebody else came or went: oneself is told by others only. */
+  #met({ channel, sender }, tell) {
+    const room = this.rooms.get(channel);
+    if (room && !this.mine.has(sender)) tell(room);
+  }
+
+  /** Takes what the server tells oneself alone. */
+  #notice(told) {
+    const out = told?.banned ?? told?.removed;
+    if (out) {
+      this.#in(out.channel, (room) => {
+        this.#connection.unsubscribe(room.name);
+        room.denied = "forbidden";
+      });
+    }
+    this.more.notice(told);
+  }
+
+  /** A room that the server knows one to be in. */
+  #find({ channel, title, role, with: other }) {
+    if (!this.rooms.has(channel)) this.enter(channel);
+    const room = this.rooms.get(channel);
+    // Who was never heard of by the server is called by a name that is known here.
+    const named = other && (other.name !== other.sender || !room.with);
+    Object.assign(room, { title: title ?? undefined, role, with: other && (named ? other : room.with) });
+    // Whoever was not let in before may be by now.
+    if (room.denied) this.#follow(room);
+    this.#keep();
+    this.#watcher.changed(room);
+  }
+
   #turn() {
     const { state } = this.#connection;
     this.#watcher.state(state);
@@ -121,6 +189,7 @@ export class Chat {
     }
     if (state.kind === "live" || state.kind === "fallback") {
       for (const room of this.rooms.values()) this.#begin(room);
+      if (!this.more.able) void this.more.look();
     }
   }
 
@@ -132,8 +201,8 @@ export class Chat {
   #hear(room, message) {
     const seen = this.#watcher.attends(room);
     if (!room.hear(message, seen)) return;
-    if (seen) room.timeline.trim(MOST);
-    this.#watcher.news(room, message);
+    if (seen) room.trim(MOST);
+    if (room.talk.at(message.offset)) this.#watcher.news(room, message);
   }
 
   #miss(room, gap) {
@@ -141,17 +210,17 @@ export class Chat {
     this.#watcher.missed(room);
   }
 
-  #fail({ channel, id, body, error }) {
-    this.#in(channel, (room) => {
-      const failed = room.pending.find((one) => one.id === id) ?? this.#wait(room, id, body);
+  #fail({ error, ...draft }) {
+    this.#in(draft.channel, (room) => {
+      const failed = room.pending.find(({ id }) => id === draft.id) ?? this.#wait(room, draft);
       Object.assign(failed, { state: "failed", error: error.code });
       this.#watcher.refused(failed);
     });
   }
 
-  #wait(room, id, body) {
+  #wait(room, { id, refers, body }) {
     const sender = [...this.mine].at(-1) ?? "";
-    const waiting = { id, body, sender, name: this.name, sent_at: Date.now(), state: "waiting" };
+    const waiting = { id, refers, body, sender, name: this.name, sent_at: Date.now(), state: "waiting" };
     room.pending.push(waiting);
     return waiting;
   }
@@ -159,24 +228,29 @@ export class Chat {
   /** The room of that name, which one is in from now on. */
   enter(name) {
     if (!this.rooms.has(name)) {
-      const room = new Room(name);
-      this.rooms.set(name, room);
+      this.#follow(this.#make(name));
       this.#keep();
-      this.#connection.subscribe(name).then(
-        () => this.#begin(room),
-        ({ code }) => {
-          // Who left it again wants no answer, and may be back already.
-          if (this.rooms.get(name) === room) this.#in(name, () => (room.denied = code));
-        },
-      );
     }
     return this.rooms.get(name);
+  }
+
+  #follow(room) {
+    const { name } = room;
+    room.denied = undefined;
+    this.#connection.subscribe(name).then(
+      () => this.#begin(room),
+      ({ code }) => {
+        // Who left it again wants no answer, and may be back already.
+        if (this.rooms.get(name) === room) this.#in(name, () => (room.denied = code));
+      },
+    );
   }
 
   /** Goes out of a room. */
   exit(room) {
     this.#connection.unsubscribe(room.name);
     this.rooms.delete(room.name);
+    this.more.leave(room.name);
     this.#keep();
   }
 
@@ -201,27 +275,52 @@ export class Chat {
 
   /** All there is in a room was looked at. */
   see(room) {
-    if (!room.begun || room.read === room.timeline.newest) return;
+    if (!room.begun) return;
+    const news = room.read !== room.timeline.newest;
     room.see();
+    if (room.people) this.#marks.read(room.name, room.read);
+    if (!news) return;
     this.#keep();
     this.#watcher.changed(room);
   }
 
-  send(room, text) {
-    room.divider = undefined;
-    this.#publish(room, { text });
+  /** Something is written in a room; or not any more. */
+  typed(room, text) {
+    if (!room.people) return;
+    if (text) this.#typing.typed(room.name);
+    else this.#typing.over(room.name);
   }
 
-  #publish(room, body) {
-    const { id } = this.#wait(room, drawId(), body);
+  /** Says something, about another message where there is `refers`. */
+  send(room, text, refers) {
+    room.divider = undefined;
+    this.#typing.sent(room.name);
+    this.#publish(room, { text }, refers);
+  }
+
+  /** Takes one's own message back, or as a moderator another's. */
+  erase(room, offset) {
+    this.#publish(room, null, { kind: "delete", offset });
+  }
+
+  /** Reacts to a message; with what one has reacted already, takes it back. */
+  react(room, offset, sign) {
+    const { reactions } = room.talk.at(offset) ?? { reactions: [] };
+    const has = reactions.some(({ reaction, people }) => reaction === sign && people.some(({ sender }) => this.mine.has(sender)));
+    this.#publish(room, has ? null : sign, { kind: "reaction", offset });
+  }
+
+  #publish(room, body, refers) {
+    const { id } = this.#wait(room, { id: drawId(), refers, body });
     // What becomes of it is told by an event, as for those kept over a reload.
-    this.#connection.publish(room.name, body, { id }).catch(() => {});
+    this.#connection.publish(room.name, body, { id, ...(refers && { refers }) }).catch(() => {});
     this.#watcher.changed(room);
   }
 
   /** Sends again what was refused. As a new one: of the old id the server may remember another body. */
   again(room, id) {
-    this.#publish(room, this.discard(room, id).body);
+    const { body, refers } = this.discard(room, id);
+    this.#publish(room, body, refers);
   }
 
   /** Gives up what was refused. */
@@ -249,6 +348,7 @@ export class Chat {
   /** Goes for good. */
   leave() {
     this.#over = true;
+    this.more.end();
     this.#connection.close();
   }
 }

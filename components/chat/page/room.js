@@ -20,11 +20,34 @@ export class Room {
   divider;
   /** Why it may not be read: the server's code. */
   denied;
+  /** What it is called, where that is not its name. */
+  title;
+  /** Who is on the other side of a conversation of two. */
+  with;
+  /** Who is here, who is typing, who has read how far; undefined where the server does not tell. */
+  people;
 
-  /** `read` is the offset of the last message that was seen; undefined where one comes for the first time. */
-  constructor(name, read) {
+  /**
+   * `read` is the offset of the last message that was seen; undefined where one comes for the first time. `talk` makes of
+   * messages what is shown: the library's.
+   */
+  constructor(name, read, talk) {
     this.name = name;
     this.read = read;
+    this.talk = talk;
+  }
+
+  /** What it is called. */
+  get label() {
+    if (this.title || !this.with) return this.title ?? this.name;
+    const { sender, name } = this.with;
+    const known = [...(this.people?.here ?? []), ...this.timeline.messages].findLast((one) => one.sender === sender);
+    return known?.name ?? name;
+  }
+
+  /** What is shown, and how far others have read. */
+  get shown() {
+    return this.talk.shown;
   }
 
   /** What is above the first message: `more`, `loading`, `failed` or `beginning`. */
@@ -35,13 +58,15 @@ export class Room {
   /** How many messages of others were not seen. */
   unread(mine) {
     if (this.read === undefined) return 0;
-    return this.timeline.after(this.read).filter(({ sender }) => !mine.has(sender)).length;
+    const later = this.timeline.after(this.read);
+    return later.filter(({ sender, offset }) => !mine.has(sender) && this.talk.at(offset)).length;
   }
 
   /** Takes what arrived. `seen`: somebody looks at it. Tells whether it is news. */
   hear(message, seen) {
     const caughtUp = this.read === this.timeline.newest;
     if (!this.timeline.add(message)) return false;
+    this.talk.take([message]);
     this.drop(message.id);
     if (seen) this.see();
     else if (caughtUp) this.divider = this.read;
@@ -51,6 +76,7 @@ export class Room {
   /** Takes a page of history. */
   take(page, seen) {
     this.timeline.addPage(page);
+    this.talk.take(page.messages);
     for (const { id } of page.messages) this.drop(id);
     if (this.begun) return;
     this.begun = true;
@@ -74,9 +100,25 @@ export class Room {
     const anew = era !== this.timeline.era;
     this.pending = this.pending.filter(({ state, at }) => state !== "stored" || !(anew || at <= gap.resumed));
     if (anew) {
+      this.talk.forget();
       this.read = gap.resumed;
       this.divider = undefined;
     }
+  }
+
+  /** Forgets the oldest but for `most`. */
+  trim(most) {
+    this.timeline.trim(most);
+    if (this.timeline.oldest) this.talk.forget(this.timeline.oldest);
+  }
+
+  /** Takes what is known of the people here, one's own marks from elsewhere among it. Tells whether marks have moved. */
+  meet(people, mine) {
+    const before = JSON.stringify(this.people?.marks);
+    this.people = people;
+    const own = Math.max(...[...mine].map((sender) => people.marks[sender]?.read ?? 0));
+    if (own > this.read && own <= this.timeline.newest) this.read = own;
+    return JSON.stringify(people.marks) !== before;
   }
 
   /** Looks at all there is. */

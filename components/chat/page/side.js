@@ -1,6 +1,6 @@
 // The rooms at the side: a list, a field to join one, and on a phone a drawer that opens over the talk.
 
-import { $, element, rove, sync, tabTo } from "./dom.js";
+import { $, element, icon, rove, sync, tabTo } from "./dom.js";
 import { hue, initial } from "./message.js";
 import { ROOM } from "./room.js";
 import { textOf } from "./text.js";
@@ -14,9 +14,11 @@ const narrow = matchMedia("(max-width: 44rem)");
 export class Side {
   #chat;
   #current;
+  #go;
 
   /** `go` opens a room by its name. */
   constructor(go) {
+    this.#go = go;
     rove($("rooms"), () => [...$("rooms").querySelectorAll("a")]);
     $("rooms").addEventListener("click", () => this.close());
     $("join").addEventListener("submit", (event) => {
@@ -33,6 +35,7 @@ export class Side {
     onLanguage(() => {
       this.#complain("");
       $("rooms").replaceChildren();
+      $("invited").replaceChildren();
       this.update();
     });
   }
@@ -46,7 +49,8 @@ export class Side {
 
   update() {
     if (!this.#chat) return;
-    const { rooms, mine, name, unread } = this.#chat;
+    const { more, rooms, mine, name, unread } = this.#chat;
+    this.#invite(more);
     sync($("rooms"), Array.from(rooms.values(), (room) => this.#row(room, mine)), (row) => this.#make(row));
     tabTo([...$("rooms").querySelectorAll("a")], $("rooms").querySelector("[aria-current]"));
     $("me").textContent = name;
@@ -59,18 +63,52 @@ export class Side {
     $("open-rooms").setAttribute("aria-label", say("openRooms") + told);
   }
 
+  /** What one was invited to. */
+  #invite({ able, invited }) {
+    $("open-new").hidden = !able;
+    $("invited").hidden = invited.length === 0;
+    sync($("invited"), invited.map((one) => ({ key: one.channel, version: one.title, ...one })), (one) => this.#invitation(one));
+  }
+
+  #invitation({ channel, title, by }) {
+    const room = title ?? say("privateRoom");
+    const act = (text, className, run) => element("button", { type: "button", className, onclick: run }, text);
+    const who = this.#chat.more.names.get(by) ?? this.#nameOf(by);
+    const accept = () => this.#chat.more.join(channel).then(() => this.#go(channel), () => this.#chat.more.notice());
+    return element(
+      "li",
+      {},
+      element("p", {}, say("invitedYou", { name: who, room })),
+      act(say("accept"), "main", accept),
+      act(say("decline"), "quiet", () => this.#chat.more.leave(channel)),
+    );
+  }
+
+  /** What somebody is called in any of the rooms. */
+  #nameOf(sender) {
+    for (const { people, timeline } of this.#chat.rooms.values()) {
+      const known = [...(people?.here ?? []), ...timeline.messages].findLast((one) => one.sender === sender);
+      if (known) return known.name;
+    }
+    return sender.slice(-4);
+  }
+
   #row(room, mine) {
-    const last = room.pending.at(-1) ?? room.timeline.messages.at(-1);
+    const shown = room.shown.at(-1);
+    const pending = room.pending.findLast(({ refers }) => !refers || refers.kind === "reply");
+    const last = pending ?? (shown && { ...shown.message, body: shown.body, shown });
     const count = room.unread(mine);
     const current = room === this.#current;
-    const version = [current, count, last?.id, last?.state, room.denied, room.begun].join(" ");
+    const version = [current, count, last?.id, last?.state, textOf(last?.body), room.denied, room.begun, room.label].join(" ");
     return { key: room.name, version, room, last, count, current, own: last && (last.state || mine.has(last.sender)) };
   }
 
   #make({ room, last, count, current, own }) {
     const link = element("a", { href: `#${room.name}`, className: count ? "unread" : "" });
     if (current) link.setAttribute("aria-current", "page");
-    link.append(element("strong", {}, room.name));
+    const label = element("strong", {}, element("bdi", {}, room.label));
+    if (/^@(room|direct)~/.test(room.name)) label.prepend(icon(room.with ? "people" : "lock"));
+    link.append(label);
     link.append(element("small", {}, last ? whenOf(last.sent_at) : ""));
     link.append(element("span", { className: "last", dir: "auto" }, this.#lastLine(room, last, own)));
     if (count) {

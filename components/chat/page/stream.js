@@ -1,7 +1,8 @@
 // The messages of the room one is in, as they are looked at.
 
-import { $, element, icon, sync } from "./dom.js";
+import { $, element, icon, rove, sync, tabTo } from "./dom.js";
 import { article } from "./message.js";
+import { nameOf } from "./people.js";
 import { rows } from "./rows.js";
 import { dayOf, onLanguage, say } from "./words.js";
 
@@ -19,7 +20,14 @@ export class Stream {
   /** Whether the newest is looked at, and stays so when more comes. */
   #atEnd = true;
 
-  constructor() {
+  #act;
+  /** Whether what is shown has menus. */
+  #able = false;
+
+  /** `act` takes what is shown of a message that something is to be done with. */
+  constructor(act) {
+    this.#act = act;
+    rove($("log"), () => this.#dots());
     $("log").addEventListener("scroll", () => this.#look(), { passive: true });
     $("latest").addEventListener("click", () => {
       this.toEnd();
@@ -47,6 +55,13 @@ export class Stream {
     this.#look();
   }
 
+  /** What can be done with messages may be more than before. */
+  enable() {
+    if (this.#able === this.#chat.more.able) return;
+    $("log").replaceChildren();
+    this.update();
+  }
+
   /** Whether somebody looks at the newest messages of a room. */
   attends(room) {
     return room === this.#room && this.#begun && this.#measure() && document.visibilityState === "visible";
@@ -71,18 +86,28 @@ export class Stream {
     if (this.#room.begun && !this.#begun) return this.show(this.#chat, this.#room);
     const log = $("log");
     const find = (fits) => Array.from(log.children).find(fits);
-    const anchor = this.#measure() ? undefined : find((one) => one.offsetTop + one.offsetHeight > log.scrollTop);
-    const before = anchor?.offsetTop;
+    // Its end: what is above its text may come and go with its neighbour, and most of what is looked at is behind it.
+    const end = ({ offsetTop, offsetHeight }) => offsetTop + offsetHeight;
+    const anchor = this.#measure() ? undefined : find((one) => end(one) > log.scrollTop);
+    const before = anchor && end(anchor);
     const key = anchor?.rowKey;
     this.#draw();
-    const after = find(({ rowKey }) => rowKey === key)?.offsetTop;
+    const after = find(({ rowKey }) => rowKey === key);
     if (this.#atEnd) this.#scrollTo(Infinity);
-    else if (after !== undefined) this.#scrollTo(log.scrollTop + after - before);
+    else if (after) this.#scrollTo(log.scrollTop + end(after) - before);
     this.#look();
   }
 
   #draw() {
+    this.#able = this.#chat.more.able;
     sync($("log"), rows(this.#room, this.#chat.mine, dayOf), (row) => this.#make(row));
+    const dots = this.#dots();
+    if (!dots.includes(document.activeElement)) tabTo(dots, dots.at(-1));
+  }
+
+  /** What opens the menu of each message, in their order. */
+  #dots() {
+    return [...$("log").querySelectorAll(".dots")];
   }
 
   #scrollTo(top) {
@@ -125,8 +150,23 @@ export class Stream {
         if (row.anew) return note("rule gap", say("gapAnew"));
         return note("rule gap", row.count ? say("gap", { count: row.count }) : say("gapUnknown"));
       default:
-        return article(row, { again: (id) => this.#settle("again", id), discard: (id) => this.#settle("discard", id) });
+        return article(row, this.#actions());
     }
+  }
+
+  #actions() {
+    const chat = this.#chat;
+    const room = this.#room;
+    return {
+      again: (id) => this.#settle("again", id),
+      discard: (id) => this.#settle("discard", id),
+      mine: chat.mine,
+      nameOf: (sender) => nameOf(room, sender),
+      ...(chat.more.able && {
+        act: (shown) => this.#act(shown),
+        react: (offset, sign) => chat.react(room, offset, sign),
+      }),
+    };
   }
 
   /** Does what was chosen for one that was refused. The button is gone then: the focus goes to what was around it. */
@@ -145,7 +185,7 @@ export class Stream {
       made.append(say("loadFailed"), again);
     } else if (top !== "beginning") made.append(say("loading"));
     else if (oldest > 1) made.append(say("trimmed"));
-    else made.append(say(empty ? "empty" : "beginning", { room: room.name }));
+    else made.append(say(empty ? "empty" : "beginning", { room: room.label }));
     made.classList.toggle("empty", empty);
     return made;
   }

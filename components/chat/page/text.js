@@ -55,5 +55,8 @@ const MOST_LINES = 24;
 
 export const isLong = (text) => text.length > MOST_CHARACTERS || text.split("\n", MOST_LINES + 1).length > MOST_LINES;
 
-/** What a message says: its text, or any other body as JSON. */
-export const textOf = (body) => (typeof body?.text === "string" ? body.text : JSON.stringify(body));
+/** What a message says: its text, a text itself such as a reaction, or any other body as JSON. */
+export function textOf(body) {
+  if (typeof body === "string") return body;
+  return typeof body?.text === "string" ? body.text : JSON.stringify(body);
+}

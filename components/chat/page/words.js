@@ -12,7 +12,7 @@ const PLACES = { "data-say-label": "aria-label", "data-say-hint": "placeholder",
 
 const listeners = [];
 let language;
-let plurals, numbers, times, seconds, moments, dates, days, relative;
+let plurals, lists, numbers, times, seconds, moments, dates, days, relative;
 
 /** What was chosen: a language, or `auto`. */
 export const chosenLanguage = () => always.read("language", "auto");
@@ -22,6 +22,7 @@ export function speak(choice) {
   always.write("language", choice);
   language = choice in LANGUAGES ? choice : preferred();
   plurals = new Intl.PluralRules(language);
+  lists = new Intl.ListFormat(language);
   numbers = new Intl.NumberFormat(language);
   times = new Intl.DateTimeFormat(language, { hour: "numeric", minute: "2-digit" });
   seconds = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
@@ -62,6 +63,9 @@ function translate() {
     for (const one of document.querySelectorAll(`[${named}]`)) one.setAttribute(attribute, say(one.getAttribute(named)));
   }
 }
+
+/** Names in a row. */
+export const listOf = (names) => lists.format(names);
 
 export const timeOf = (at) => times.format(at);
 export const secondOf = (at) => seconds.format(at);

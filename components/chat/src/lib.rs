@@ -9,12 +9,13 @@ use guest::{Request, Response};
 const NEEDS: &str = "script-src 'self'; connect-src 'self'; frame-src 'self'; \
     require-trusted-types-for 'script'; trusted-types default";
 
-const FILES: [File; 27] = [
+const FILES: [File; 30] = [
     page("/", include_str!("../page/index.html")),
     style("/base.css", include_str!("../page/base.css")),
     style("/layout.css", include_str!("../page/layout.css")),
     style("/stream.css", include_str!("../page/stream.css")),
     style("/dialogs.css", include_str!("../page/dialogs.css")),
+    script("/actions.js", include_str!("../page/actions.js")),
     script("/app.js", include_str!("../page/app.js")),
     script("/chat.js", include_str!("../page/chat.js")),
     script("/composer.js", include_str!("../page/composer.js")),
@@ -24,7 +25,9 @@ const FILES: [File; 27] = [
     script("/emoji.js", include_str!("../page/emoji.js")),
     script("/kept.js", include_str!("../page/kept.js")),
     script("/message.js", include_str!("../page/message.js")),
+    script("/people.js", include_str!("../page/people.js")),
     script("/room.js", include_str!("../page/room.js")),
+    script("/rooms.js", include_str!("../page/rooms.js")),
     script("/rows.js", include_str!("../page/rows.js")),
     script("/settings.js", include_str!("../page/settings.js")),
     script("/shortcuts.js", include_str!("../page/shortcuts.js")),
