@@ -46,16 +46,22 @@ impl<S: Store + 'static, W: World + 'static> Presence<S, W> {
         let inner = &self.0;
         let channel = inner.channel(channel);
         let now = inner.world.uptime();
-        {
+        let wall = inner.world.now();
+        let said = {
             let mut said = channel.moves.said.borrow_mut();
             said.retain(|_, at| now.saturating_sub(*at) < SAID_MS);
-            if over {
-                said.remove(&person.sender);
-            } else if said.contains_key(&person.sender) {
+            !over && said.contains_key(&person.sender)
+        };
+        // A message that was taken by another instance may have ended it since.
+        if said {
+            let name = directory_name(&channel.name);
+            let directory = inner.documents.read(&name).await?;
+            let directory: Directory = documents::decode(directory.as_deref());
+            let is_typing = |one: &Typist| one.sender == person.sender && one.until > wall;
+            if directory.typing.iter().any(is_typing) {
                 return Ok(());
             }
         }
-        let wall = inner.world.now();
         let typist = (!over).then(|| Typist {
             sender: person.sender.clone(),
             name: person.name.clone(),
@@ -63,8 +69,10 @@ impl<S: Store + 'static, W: World + 'static> Presence<S, W> {
             until: wall + TYPING_MS,
         });
         inner.say(&channel, person, typist, wall).await?;
-        if !over {
-            let mut said = channel.moves.said.borrow_mut();
+        let mut said = channel.moves.said.borrow_mut();
+        if over {
+            said.remove(&person.sender);
+        } else {
             said.insert(person.sender.clone(), now);
         }
         Ok(())
