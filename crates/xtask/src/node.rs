@@ -1,5 +1,6 @@
 //! npm packages: their tests, and what is built of some.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -116,13 +117,14 @@ pub(crate) fn pack_client(into: &Path) -> Result<PathBuf> {
 }
 
 /// Runs the tests of the package in a folder, as they are built; installs what they need first. `arguments` are
-/// node's, or parts of the names of tests.
-pub(crate) fn test(folder: &str, arguments: &[String]) -> Result<Tally> {
+/// node's, or parts of the names of tests; `path` is where programs are found.
+pub(crate) fn test(folder: &str, arguments: &[String], path: &OsStr) -> Result<Tally> {
     let name = folder.rsplit('/').next().unwrap_or(folder);
     let folder = root().join(folder);
     install(&folder, &[])?;
     let mut npm = npm(&folder)?;
     npm.args(["test", "--ignore-scripts", "--silent", "--"])
+        .env("PATH", path)
         .arg("--test-reporter=spec")
         .args(arguments.iter().map(|argument| {
             if argument.starts_with('-') {

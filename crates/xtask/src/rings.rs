@@ -107,10 +107,13 @@ const RINGS: &[Ring] = &[
         tests: Tests::Node(
             "tests/browser",
             Group::Hosted,
-            &["chromium", "curl", "openssl"],
+            &["chromium", "curl", "nginx", "openssl"],
         ),
     },
 ];
+
+/// Programs whose packages start a service where they are installed: they are unpacked.
+const SERVICES: &[&str] = &["nginx"];
 
 /// What the command's help says of the rings.
 pub(crate) fn help() -> String {
@@ -309,13 +312,16 @@ impl Suite<'_> {
                 self.host()?;
             }
         }
-        for program in programs {
+        let (services, others): (Vec<&str>, Vec<&str>) = programs
+            .iter()
+            .partition(|program| SERVICES.contains(program));
+        for program in others {
             if !exists(program) {
                 debian::ensure_installed(&[program])
                     .with_context(|| format!("the tests need {program}"))?;
             }
         }
-        node::test(folder, self.arguments)
+        node::test(folder, self.arguments, &path_to(&services)?)
     }
 }
 
