@@ -200,7 +200,8 @@ function forgetGuests({ server, note }) {
   if (forgetful.has(server)) return;
   forgetful.add(server);
   note("the guests are forgotten");
-  server.forgetGuests();
+  // Who is refused again within a minute, and was not taken in between, is refused for good.
+  server.forgetGuests(60_000);
 }
 
 /** Servers whose secret was changed. @type {WeakSet<object>} */

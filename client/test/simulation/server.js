@@ -132,10 +132,15 @@ export class Server {
     this.#identities.set(token, { sender, name: sender, expires_at, publish: () => true });
   }
 
-  /** No guest's token holds any longer, as where the secret was changed. */
-  forgetGuests() {
-    for (const [token, { sender }] of this.#identities) {
-      if (sender.startsWith("guest~")) this.#identities.delete(token);
+  /**
+   * No guest's token holds any longer that is as old as this, as where the secret was changed.
+   *
+   * @param {number} least In milliseconds.
+   */
+  forgetGuests(least = 0) {
+    for (const [token, { sender, expires_at }] of this.#identities) {
+      const age = this.lifetime - (expires_at - this.clock.now);
+      if (sender.startsWith("guest~") && age >= least) this.#identities.delete(token);
     }
   }
 
