@@ -79,6 +79,11 @@ pub fn decode<D: Default + for<'a> Deserialize<'a>>(bytes: Option<&[u8]>) -> D {
 }
 
 impl Directory {
+    /// Somebody who said to be typing; they may have lapsed.
+    pub(crate) fn typist(&self, sender: &str) -> Option<&Typist> {
+        self.typing.iter().find(|one| one.sender == sender)
+    }
+
     /// Takes somebody as typing, or no longer; forgets who lapsed before `now` by a margin for clocks that disagree.
     pub(crate) fn say(&mut self, sender: &str, typist: Option<Typist>, lapsed: u64) {
         self.typing

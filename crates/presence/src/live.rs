@@ -1,7 +1,7 @@
 //! What people do: they type, and they read.
 
 use crate::documents::{self, Directory, Marks, Typist};
-use crate::instance::{Channel, Inner, Presence, directory_name};
+use crate::instance::{Inner, Presence, directory_name};
 use crate::{TYPING_MS, World};
 use futures::lock::Mutex;
 use mailbox::{Store, StoreError};
@@ -22,8 +22,6 @@ pub(crate) struct Moves {
     writing: Mutex<()>,
     /// As they were written last.
     marks: RefCell<Marks>,
-    /// When who said to be typing, where that was written.
-    said: RefCell<BTreeMap<String, u64>>,
 }
 
 impl Moves {
@@ -44,38 +42,14 @@ impl<S: Store + 'static, W: World + 'static> Presence<S, W> {
         over: bool,
     ) -> Result<(), StoreError> {
         let inner = &self.0;
-        let channel = inner.channel(channel);
-        let now = inner.world.uptime();
         let wall = inner.world.now();
-        let said = {
-            let mut said = channel.moves.said.borrow_mut();
-            said.retain(|_, at| now.saturating_sub(*at) < SAID_MS);
-            !over && said.contains_key(&person.sender)
-        };
-        // A message that was taken by another instance may have ended it since.
-        if said {
-            let name = directory_name(&channel.name);
-            let directory = inner.documents.read(&name).await?;
-            let directory: Directory = documents::decode(directory.as_deref());
-            let is_typing = |one: &Typist| one.sender == person.sender && one.until > wall;
-            if directory.typing.iter().any(is_typing) {
-                return Ok(());
-            }
-        }
         let typist = (!over).then(|| Typist {
             sender: person.sender.clone(),
             name: person.name.clone(),
             said: inner.world.random(),
             until: wall + TYPING_MS,
         });
-        inner.say(&channel, person, typist, wall).await?;
-        let mut said = channel.moves.said.borrow_mut();
-        if over {
-            said.remove(&person.sender);
-        } else {
-            said.insert(person.sender.clone(), now);
-        }
-        Ok(())
+        inner.say(channel, &person.sender, typist, wall).await
     }
 
     /// Somebody has sent a message, and is not typing it any more.
@@ -84,19 +58,7 @@ impl<S: Store + 'static, W: World + 'static> Presence<S, W> {
     /// The store failed.
     pub async fn spoke(&self, channel: &str, sender: &str) -> Result<(), StoreError> {
         let inner = &self.0;
-        let directory = inner.documents.read(&directory_name(channel)).await?;
-        let directory: Directory = documents::decode(directory.as_deref());
-        let typist = directory.typing.iter().find(|one| one.sender == sender);
-        match typist {
-            None => Ok(()),
-            Some(typist) => {
-                let person = Person {
-                    sender: sender.to_owned(),
-                    name: typist.name.clone(),
-                };
-                self.typing(channel, &person, true).await
-            }
-        }
+        inner.say(channel, sender, None, inner.world.now()).await
     }
 
     /// Moves somebody's mark forward in the log of this incarnation; how far it is, over all devices. Calls that wait
@@ -161,26 +123,31 @@ impl<S: Store + 'static, W: World + 'static> Presence<S, W> {
 impl<S: Store + 'static, W: World + 'static> Inner<S, W> {
     async fn say(
         &self,
-        channel: &Channel,
-        person: &Person,
+        channel: &str,
+        sender: &str,
         typist: Option<Typist>,
         wall: u64,
     ) -> Result<(), StoreError> {
         let mut moved = false;
-        let name = directory_name(&channel.name);
+        let name = directory_name(channel);
         self.documents
             .update(&name, |old| {
                 let mut directory: Directory = documents::decode(old);
+                if let (Some(known), Some(typist)) = (directory.typist(sender), &typist)
+                    && known.until + SAID_MS > typist.until
+                {
+                    return Ok(None);
+                }
                 let before = directory.typing.clone();
-                directory.say(&person.sender, typist.clone(), wall.saturating_sub(KEPT_MS));
+                directory.say(sender, typist.clone(), wall.saturating_sub(KEPT_MS));
                 let changed = directory.typing != before;
                 moved |= changed;
                 Ok::<_, StoreError>(changed.then(|| documents::encode(&directory)))
             })
             .await?;
         if moved {
-            channel.view.borrow_mut().outdate();
-            self.notify(&channel.name);
+            self.channel(channel).view.borrow_mut().outdate();
+            self.notify(channel);
         }
         Ok(())
     }
