@@ -3,11 +3,11 @@
 use crate::bindings::exports::witter::messaging::messenger::{
     self, Entry, Error, Gap, GuestFeed, History, Page, Position, Start, State,
 };
-use crate::bindings::witter::messaging::wakeup::{Outcome, Watch};
 use crate::clock;
 use crate::live::{self, Attention};
 use crate::refers;
 use crate::rules::Rules;
+use crate::vigil::Vigil;
 use protocol::Person;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -21,15 +21,9 @@ pub(crate) struct Feed {
     channel: String,
     /// Who reads, where it is somebody who can be seen.
     person: Option<Person>,
-    vigil: Cell<Option<Vigil>>,
+    /// The place up to which the channel was read.
+    vigil: Cell<Option<Vigil<mailbox::Position>>>,
     attention: Attention,
-}
-
-/// An armed watch, and the place up to which the channel was read after it was armed.
-struct Vigil {
-    watch: Watch,
-    read_to: Option<mailbox::Position>,
-    idle: u32,
 }
 
 impl Feed {
@@ -56,11 +50,8 @@ impl Feed {
         wait_ms: u32,
     ) -> Result<mailbox::Page, Error> {
         let deadline = clock::uptime() + u64::from(wait_ms);
-        let mut vigil = self.vigil.take().unwrap_or_else(|| Vigil {
-            watch: Watch::new(&self.channel),
-            read_to: None,
-            idle: 0,
-        });
+        let vigil = self.vigil.take();
+        let mut vigil = vigil.unwrap_or_else(|| Vigil::new(&self.channel));
         let mut over = false;
         loop {
             if vigil.read_to != Some(after) {
@@ -68,20 +59,14 @@ impl Feed {
                 vigil.read_to = (!page.more).then_some(page.next);
                 let empty = page.messages.is_empty() && page.gap.is_none() && page.next == after;
                 if !empty || over {
-                    vigil.idle = if empty { vigil.idle } else { 0 };
+                    if !empty {
+                        vigil.news();
+                    }
                     self.vigil.set(Some(vigil));
                     return Ok(page);
                 }
             }
-            let left = deadline.saturating_sub(clock::uptime());
-            let left = u32::try_from(left).unwrap_or(u32::MAX);
-            match vigil.watch.wait(vigil.idle, left).await {
-                Outcome::Changed => {}
-                Outcome::TimedOut => over = true,
-                Outcome::Closing => return Err(Error::Closing),
-            }
-            vigil.idle = vigil.idle.saturating_add(1);
-            vigil.read_to = None;
+            over |= vigil.wait(deadline).await?;
         }
     }
 

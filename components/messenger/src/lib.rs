@@ -18,6 +18,7 @@ mod rules;
 mod speaking;
 mod standing;
 mod store;
+mod vigil;
 
 use bindings::exports::witter::messaging::messenger::{
     Caller, Changes, Draft, Error, Feed, Guest, Reading, Receipt, Session,

@@ -6,8 +6,8 @@ use crate::clock::{self, World};
 use crate::place::{Place, SERVER};
 use crate::rates::{Deed, Rates};
 use crate::refers;
-use crate::standing::Vigil;
 use crate::store::KeyValue;
+use crate::vigil::Vigil;
 use mailbox::{Mailbox, PublishError, ReadError, Window};
 use presence::Presence;
 use protocol::{Channel, LONGEST_BODY, MOST_CHANNELS, MOST_DRAFTS};
@@ -20,7 +20,8 @@ pub(crate) struct Rules {
     pub(crate) presence: Presence<KeyValue, World>,
     /// Drawn once per store and never changed, so it is read once.
     secret: OnceCell<Vec<u8>>,
-    pub(crate) vigil: Cell<Option<Vigil>>,
+    /// What was known of changes of standing.
+    pub(crate) vigil: Cell<Option<Vigil<u64>>>,
     pub(crate) rates: Rates,
 }
 

@@ -3,22 +3,16 @@
 
 use crate::bindings::exports::witter::messaging::messenger::{Changes, Error};
 use crate::bindings::witter::messaging::policy::Identity;
-use crate::bindings::witter::messaging::wakeup::{self, Outcome, Watch};
+use crate::bindings::witter::messaging::wakeup;
 use crate::clock;
 use crate::rules::Rules;
+use crate::vigil::Vigil;
 use mailbox::StoreError;
 use protocol::Revoke;
 use standing::{Full, Malformed, Revoked, Told};
 
 /// What is notified: no channel has such a name.
 const KEY: &str = "/standing";
-
-/// An armed watch, and what was read after it was armed.
-pub(crate) struct Vigil {
-    watch: Watch,
-    read: Option<u64>,
-    idle: u32,
-}
 
 impl Rules {
     /// An identity whose credential was not revoked.
@@ -69,21 +63,19 @@ impl Rules {
     pub(crate) async fn changed(&self, known: Option<u64>, wait_ms: u32) -> Result<Changes, Error> {
         let deadline = clock::uptime() + u64::from(wait_ms);
         let documents = self.mailbox.documents();
-        let mut vigil = self.vigil.take().unwrap_or_else(|| Vigil {
-            watch: Watch::new(KEY),
-            read: None,
-            idle: 0,
-        });
+        let mut vigil = self.vigil.take().unwrap_or_else(|| Vigil::new(KEY));
         let mut over = false;
         loop {
-            if known.is_none() || vigil.read != known {
+            if known.is_none() || vigil.read_to != known {
                 let content = documents.read(standing::Changes::NAME).await?;
                 let changes = standing::Changes::read(content.as_deref())?;
                 let told = known.map_or(Told::Anybody, |known| changes.since(known));
                 let nobody = told == Told::These(Vec::new());
-                vigil.read = Some(changes.version());
+                vigil.read_to = Some(changes.version());
                 if !nobody || over {
-                    vigil.idle = if nobody { vigil.idle } else { 0 };
+                    if !nobody {
+                        vigil.news();
+                    }
                     self.vigil.set(Some(vigil));
                     return Ok(Changes {
                         known: changes.version(),
@@ -94,15 +86,7 @@ impl Rules {
                     });
                 }
             }
-            let left = deadline.saturating_sub(clock::uptime());
-            let left = u32::try_from(left).unwrap_or(u32::MAX);
-            match vigil.watch.wait(vigil.idle, left).await {
-                Outcome::Changed => {}
-                Outcome::TimedOut => over = true,
-                Outcome::Closing => return Err(Error::Closing),
-            }
-            vigil.idle = vigil.idle.saturating_add(1);
-            vigil.read = None;
+            over |= vigil.wait(deadline).await?;
         }
     }
 }
