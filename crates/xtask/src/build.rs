@@ -38,6 +38,11 @@ const COMPOSITIONS: &[Composition] = &[
         socket: "messenger-filter-open",
         plugs: &["policy-token", "wakeup-timer"],
     },
+    Composition {
+        output: "messenger-redis",
+        socket: "messenger-open",
+        plugs: &["policy-token", "keyvalue-redis", "wakeup-redis"],
+    },
 ];
 
 /// Those with the policy in JavaScript.
