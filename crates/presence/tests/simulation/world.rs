@@ -318,10 +318,15 @@ impl Store for Handle {
         .await
     }
 
-    async fn increment(&self, key: &str, _: i64) -> Result<i64, StoreError> {
+    async fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError> {
         self.act(|values| {
-            values.entry(key.to_owned()).or_insert_with(|| vec![0; 8]);
-            0
+            let value = values.entry(key.to_owned()).or_insert_with(|| vec![0; 8]);
+            // What became a document meanwhile is no number, and stays.
+            let Ok(number) = <[u8; 8]>::try_from(&value[..]).map(i64::from_le_bytes) else {
+                return 0;
+            };
+            *value = (number + delta).to_le_bytes().to_vec();
+            number + delta
         })
         .await
     }
