@@ -1,0 +1,11 @@
+//! Kills, cuts, proxies and broken stores. One program: to link the host into one for each file takes minutes.
+
+mod changes;
+mod cuts;
+mod idle;
+mod kills;
+mod presence;
+mod proxies;
+mod readers;
+mod stopping;
+mod store;
