@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use conformance::{Session, Transport};
 use faults::{Deployment, Follower, Progress, Way, size};
 use protocol::Cursor;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 
@@ -35,6 +36,7 @@ async fn run(transport: Transport, time: Duration) -> Result<()> {
     let session = deployment.client().session("Ann").await?;
     let end = Instant::now() + time;
     let mut readers = JoinSet::new();
+    let (beginning, mut all_begun) = mpsc::channel::<()>(1);
     let mut ticks = interval(PERIOD);
     let mut published = 0;
     while Instant::now() < end {
@@ -50,9 +52,11 @@ async fn run(transport: Transport, time: Duration) -> Result<()> {
                 address: deployment.address(),
                 cut: Some(KEPT),
             };
+            let beginning = beginning.clone();
             readers.spawn(async move {
                 // This connection is cut when it has told a place, and nothing else.
                 let place = follower.begin().await?;
+                drop(beginning);
                 let first = Cursor::decode(&place)?
                     .get(&CHANNEL.parse()?)
                     .context("it names the channel")?;
@@ -63,6 +67,9 @@ async fn run(transport: Transport, time: Duration) -> Result<()> {
             });
         }
     }
+    // Who begins behind the last message waits for it in vain.
+    drop(beginning);
+    all_begun.recv().await;
     publish(&deployment, &session, LAST).await?;
     let count = readers.len();
     while let Some(read) = readers.join_next().await {
