@@ -1,6 +1,7 @@
 //! Time and chance, for the mailbox and the policy.
 
 use crate::bindings::witter::messaging::wakeup;
+use crate::kept;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::pin::Pin;
@@ -57,6 +58,10 @@ impl mailbox::Env for World {
 
     fn spawn(&self, task: Pin<Box<dyn Future<Output = ()>>>) {
         wit_bindgen::spawn_local(task);
+    }
+
+    fn retention(&self, channel: &str) -> Option<mailbox::Retention> {
+        kept::of(channel)
     }
 }
 

@@ -6,7 +6,9 @@
 mod bindings;
 mod clock;
 mod command;
+mod config;
 mod feed;
+mod kept;
 mod live;
 mod moderation;
 mod notices;

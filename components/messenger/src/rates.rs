@@ -4,9 +4,9 @@
 //! may do as much in each of them, and where a host makes an instance for each request, nothing is limited.
 
 use crate::bindings::exports::witter::messaging::messenger::{Caller, Error};
-use crate::bindings::wasi::config::store;
 use crate::clock;
-use standing::{Limits, Rate, address};
+use crate::config::variable;
+use standing::{Limits, address};
 use std::cell::{OnceCell, RefCell};
 
 /// What is counted.
@@ -41,7 +41,7 @@ impl Rates {
         let limits = match limits.get() {
             Some(limits) => limits,
             None => {
-                let read = Limits::new(rate(by_sender)?, rate(by_address)?);
+                let read = Limits::new(variable(by_sender)?, variable(by_address)?);
                 limits.get_or_init(|| RefCell::new(read))
             }
         };
@@ -51,16 +51,4 @@ impl Rates {
             .admit(sender, address.as_deref(), count, clock::uptime())
             .map_err(Error::RateLimited)
     }
-}
-
-/// A variable of the deployment; none where it is empty or not defined.
-fn rate(name: &str) -> Result<Option<Rate>, Error> {
-    let value = store::get(name).map_err(|error| Error::Unavailable(format!("{name}: {error:?}")));
-    let value = value?.filter(|value| !value.trim().is_empty());
-    value
-        .map(|value| value.parse())
-        .transpose()
-        .map_err(|error| {
-            Error::Unavailable(format!("this server is set up wrong: {name}: {error}"))
-        })
 }

@@ -3,6 +3,7 @@
 use crate::bindings::exports::witter::messaging::messenger::{Caller, Draft, Error, Receipt};
 use crate::bindings::witter::messaging::policy::{self, Action, Context, Identity};
 use crate::clock::{self, World};
+use crate::kept;
 use crate::place::{Place, SERVER};
 use crate::rates::{Deed, Rates};
 use crate::refers;
@@ -54,6 +55,7 @@ impl Rules {
     }
 
     pub(crate) async fn context(&self, caller: &Caller) -> Result<Context, Error> {
+        kept::learn()?;
         let secret = match self.secret.get() {
             Some(secret) => secret.clone(),
             None => {

@@ -40,9 +40,11 @@ mod lane;
 mod log;
 mod publish;
 mod read;
+mod retention;
 
 pub use documents::Documents;
 use futures::future::LocalBoxFuture;
+pub use retention::{BadRetention, Retention};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::{cell::RefCell, fmt};
@@ -94,6 +96,11 @@ pub trait Env {
     fn random(&self) -> u64;
     /// Waits.
     async fn sleep(&self, ms: u32);
+    /// How much of a channel is kept, where that is not the [`Window`]'s. Writers need not agree on it: what one
+    /// lets go is gone for all.
+    fn retention(&self, _channel: &str) -> Option<Retention> {
+        None
+    }
     /// Runs a task to its end, or until the instance dies: a publisher that goes away takes with it
     /// nothing that others wait for.
     fn spawn(&self, task: LocalBoxFuture<'static, ()>);
@@ -102,10 +109,8 @@ pub trait Env {
 /// How much of a channel is kept.
 #[derive(Clone, Debug)]
 pub struct Window {
-    /// At least so many of the newest messages stay readable; up to half a tail more.
-    pub messages: u64,
-    /// Older ones go at the next publish, in milliseconds.
-    pub age_ms: u64,
+    /// What is kept of a channel that [`Env::retention`] says nothing of.
+    pub retention: Retention,
     /// Ids are remembered at least so long, whatever the window, in milliseconds. Shorter than a client
     /// keeps retrying: messages double.
     pub id_age_ms: u64,
@@ -121,8 +126,10 @@ pub struct Window {
 impl Default for Window {
     fn default() -> Self {
         Self {
-            messages: 1_000,
-            age_ms: 24 * 60 * 60 * 1_000,
+            retention: Retention {
+                messages: 1_000,
+                age_ms: 24 * 60 * 60 * 1_000,
+            },
             id_age_ms: 10 * 60 * 1_000,
             tail_messages: 64,
             tail_bytes: 64 * 1024,
@@ -346,6 +353,13 @@ impl<S: Store + 'static, E: Env + 'static> Mailbox<S, E> {
     /// The store failed.
     pub async fn secret(&self, name: &str) -> Result<[u8; 32], ReadError> {
         Ok(self.0.secret(name).await?)
+    }
+}
+
+impl<S, E: Env> Inner<S, E> {
+    fn retention(&self, channel: &str) -> Retention {
+        let own = self.env.retention(channel);
+        own.unwrap_or(self.window.retention)
     }
 }
 

@@ -135,7 +135,7 @@ impl<S: Store, E: Env> Inner<S, E> {
                 .records
                 .push(pending[index].draft, offset, sent_at, tag);
         }
-        self.begin_later(&snapshot.tail, &mut next);
+        self.begin_later(name, &snapshot.tail, &mut next);
 
         for &index in &fresh {
             pending[index].tried = true;
@@ -303,8 +303,10 @@ impl<S: Store, E: Env> Inner<S, E> {
         let now = self.env.now();
         let aged = |sent_at: u64, age: u64| sent_at.saturating_add(age) < now;
 
+        let retention = self.retention(name);
+
         // The window's beginning, where that is still among the segments of the document as it was read.
-        let by_count = next.head().saturating_sub(self.window.messages);
+        let by_count = next.head().saturating_sub(retention.messages);
         if by_count > next.floor && by_count <= snapshot.tail.base {
             let Some(tag) = self.tag(name, snapshot, by_count).await? else {
                 return Ok(false);
@@ -321,7 +323,7 @@ impl<S: Store, E: Env> Inner<S, E> {
             let Some(last) = segment.records.iter().next_back() else {
                 break;
             };
-            if !aged(last.sent_at, self.window.age_ms) {
+            if !aged(last.sent_at, retention.age_ms) {
                 break;
             }
             (next.floor, next.floor_tag) = (segment.last(), last.tag);
@@ -347,9 +349,10 @@ impl<S: Store, E: Env> Inner<S, E> {
 
     /// The window's beginning, where that is in the tail: of count and of age. Only messages of the
     /// document that was read leave by age.
-    fn begin_later(&self, read: &Tail, next: &mut Tail) {
+    fn begin_later(&self, name: &str, read: &Tail, next: &mut Tail) {
         let now = self.env.now();
-        let by_count = next.head().saturating_sub(self.window.messages);
+        let retention = self.retention(name);
+        let by_count = next.head().saturating_sub(retention.messages);
         if by_count > next.floor
             && let Some(record) = next.record(by_count)
         {
@@ -360,7 +363,7 @@ impl<S: Store, E: Env> Inner<S, E> {
         }
         while next.floor < read.head()
             && let Some(record) = read.record(next.floor + 1)
-            && record.sent_at.saturating_add(self.window.age_ms) < now
+            && record.sent_at.saturating_add(retention.age_ms) < now
         {
             (next.floor, next.floor_tag) = (next.floor + 1, record.tag);
         }

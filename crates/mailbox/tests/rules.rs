@@ -3,8 +3,8 @@
 use futures::future::LocalBoxFuture;
 use futures::task::noop_waker;
 use mailbox::{
-    Draft, Env, Gap, Mailbox, Position, PublishError, Receipt, Refers, Start, Store, StoreError,
-    Swap, Window,
+    Draft, Env, Gap, Mailbox, Position, PublishError, Receipt, Refers, Retention, Start, Store,
+    StoreError, Swap, Window,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ struct World {
     tasks: Rc<RefCell<Vec<LocalBoxFuture<'static, ()>>>>,
     now: Rc<Cell<u64>>,
     drawn: Rc<Cell<u64>>,
+    /// What is kept of which channel.
+    kept: Rc<RefCell<BTreeMap<String, Retention>>>,
 }
 
 impl Store for World {
@@ -77,6 +79,10 @@ impl Env for World {
     fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
         self.tasks.borrow_mut().push(task);
     }
+
+    fn retention(&self, channel: &str) -> Option<Retention> {
+        self.kept.borrow().get(channel).copied()
+    }
 }
 
 impl World {
@@ -120,7 +126,10 @@ fn draft(number: u64) -> Draft {
 
 fn small() -> Window {
     Window {
-        messages: 10,
+        retention: Retention {
+            messages: 10,
+            ..Window::default().retention
+        },
         tail_messages: 4,
         id_age_ms: 1_000,
         ..Window::default()
@@ -314,6 +323,40 @@ fn ids_outlive_a_window_of_few_messages_and_go_with_their_time() {
 }
 
 #[test]
+fn a_channel_is_kept_as_is_said_of_it_and_others_are_kept_as_before() {
+    const DAY_MS: u64 = 86_400_000;
+    let world = World::default();
+    world.kept.borrow_mut().insert(
+        "@direct".to_owned(),
+        Retention {
+            messages: 20,
+            age_ms: 30 * DAY_MS,
+        },
+    );
+    let mailbox = world.mailbox(small());
+    let fill = |bodies: std::ops::RangeInclusive<u64>| {
+        for channel in ["room", "@direct"] {
+            for body in bodies.clone() {
+                let results = world.run(mailbox.publish(channel, vec![draft(body)]));
+                assert!(results[0].is_ok(), "{results:?}");
+            }
+        }
+    };
+    let first = |channel| {
+        let page = world.run(mailbox.read(channel, BEGINNING, 1_000));
+        let page = page.expect("readable");
+        page.messages.first().map(|(at, _)| at.offset)
+    };
+    fill(1..=15);
+    assert_eq!((first("room"), first("@direct")), (Some(6), Some(1)));
+    world.now.set(2 * DAY_MS);
+    fill(16..=16);
+    assert_eq!((first("room"), first("@direct")), (Some(16), Some(1)));
+    fill(17..=40);
+    assert_eq!((first("room"), first("@direct")), (Some(31), Some(21)));
+}
+
+#[test]
 fn history_pages_backwards_to_the_windows_beginning() {
     let world = World::default();
     let mailbox = world.mailbox(Window {
@@ -431,7 +474,10 @@ fn a_damaged_value_is_an_error_and_never_a_panic() {
 fn what_a_message_refers_to_comes_back_from_the_tail_and_from_segments() {
     let world = World::default();
     let mailbox = world.mailbox(Window {
-        messages: 100,
+        retention: Retention {
+            messages: 100,
+            ..Window::default().retention
+        },
         ..small()
     });
     let name = "n".repeat(i16::MAX as usize);

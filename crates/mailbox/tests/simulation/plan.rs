@@ -2,7 +2,7 @@
 
 use crate::random::Random;
 use crate::store::{Character, Encoding, Honesty};
-use mailbox::Window;
+use mailbox::{Retention, Window};
 
 /// What a rollback of the store does to those who use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +64,10 @@ impl Plan {
         let ages = [15, 60, 300, 2_000, 600_000, 86_400_000];
         let age_ms = random.pick(&ages);
         let window = Window {
-            messages: random.between(3, 20),
-            age_ms,
+            retention: Retention {
+                messages: random.between(3, 20),
+                age_ms,
+            },
             id_age_ms: random.pick(&[0, 15, 60, 300, 2_000, 600_000]),
             tail_messages: random.between(2, 8) as usize,
             tail_bytes: random.pick(&[100, 250, 600, 65_536]),
@@ -90,7 +92,7 @@ impl Plan {
             cancels: rate(random, &[0, 3, 15]),
             pauses: rate(random, &[0, 5, 20]),
             leaps: random.pick(&[0, 0, 3, 12]),
-            leap: random.pick(&[20, 400, window.age_ms.saturating_add(window.id_age_ms)]),
+            leap: random.pick(&[20, 400, age_ms.saturating_add(window.id_age_ms)]),
             pace: random.pick(&[0, 2, 20]),
             rollback,
             evictions: match rollback {

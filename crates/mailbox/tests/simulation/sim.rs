@@ -1044,7 +1044,7 @@ impl Sim {
             };
             let mailbox = Mailbox::new(direct.clone(), direct, window.clone());
             // Deletion may take its time, but not for ever.
-            let rounds = window.messages
+            let rounds = window.retention.messages
                 + 4 * window.tail_messages as u64
                 + self.channels[channel].log.end();
             for round in 0..rounds {

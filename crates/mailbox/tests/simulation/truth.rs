@@ -244,10 +244,14 @@ fn begin_later(
 ) -> Checked {
     let now = world.borrow().latest_reading;
     for offset in log.begin + 1..=begin {
-        let beyond_count = offset + window.messages <= log.end();
-        let beyond_age = log
-            .at(offset)
-            .is_some_and(|entry| entry.message.sent_at.saturating_add(window.age_ms) < now);
+        let beyond_count = offset + window.retention.messages <= log.end();
+        let beyond_age = log.at(offset).is_some_and(|entry| {
+            entry
+                .message
+                .sent_at
+                .saturating_add(window.retention.age_ms)
+                < now
+        });
         ensure!(
             beyond_count || beyond_age || log.damaged,
             "{channel} {offset} of {} left the window too early",

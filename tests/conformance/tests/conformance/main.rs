@@ -7,5 +7,6 @@ mod malformed;
 mod permissions;
 mod policies;
 mod rates;
+mod retention;
 mod sharing;
 mod standing;

@@ -487,7 +487,7 @@ async fn reopening_from_a_trimmed_cursor_reports_a_gap(
     world.count(&channel, 0..1).await?;
     // By a transport that takes no seat: a room goes on telling what it heard before that was trimmed.
     let place = place(world, std::slice::from_ref(&channel)).await?;
-    let count = mailbox::Window::default().messages as usize + 200;
+    let count = mailbox::Window::default().retention.messages as usize + 200;
     let tail = world.fill(&channel, count).await?;
     let left = position(&place, &channel)?.1.offset;
     let gap = read_gap(world, transport, &channel, &place, tail).await?;
@@ -675,7 +675,10 @@ async fn a_backlog_of_one_channel_leaves_room_for_the_others(
     let place = place(world, &channels).await?;
     // One less than the window, of which nothing then is trimmed.
     world
-        .fill(loud, mailbox::Window::default().messages as usize - 1)
+        .fill(
+            loud,
+            mailbox::Window::default().retention.messages as usize - 1,
+        )
         .await?;
     try_join_all(quiet.iter().map(|channel| world.count(channel, 7..8))).await?;
 

@@ -1,0 +1,85 @@
+//! How much of a channel is kept is the deployment's to say, for rooms of everybody and for private ones.
+
+use anyhow::{Context, Result, ensure};
+use conformance::{Client, Process, Query, SECRET, Transport, token};
+use serde_json::{Value, json};
+
+/// Two arrays of so many are published to each channel.
+const ARRAY: u64 = 100;
+/// Segments are half a tail, and a window that begins in one keeps all of it.
+const SEGMENT: u64 = 32;
+
+fn ann() -> String {
+    token(&json!({"sub": "ann", "read": ["*"], "publish": ["*"], "create": ["*"]}).to_string())
+}
+
+async fn publish(client: &Client, channel: &str) -> Result<()> {
+    for array in 0..2 {
+        let drafts: Vec<_> = (0..ARRAY)
+            .map(|number| json!({"id": format!("{array}-{number}"), "body": number}))
+            .collect();
+        let target = format!("/witter/publish?channel={channel}");
+        let drafts = Value::from(drafts).to_string();
+        let answer = client.post(&target, Some(&ann()), drafts).await?;
+        ensure!(answer.status == 201, "{answer:?}");
+    }
+    Ok(())
+}
+
+/// How many messages there are, and how the last one is counted.
+async fn kept(client: &Client, channel: &str) -> Result<(u64, u64)> {
+    let query = Query::of([channel]).token(&ann()).history(1000).limit(1000);
+    let answer = client.get(&query.target(Transport::LongPolling)).await?;
+    let batch: Value = answer.json()?;
+    let envelopes = batch["envelopes"].as_array().context("a batch")?;
+    let last = envelopes.last().context("a message")?;
+    let last = last["offset"].as_u64().context("an offset")?;
+    Ok((envelopes.len() as u64, last))
+}
+
+#[tokio::test]
+async fn as_much_is_kept_as_the_deployment_says() -> Result<()> {
+    let host = Process::deployed(&[
+        ("token_secret", SECRET),
+        ("retention", "10 for 1h"),
+        ("private_retention", "120 for 30d"),
+    ])?;
+    let client = Client::new(host.address());
+    let create = json!({"create": {"private": true, "title": "ours"}});
+    let token = ann();
+    let created = client
+        .perform(Transport::LongPolling, Some(&token), &create)
+        .await?;
+    let private = created["channel"].as_str().context("a channel")?;
+    for (channel, retained) in [("room", 10), (private, 120)] {
+        publish(&client, channel).await?;
+        let (count, last) = kept(&client, channel).await?;
+        ensure!(last == 2 * ARRAY, "{channel}: {last}");
+        let range = retained..=retained + SEGMENT;
+        ensure!(range.contains(&count), "{channel}: {count}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_no_retention_is_told_before_anything_is_stored() -> Result<()> {
+    for variable in ["retention", "private_retention"] {
+        let host = Process::deployed(&[("token_secret", SECRET), (variable, "for ever")])?;
+        let client = Client::new(host.address());
+        let draft = json!({"id": "1", "body": 1}).to_string();
+        let target = "/witter/publish?channel=room";
+        let answer = client.post(target, Some(&ann()), draft).await?;
+        ensure!(answer.status == 503, "{answer:?}");
+        let told: Value = answer.json()?;
+        let detail = told["detail"].as_str().context("a detail")?;
+        ensure!(
+            detail.contains(variable) && detail.contains("1000 for 24h"),
+            "{told}"
+        );
+        let query = Query::of(["room"]).token(&ann()).history(10);
+        let read = client.get(&query.target(Transport::ShortPolling)).await?;
+        let read: Value = read.json()?;
+        ensure!(read["envelopes"] == json!([]), "{read}");
+    }
+    Ok(())
+}
