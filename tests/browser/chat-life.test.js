@@ -210,6 +210,70 @@ test("who keeps order in a room mutes and bans", async () => {
   await bob.leave();
 });
 
+test("who keeps order lets people in from the list, slows them down, and takes back what was done", async () => {
+  const [ann, bob] = await two("list");
+  await bob.say("I am here");
+  await ann.sees(1);
+  await ann.page.getByRole("button", { name: "New private room" }).click();
+  await ann.page.getByLabel("What it is called").fill("Listed");
+  await ann.page.getByRole("button", { name: "Make the room" }).click();
+  await ann.page.getByRole("heading", { name: "Listed", exact: true, level: 1 }).waitFor();
+  const people = ann.page.getByRole("dialog", { name: "People in “Listed”" });
+  const list = async () => {
+    await ann.page.getByRole("button", { name: /here$/ }).click();
+    await people.waitFor();
+  };
+  const about = async (name) => {
+    await list();
+    await people.getByRole("button", { name: new RegExp(`${name}`) }).first().click();
+    return ann.page.getByRole("dialog").filter({ hasText: `Write to ${name}` });
+  };
+  const close = () => ann.page.keyboard.press("Escape");
+
+  await list();
+  await people.locator(part("inviting")).getByRole("button", { name: "Bob" }).click();
+  await people.getByText("Invited: Bob").waitFor();
+  await close();
+  await bob.page.locator(part("invited")).getByRole("button", { name: "Join" }).click();
+  await bob.page.getByRole("heading", { name: "Listed", exact: true, level: 1 }).waitFor();
+
+  await list();
+  await people.getByRole("radio", { name: "10 s" }).check();
+  await people.getByText("Done.").waitFor();
+  await close();
+  await bob.say("first");
+  await ann.sees(1);
+  await bob.say("second");
+  await bob.page.locator("[role=log] article.waiting").getByText("second").waitFor();
+  await ann.page.getByRole("log").getByText("second").waitFor();
+  await list();
+  await people.getByRole("radio", { name: "no wait" }).check();
+  await people.getByText("Done.").waitFor();
+  await close();
+
+  await (await about("Bob")).getByRole("button", { name: "Mute for ten minutes" }).click();
+  await ann.page.getByText("Done.").first().waitFor();
+  await close();
+  await list();
+  await people.getByRole("button", { name: "Let Bob speak" }).click();
+  await people.getByText("Done.").waitFor();
+  await people.getByRole("button", { name: "Let Bob speak" }).waitFor({ state: "detached" });
+  await close();
+  await bob.say("heard again");
+  await ann.page.getByRole("log").getByText("heard again").waitFor();
+
+  const dialog = await about("Bob");
+  await dialog.getByRole("button", { name: "Ban" }).click();
+  await dialog.getByRole("button", { name: "Really ban Bob?" }).click();
+  await bob.page.getByText("You may not read this room.").first().waitFor();
+  await close();
+  await list();
+  await people.getByRole("button", { name: "Let Bob back in" }).click();
+  await people.getByRole("button", { name: "Let Bob back in" }).waitFor({ state: "detached" });
+  await ann.leave();
+  await bob.leave();
+});
+
 test("axe-core finds nothing to complain about in what opens, on a desktop and on a phone", async () => {
   const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, colorScheme: "dark", locale: "zh-CN" };
   const ann = await Person.at(browser, host, "looks");
