@@ -177,6 +177,15 @@ test("a private room is found by whom one invites", async () => {
   await bob.page.getByRole("heading", { name: "Ours", exact: true, level: 1 }).waitFor();
   assert.deepEqual(await bob.sees(1), [{ name: "Ann", text: "first" }]);
   assert.equal(await bob.page.locator(part("invited")).isVisible(), false);
+  // Whoever leaves such a room is asked first.
+  await bob.page.getByRole("button", { name: "Leave the room" }).click();
+  const out = bob.page.getByRole("dialog", { name: "Leave “Ours”?" });
+  await out.waitFor();
+  await bob.page.keyboard.press("Escape");
+  await bob.page.getByRole("heading", { name: "Ours", exact: true, level: 1 }).waitFor();
+  await bob.page.getByRole("button", { name: "Leave the room" }).click();
+  await out.getByRole("button", { name: "Leave the room" }).click();
+  await bob.page.locator(part("rooms")).getByRole("link", { name: /^Ours/ }).waitFor({ state: "detached" });
   await ann.leave();
   await bob.leave();
 });

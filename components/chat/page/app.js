@@ -220,7 +220,7 @@ function nextUnread() {
   if (next) location.hash = next.name;
 }
 
-$("leave").addEventListener("click", () => {
+function goOut() {
   const left = room;
   const rooms = [...chat.rooms.values()];
   const next = rooms[rooms.indexOf(left) + 1] ?? rooms.at(-2);
@@ -228,6 +228,17 @@ $("leave").addEventListener("click", () => {
   composer.forget(left);
   announce(say("leftRoom", { room: left.label }));
   location.hash = next.name;
+}
+
+$("leave").addEventListener("click", () => {
+  if (!room.name.startsWith("@room~")) return goOut();
+  // Nobody gets back in alone.
+  $("out-title").textContent = say("out", { room: room.label });
+  open("out");
+});
+$("out-really").addEventListener("click", () => {
+  $("out").close();
+  goOut();
 });
 
 // ---------------------------------------------------------------- the rest

@@ -21,6 +21,8 @@ export default {
   noRoom: "“{name}” cannot be a room: a name has 1 to 64 letters, digits or - . _ ~",
   tooManyRooms: "No more than 64 rooms at once: leave one first.",
   leave: "Leave the room",
+  out: "Leave “{room}”?",
+  outMore: "You can come back only when somebody invites you again.",
   leftRoom: "You left “{room}”.",
   openRooms: "Show the rooms",
   closeRooms: "Hide the rooms",

@@ -21,6 +21,8 @@ export default {
   noRoom: "“{name}”不能作为房间名：须为 1 至 64 个字母、数字或 - . _ ~",
   tooManyRooms: "最多同时加入 64 个房间，请先离开一个。",
   leave: "离开房间",
+  out: "离开“{room}”？",
+  outMore: "离开后，要等有人再次邀请您才能回来。",
   leftRoom: "您已离开“{room}”。",
   openRooms: "显示房间",
   closeRooms: "隐藏房间",
