@@ -15,10 +15,11 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use wasmtime_wasi_http::WasiBody;
@@ -118,6 +119,27 @@ impl Component {
                 _slot: slot,
             })
         }))
+    }
+
+    /// Sends a request of the host's own, and waits for the end of the response.
+    pub(crate) async fn visit(
+        self: &Arc<Self>,
+        request: http::Request<WasiBody>,
+    ) -> Result<http::Response<()>, Failure> {
+        let (reply, answered) = oneshot::channel();
+        let client = Ipv4Addr::LOCALHOST.into();
+        let place = self.place(&request, client);
+        let _seat = self.send(
+            place,
+            Box::new(Call {
+                request,
+                client,
+                reply,
+            }),
+        );
+        let (head, mut body) = answered.await.map_err(|_| Failure::Ended)??.into_parts();
+        while let Some(Ok(_)) = body.frame().await {}
+        Ok(http::Response::from_parts(head, ()))
     }
 
     /// Ends all instances, whatever is open in them.

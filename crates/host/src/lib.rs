@@ -3,10 +3,12 @@
 //! A request comes in through a `connection`, is checked and routed by the `server`, gets the head that
 //! components see (`request`), and is `dispatch`ed to an `instance` of its component, which streams the
 //! `body` of the response back. A connection that a component accepts to `upgrade` carries bytes both ways
-//! instead. What components import beside WASI is in `keyvalue` (on a [`store`]), `config` and `wakeup`.
+//! instead. What components import beside WASI is in `keyvalue` (on a [`store`]), `config` and `wakeup`; the requests
+//! that they send themselves go `outbound`, to where they are `allowed`. Some routes the host `visits` by itself.
 //!
 //! A [`gateway`] serves the same connections with an application elsewhere in place of the components.
 
+mod allowed;
 mod answer;
 mod bindings;
 mod body;
@@ -21,6 +23,7 @@ mod keyvalue;
 mod listening;
 pub mod manifest;
 mod options;
+mod outbound;
 mod output;
 pub mod peers;
 mod request;
@@ -33,6 +36,7 @@ mod streams;
 mod tls;
 mod upgrade;
 pub mod variables;
+mod visits;
 mod wakeup;
 
 use std::cell::RefCell;
@@ -44,6 +48,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 
+pub use crate::allowed::{AllowedHost, AllowedHostError};
 pub use crate::compose::Wakeup;
 pub use crate::options::{Connections, Options, Upgrades};
 
@@ -53,17 +58,20 @@ use crate::engine::Workshop;
 use crate::instance::Allowance;
 use crate::listening::Listening;
 use crate::manifest::App;
+use crate::outbound::Outbound;
 use crate::routes::Routes;
 use crate::server::{Backend, Server};
 use crate::state::Grants;
 use crate::store::Store;
 use crate::variables::environment_name;
+use crate::visits::Visits;
 use crate::wakeup::Wakeups;
 
 /// A host that serves. Dropping it cuts everything off; [`Running::shutdown`] ends it in order.
 #[derive(Debug)]
 pub struct Running {
     listening: Listening,
+    _visits: Visits,
     components: Vec<Arc<Component>>,
     wakeups: Wakeups,
     store: Store,
@@ -108,6 +116,11 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
             .map(|trigger| (&*trigger.route, &*trigger.component)),
     )?;
     let running = components.values().cloned().collect();
+    let visited: Vec<_> = app
+        .visits
+        .iter()
+        .filter_map(|visit| Some((visit.clone(), components.get(&visit.component)?.clone())))
+        .collect();
     let server = Server {
         backend: Backend::Components { routes, components },
         upgrades: options.upgrades == Upgrades::On,
@@ -116,8 +129,14 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
         limits: options.connections.limits(),
     };
     let stop_timeout = options.connections.stop_timeout;
+    let listening = Listening::start(options.listen, server, stop_timeout).await?;
+    let mut visits = Visits::default();
+    for (visit, component) in visited {
+        visits.begin(visit, component);
+    }
     Ok(Running {
-        listening: Listening::start(options.listen, server, stop_timeout).await?,
+        listening,
+        _visits: visits,
         components: running,
         wakeups,
         store,
@@ -169,6 +188,7 @@ fn load(
     // ended may still hold its place while another begins.
     let instances = app.triggers.len() * (options.instances() + 1) * 2;
     let workshop = Workshop::new(instances, options.instance_memory, &options.cache_folder())?;
+    let outbound = Outbound::new();
     let mut composer = Composer::new(app, options.wakeup);
     let allowance = Allowance {
         memory: options.instance_memory,
@@ -193,6 +213,8 @@ fn load(
             stores: component.key_value_stores.iter().cloned().collect(),
             variables: component.variables.clone(),
             environment: component.environment.clone().into_iter().collect(),
+            allowed_outbound_hosts: component.allowed_outbound_hosts.clone(),
+            outbound: outbound.clone(),
             store: store.clone(),
             wakeups: wakeups.clone(),
         });

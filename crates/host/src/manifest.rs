@@ -8,8 +8,9 @@
 //!   is an error: this host fetches nothing.
 //! * Of triggers it answers `http`; any other is an error, and so are `static_response`, the `wagi`
 //!   executor, middleware, and `files`: a component would run without what it was promised.
-//! * `allowed_outbound_hosts`, `sqlite_databases` and `ai_models` permit what this host does not have. They
-//!   are no error: the component that imports such a thing is refused for the import.
+//! * `sqlite_databases` and `ai_models` permit what this host does not have. They are no error: the component
+//!   that imports such a thing is refused for the import.
+//! * `allowed_outbound_hosts` says where a component may send requests over HTTP.
 //! * `build`, `targets`, `profile`, descriptions and other tools' tables are checked for their form only.
 //!
 //! The host's own table stands where Spin keeps free room for tools. It says which open component, one
@@ -19,6 +20,15 @@
 //! [application.tool.witter.open."dist/messenger.wasm"]
 //! component = "dist/messenger-open.wasm"
 //! plugs = ["dist/policy-token.wasm"]
+//! ```
+//!
+//! And it names routes that the host asks by itself, by a `POST` as soon as it serves and again so many seconds after
+//! each answer; where `if` is there, only if that text is not empty once its variables are filled in:
+//!
+//! ```toml
+//! [application.tool.witter.visit."/witter/webhook"]
+//! seconds = 10
+//! if = "{{ webhook_host }}"
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +47,7 @@ use serde_path_to_error::Segment;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable};
 
+use crate::allowed::AllowedHost;
 use crate::variables::{Declaration, Variables, check_name};
 
 /// An application.
@@ -48,7 +59,20 @@ pub struct App {
     pub components: BTreeMap<String, Component>,
     /// Which component answers which route, in the manifest's order. Private endpoints have none.
     pub triggers: Vec<Trigger>,
+    /// What the host asks by itself.
+    pub visits: Vec<Visit>,
     open: BTreeMap<PathBuf, Open>,
+}
+
+/// A route that the host asks by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Visit {
+    /// As a trigger has it.
+    pub route: String,
+    /// The component's id.
+    pub component: String,
+    /// From an answer to the next request.
+    pub seconds: u64,
 }
 
 /// A route and the component that answers it.
@@ -75,6 +99,8 @@ pub struct Component {
     pub variables: BTreeMap<String, String>,
     /// The environment variables that it sees.
     pub environment: BTreeMap<String, String>,
+    /// Where it may send requests to.
+    pub allowed_outbound_hosts: Vec<AllowedHost>,
 }
 
 impl fmt::Debug for Component {
@@ -86,6 +112,7 @@ impl fmt::Debug for Component {
             key_value_stores,
             variables,
             environment,
+            allowed_outbound_hosts,
         } = self;
         f.debug_struct("Component")
             .field("id", id)
@@ -94,6 +121,7 @@ impl fmt::Debug for Component {
             .field("key_value_stores", key_value_stores)
             .field("variables", &variables.keys())
             .field("environment", &environment.keys())
+            .field("allowed_outbound_hosts", allowed_outbound_hosts)
             .finish()
     }
 }
@@ -357,11 +385,14 @@ impl<'a> Source<'a> {
                 triggers.push(Trigger { route, component });
             }
         }
-        let open = self.open(raw.application.tool, &components, folder)?;
+        let tool = self.tool(raw.application.tool)?;
+        let open = self.open(tool.open, &components, folder)?;
+        let visits = self.visits(tool.visit, &triggers, &variables)?;
         Ok(App {
             name: raw.application.name,
             components,
             triggers,
+            visits,
             open,
         })
     }
@@ -434,6 +465,15 @@ impl<'a> Source<'a> {
                 .map_err(|error| self.error(&[at, &["variables", &name]].concat(), error))?;
             values.insert(name, value);
         }
+        let mut allowed_outbound_hosts = Vec::new();
+        for template in raw.allowed_outbound_hosts.unwrap_or_default() {
+            let at = join(at, "allowed_outbound_hosts");
+            let entry = variables
+                .render(&template)
+                .map_err(|error| self.error(&at, error))?;
+            let host = AllowedHost::parse(&entry).map_err(|error| self.error(&at, error))?;
+            allowed_outbound_hosts.push(host);
+        }
         Ok(Component {
             id: id.to_owned(),
             source: folder.join(source),
@@ -446,6 +486,7 @@ impl<'a> Source<'a> {
             key_value_stores: raw.key_value_stores,
             variables: values,
             environment: raw.environment,
+            allowed_outbound_hosts,
         })
     }
 
@@ -494,17 +535,47 @@ impl<'a> Source<'a> {
         Ok(dependencies)
     }
 
+    fn tool(&self, mut tools: BTreeMap<String, toml::Table>) -> Result<RawTool, ManifestError> {
+        let table = tools.remove("witter").unwrap_or_default();
+        self.deserialize(&TOOL, table)
+    }
+
+    fn visits(
+        &self,
+        raw: BTreeMap<String, RawVisit>,
+        triggers: &[Trigger],
+        variables: &Variables,
+    ) -> Result<Vec<Visit>, ManifestError> {
+        let mut visits = Vec::new();
+        for (route, raw) in raw {
+            let at = [&TOOL[..], &["visit", &route]].concat();
+            let Some(trigger) = triggers.iter().find(|trigger| trigger.route == route) else {
+                return Err(self.error(&at, "is no route of this application"));
+            };
+            if raw.seconds == 0 {
+                return Err(self.error(&join(&at, "seconds"), "must be 1 or more"));
+            }
+            let condition = raw.condition.as_deref().map(|text| variables.render(text));
+            let condition = condition
+                .transpose()
+                .map_err(|error| self.error(&join(&at, "if"), error))?;
+            if condition.is_none_or(|text| !text.trim().is_empty()) {
+                visits.push(Visit {
+                    route,
+                    component: trigger.component.clone(),
+                    seconds: raw.seconds,
+                });
+            }
+        }
+        Ok(visits)
+    }
+
     fn open(
         &self,
-        mut tools: BTreeMap<String, toml::Table>,
+        raw: BTreeMap<String, RawOpen>,
         components: &BTreeMap<String, Component>,
         folder: &Path,
     ) -> Result<BTreeMap<PathBuf, Open>, ManifestError> {
-        let Some(table) = tools.remove("witter") else {
-            return Ok(BTreeMap::new());
-        };
-        let at = ["application", "tool", "witter"];
-        let tool: RawTool = self.deserialize(&at, table)?;
         let used: BTreeSet<&Path> = components
             .values()
             .flat_map(|component| {
@@ -515,12 +586,12 @@ impl<'a> Source<'a> {
             })
             .collect();
         let mut open = BTreeMap::new();
-        for (key, raw) in tool.open {
+        for (key, raw) in raw {
             let closed = folder.join(&key);
             // Else a slip of the pen would go unnoticed: the closed one works too, only slower.
             if !used.contains(closed.as_path()) {
                 return Err(self.error(
-                    &[&at[..], &["open", &key]].concat(),
+                    &[&TOOL[..], &["open", &key]].concat(),
                     "is no file of this application",
                 ));
             }
@@ -850,11 +921,24 @@ struct RawProfileBuild {
     command: RawCommand,
 }
 
+/// Where the host's own table stands.
+const TOOL: [&str; 3] = ["application", "tool", "witter"];
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawTool {
     #[serde(default)]
     open: BTreeMap<String, RawOpen>,
+    #[serde(default)]
+    visit: BTreeMap<String, RawVisit>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawVisit {
+    seconds: u64,
+    #[serde(rename = "if")]
+    condition: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -1042,6 +1126,10 @@ mod tests {
             BTreeMap::from([("LEVEL".into(), "high".into())])
         );
         assert_eq!(
+            publish.allowed_outbound_hosts,
+            [AllowedHost::parse("https://example.com:443").expect("an entry")]
+        );
+        assert_eq!(
             publish.variables,
             BTreeMap::from([
                 ("key".into(), "s3cret".into()),
@@ -1105,6 +1193,26 @@ mod tests {
             (app.name.as_str(), app.components.len(), app.triggers.len()),
             ("small", 0, 0)
         );
+    }
+
+    #[test]
+    fn an_empty_variable_visits_nothing() {
+        let text = |host: &str| {
+            format!(
+                "spin_manifest_version = 2\n[application]\nname = \"x\"\n\
+                 [application.tool.witter.visit.\"/a\"]\nseconds = 3\nif = \" {{{{ host }}}} \"\n\
+                 [variables]\nhost = {{ default = \"{host}\" }}\n\
+                 [[trigger.http]]\nroute = \"/a\"\ncomponent = \"c\"\n\
+                 [component.c]\nsource = \"c.wasm\"\nallowed_outbound_hosts = [\"https://{{{{ host }}}}\"]\n"
+            )
+        };
+        assert_eq!(app(&text("")).visits, []);
+        let visit = Visit {
+            route: "/a".into(),
+            component: "c".into(),
+            seconds: 3,
+        };
+        assert_eq!(app(&text("a.example")).visits, [visit]);
     }
 
     /// A manifest that is right but for its end: `more`, from line 10 on, within `[component.chat]`.
@@ -1274,7 +1382,28 @@ mod tests {
         );
         check(
             "[application.tool.witter]\nopened = {}",
-            "spin.toml:12: application.tool.witter.opened: unknown field `opened`, expected `open`",
+            "spin.toml:12: application.tool.witter.opened: unknown field `opened`, expected `open` or `visit`",
+        );
+        check(
+            "[application.tool.witter.visit.\"/x\"]\nseconds = 1",
+            "spin.toml:11: application.tool.witter.visit./x: is no route of this application",
+        );
+        check(
+            "[application.tool.witter.visit.\"/\"]\nseconds = 0",
+            "spin.toml:12: application.tool.witter.visit./.seconds: must be 1 or more",
+        );
+        check(
+            "[application.tool.witter.visit.\"/\"]\nseconds = 1\nif = \"{{ port }}\"",
+            "spin.toml:13: application.tool.witter.visit./.if: unknown variable \"port\"",
+        );
+        // Where requests go.
+        check(
+            "allowed_outbound_hosts = [\"example.com\"]",
+            "spin.toml:11: component.chat.allowed_outbound_hosts: \"example.com\" has no scheme: expected https://example.com, or *:// for any",
+        );
+        check(
+            "allowed_outbound_hosts = [\"{{ port }}\"]",
+            "spin.toml:11: component.chat.allowed_outbound_hosts: unknown variable \"port\"",
         );
         check(
             "[application.tool.witter.open.\"a.wasm\"]\nplugs = []",

@@ -1,4 +1,5 @@
-//! What one instance of a component has, and nothing else: no files, no sockets.
+//! What one instance of a component has, and nothing else: no files, no sockets, and requests of its own only to
+//! where its manifest lets it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -7,9 +8,11 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
-    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+    RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
+use crate::allowed::AllowedHost;
+use crate::outbound::{Outbound, Sending, Sent};
 use crate::output::Output;
 use crate::store::Store;
 use crate::wakeup::Wakeups;
@@ -24,6 +27,10 @@ pub(crate) struct Grants {
     pub(crate) variables: BTreeMap<String, String>,
     /// The environment variables that it sees.
     pub(crate) environment: Vec<(String, String)>,
+    /// Where it may send requests to.
+    pub(crate) allowed_outbound_hosts: Vec<AllowedHost>,
+    /// What sends them.
+    pub(crate) outbound: Outbound,
     /// Where all labels are kept.
     pub(crate) store: Store,
     /// Who waits for what.
@@ -37,7 +44,7 @@ pub(crate) struct State {
     pub(crate) memory: Memory,
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    hooks: NothingOutbound,
+    hooks: Hooks,
 }
 
 impl State {
@@ -51,12 +58,12 @@ impl State {
             .allow_udp(false)
             .build();
         Self {
+            hooks: Hooks(grants.clone()),
             grants,
             table: ResourceTable::new(),
             memory: Memory::new(memory),
             wasi,
             http: WasiHttpCtx::new(),
-            hooks: NothingOutbound,
         }
     }
 }
@@ -125,26 +132,29 @@ impl ResourceLimiter for Memory {
     }
 }
 
-/// Components answer requests here; they make none.
-struct NothingOutbound;
-
-type Sending = Box<dyn Future<Output = Result<(), Error>> + Send>;
+/// What is asked while requests come and go.
+struct Hooks(Arc<Grants>);
 
 /// The most that is held of a body between the component that writes it and the connection. Smaller costs
 /// long bodies more turns of the instance's event loop; larger, what readers that stopped reading hold.
 const CHUNK: usize = 16 << 10;
 
-impl WasiHttpHooks for NothingOutbound {
+impl WasiHttpHooks for Hooks {
     fn p3_outgoing_body_chunk_size(&mut self) -> usize {
         CHUNK
     }
 
     fn send_request(
         &mut self,
-        _request: http::Request<WasiBody>,
-        _options: Option<RequestOptions>,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
         _sent: Sending,
-    ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Sending), Error>> + Send> {
-        Box::new(async { Err(Error::HttpRequestDenied) })
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        let grants = self.0.clone();
+        Box::new(async move {
+            let outbound = grants.outbound.clone();
+            let allowed = &grants.allowed_outbound_hosts;
+            outbound.send(&grants.id, allowed, request, options).await
+        })
     }
 }
