@@ -5,7 +5,7 @@ use std::path::Path;
 use std::{env, fs};
 
 /// What stands below the base path and is no way of receiving.
-const NOT_RECEIVING: [&str; 10] = [
+const NOT_RECEIVING: [&str; 11] = [
     "client.es5.js",
     "client.js",
     "command",
@@ -16,6 +16,7 @@ const NOT_RECEIVING: [&str; 10] = [
     "messaging.js",
     "publish",
     "session",
+    "webhook",
 ];
 
 fn main() {

@@ -21,6 +21,7 @@ mod speaking;
 mod standing;
 mod store;
 mod vigil;
+mod webhook;
 
 use bindings::exports::witter::messaging::messenger::{
     Caller, Changes, Draft, Error, Feed, Guest, Reading, Receipt, Session,
@@ -65,12 +66,21 @@ impl Guest for Messenger {
 
     async fn perform(caller: Caller, command: String) -> Result<String, Error> {
         clock::later().await;
-        command::perform(&Rules::shared(), &caller, &command).await
+        let rules = Rules::shared();
+        rules.outbox().ok();
+        command::perform(&rules, &caller, &command).await
+    }
+
+    async fn deliver() -> Result<Option<u32>, Error> {
+        clock::later().await;
+        Rules::shared().deliver().await
     }
 
     async fn follow(caller: Caller, channels: Vec<String>) -> Result<Reading, Error> {
         clock::later().await;
         let rules = Rules::shared();
+        // What another instance left undelivered. Readers are none the worse where it cannot be.
+        rules.outbox().ok();
         let identity = rules.reader(&caller, &channels).await?;
         let person = live::person(&identity);
         Ok(Reading {

@@ -43,7 +43,7 @@ impl Rules {
             body: body.to_string(),
             refers: None,
         };
-        let results = self.mailbox.publish(channel, vec![draft]).await;
+        let results = self.publish(channel, vec![draft]).await;
         if results.iter().flatten().any(|receipt| !receipt.duplicate) {
             wakeup::notify(channel);
         }

@@ -9,6 +9,7 @@ use crate::rates::{Deed, Rates};
 use crate::refers;
 use crate::store::KeyValue;
 use crate::vigil::Vigil;
+use crate::webhook::Outbox;
 use mailbox::{Mailbox, PublishError, ReadError, Window};
 use presence::Presence;
 use protocol::{Channel, LONGEST_BODY, MOST_CHANNELS, MOST_DRAFTS};
@@ -24,6 +25,10 @@ pub(crate) struct Rules {
     /// What was known of changes of standing.
     pub(crate) vigil: Cell<Option<Vigil<u64>>>,
     pub(crate) rates: Rates,
+    /// None within: the deployment names no endpoint.
+    pub(crate) outbox: OnceCell<Option<Outbox>>,
+    /// It was logged that the endpoint is set up wrong.
+    pub(crate) complained: Cell<bool>,
 }
 
 /// Who publishes, and where.
@@ -48,6 +53,8 @@ impl Rules {
                     secret: OnceCell::new(),
                     vigil: Cell::new(None),
                     rates: Rates::default(),
+                    outbox: OnceCell::new(),
+                    complained: Cell::default(),
                 })
             };
         }
@@ -151,7 +158,7 @@ impl Rules {
         }
         self.keep_pace(sender, &mut reviewed).await?;
         let passed = reviewed.iter().flatten().cloned().collect();
-        let mut results = self.mailbox.publish(channel, passed).await.into_iter();
+        let mut results = self.publish(channel, passed).await.into_iter();
         let results: Vec<_> = reviewed
             .into_iter()
             .map(|reviewed| {

@@ -1,8 +1,8 @@
 //! What a deployment says about credentials.
 
-use crate::grants::{BadPattern, Patterns};
 use ed25519_dalek::VerifyingKey;
 use ed25519_dalek::pkcs8::{DecodePublicKey, spki};
+use protocol::{BadPattern, Patterns};
 
 /// A shorter key than the digest weakens HS256, and RFC 7518 (section 3.2) forbids it.
 const SHORTEST_SECRET: usize = 32;

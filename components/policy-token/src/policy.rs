@@ -5,10 +5,11 @@ use crate::bindings::exports::witter::messaging::policy::{
 };
 use crate::bindings::witter::messaging::types::Role;
 use crate::config::{Config, ConfigError};
-use crate::grants::{Grants, Patterns};
+use crate::grants::Grants;
 use crate::token::{Claims, GUEST_PREFIX, GuestKey, Issuer, Key, TokenError, display_name, issuer};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use protocol::Patterns;
 
 /// How long a guest lasts. Shorter: somebody who keeps a page open all day is asked for a name again;
 /// longer: a token that cannot be revoked stays good for longer, and the identity behind it comes back.

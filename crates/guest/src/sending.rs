@@ -4,7 +4,7 @@ use crate::http::{Request, Response};
 use crate::messenger;
 use crate::route::{Verb, route};
 use crate::types::{self, Caller};
-use protocol::framing::AnswerFraming;
+use protocol::framing::{AnswerFraming, Framing as _, Json};
 use protocol::{
     Channel, Command, CommandQuery, Draft, Drafts, Error, Kind, PublishQuery, Refers, Session,
     Stored,
@@ -101,6 +101,26 @@ pub async fn perform<F: AnswerFraming>(
             Command::parse(&command)?;
             let answer = messenger::perform(caller, command).await?;
             Ok(Response::new(200, F::CONTENT_TYPE, framing.write(answer)))
+        },
+    )
+    .await
+}
+
+/// Delivers what waits to be sent to the webhook's endpoint, and tells how many channels still wait; 404 where there is no
+/// endpoint. Anybody may ask: it is done sooner or later anyway, and no more often for being asked.
+pub async fn deliver(request: Request) -> Response {
+    route(
+        request,
+        Verb::Post,
+        |_| Ok(Json),
+        async |_: Request, framing: &Json| {
+            let pending = messenger::deliver().await?.ok_or(Error::NotFound)?;
+            let answer = format!(r#"{{"pending":{pending}}}"#);
+            Ok(Response::new(
+                200,
+                Json::CONTENT_TYPE,
+                framing.write(answer),
+            ))
         },
     )
     .await

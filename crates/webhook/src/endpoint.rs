@@ -27,7 +27,7 @@ impl fmt::Debug for Endpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadEndpoint {
     /// Of another scheme, without a host, or no URL at all.
-    #[error("webhook_url: expected https://host/path or http://host/path, without a user's name")]
+    #[error("webhook_scheme, webhook_host and webhook_path make no URL such as https://host/path")]
     Url,
     /// Not in the form of the standard, or of another length.
     #[error("webhook_secret: expected whsec_ and 24 to 64 bytes in base64")]

@@ -31,6 +31,7 @@
 //! who does. Hints tell a holder of channels that others put into the index, and may be lost.
 
 mod agent;
+mod answer;
 mod batch;
 mod endpoint;
 mod index;
@@ -39,6 +40,7 @@ mod outbox;
 mod pace;
 mod progress;
 
+pub use answer::Answer;
 pub use batch::Batch;
 pub use endpoint::{BadEndpoint, Endpoint};
 pub use index::SHARDS;
@@ -100,20 +102,4 @@ pub trait Receiver {
     fn takes(&self, channel: &str) -> bool;
     /// Sends a batch, and takes no longer than some 20 seconds for it.
     async fn send(&self, batch: &Batch) -> Answer;
-}
-
-/// What the endpoint made of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It has it.
-    Accepted,
-    /// It wants nothing more, ever: nothing is sent until it has another name.
-    Gone,
-    /// It does not take this batch now: this channel waits.
-    Refused,
-    /// It cannot be reached, or has too much to do: all channels wait, at least so many milliseconds.
-    Away {
-        /// What it asked for, if it did.
-        after_ms: Option<u64>,
-    },
 }

@@ -5,6 +5,7 @@
 
 mod client;
 mod command;
+mod hook;
 mod live;
 mod process;
 mod raw;
@@ -14,6 +15,7 @@ mod socket;
 mod token;
 
 pub use client::{Answer, Client, Session};
+pub use hook::{Attempt, HOOK_SECRET, Hook, Said as HookSaid};
 pub use live::{Live, State};
 pub use process::{Process, manifest, program};
 pub use raw::{RawAnswer, exchange, read_answer, read_head};

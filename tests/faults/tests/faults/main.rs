@@ -9,3 +9,4 @@ mod proxies;
 mod readers;
 mod stopping;
 mod store;
+mod webhook;
