@@ -9,7 +9,7 @@ mod endpoint;
 mod world;
 
 use endpoint::{Endpoint, Sender};
-use mailbox::{Draft, Mailbox, Window};
+use mailbox::{Draft, Mailbox, Retention, Window};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::env;
@@ -144,7 +144,10 @@ impl Sim {
         // In some worlds messages go before an endpoint that is away has them.
         let window = if world.random.chance(200) {
             Window {
-                messages: 6,
+                retention: Retention {
+                    messages: 6,
+                    ..Window::default().retention
+                },
                 tail_messages: 4,
                 id_age_ms: 0,
                 ..Window::default()
