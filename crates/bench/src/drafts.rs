@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::run::Run;
 use crate::stamp::Stamp;
+
+/// A publisher that no run has.
+const STRANGER: usize = 1_000_000;
 
 /// The messages of one publisher.
 pub(crate) struct Drafts {
@@ -14,6 +17,7 @@ pub(crate) struct Drafts {
     number: usize,
     size: usize,
     pace: Pace,
+    is_counted: bool,
 }
 
 /// When the next message is due.
@@ -27,6 +31,8 @@ pub(crate) enum Pace {
     },
     /// As soon as the one before is acknowledged, until a moment.
     Eager { until: Instant },
+    /// The same, and as soon as readers have all but the last messages.
+    Sustained { until: Instant },
 }
 
 /// A message to publish.
@@ -47,6 +53,15 @@ impl Drafts {
             number: 0,
             size,
             pace,
+            is_counted: true,
+        }
+    }
+
+    /// The same for messages that readers do not count: they warm a server up.
+    pub(crate) fn uncounted(self) -> Self {
+        Self {
+            is_counted: false,
+            ..self
         }
     }
 
@@ -57,6 +72,10 @@ impl Drafts {
     pub(crate) async fn next(&mut self) -> Option<Draft> {
         let since = match self.pace {
             Pace::Eager { until } => Some(Instant::now()).filter(|now| *now < until)?,
+            Pace::Sustained { until } => {
+                timeout_at(until, self.run.room()).await.ok()?;
+                Some(Instant::now()).filter(|now| *now < until)?
+            }
             Pace::Steady { count, .. } if self.number >= count => return None,
             Pace::Steady { begin, period, .. } => {
                 let due = begin + period.mul_f64(self.number as f64);
@@ -70,7 +89,11 @@ impl Drafts {
             }
         };
         let stamp = Stamp {
-            publisher: self.publisher,
+            publisher: if self.is_counted {
+                self.publisher
+            } else {
+                STRANGER
+            },
             number: self.number,
             sent: self.run.at(since.into_std()),
         };

@@ -46,6 +46,15 @@ impl Connection {
     ///
     /// The answer before must have been read to its end.
     pub(crate) async fn request(&mut self, request: &[u8]) -> Result<u16> {
+        self.request_fields(request, |_| ()).await
+    }
+
+    /// The same, and hands over the header fields of the answer.
+    pub(crate) async fn request_fields(
+        &mut self,
+        request: &[u8],
+        mut look: impl FnMut(&[httparse::Header<'_>]),
+    ) -> Result<u16> {
         ensure!(self.body == Body::End, "the answer before is not over");
         self.stream.write_all(request).await?;
         loop {
@@ -56,6 +65,7 @@ impl Connection {
             {
                 let status = response.code.context("an answer without a status")?;
                 self.body = Body::of(status, response.headers)?;
+                look(response.headers);
                 self.rest.start += length;
                 return Ok(status);
             }
@@ -153,7 +163,10 @@ impl Body {
         if field("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
             return Ok(Self::ChunkHead);
         }
-        let length = field("content-length").context("an answer of unknown length")?;
+        let Some(length) = field("content-length") else {
+            // It goes on until the server closes the connection.
+            return Ok(Self::Length(u64::MAX));
+        };
         Ok(
             match length.parse().context("a length that is no number")? {
                 0 => Self::End,
@@ -317,7 +330,7 @@ mod tests {
             Some(Body::ChunkHead)
         );
         assert_eq!(of(204, "server", "x"), Some(Body::End));
-        assert_eq!(of(200, "server", "x"), None);
+        assert_eq!(of(200, "server", "x"), Some(Body::Length(u64::MAX)));
         assert_eq!(of(200, "content-length", "many"), None);
     }
 }

@@ -1,112 +1,60 @@
-//! Load generator: our own figures for each transport, in one table.
+//! Load generator: Witter's figures and those of others, side by side, in one run.
 //!
 //! Server and generator are on cores of their own, on one machine, over loopback: the figures are the
-//! server's work, not a network's. Each measurement has a fresh server with a fresh store.
+//! server's work, not a network's. Each measurement has a fresh server with a fresh store. All are read and
+//! published to by the one client here, in each server's own protocol.
 
+mod charts;
 mod drafts;
 mod http;
 mod measure;
+mod peers;
+mod plan;
+mod progress;
+mod publishing;
 mod report;
 mod run;
 mod server;
+mod socket;
 mod stamp;
 mod subject;
 mod subjects;
+mod table;
 mod witter;
 
 use std::fs::File;
 use std::io::BufWriter;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use clap::Parser;
+use anyhow::{Context as _, Result, ensure};
+use clap::Parser as _;
+use futures::future::join_all;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::LocalSet;
 
-use measure::{Bench, Load};
-use report::{Conditions, Progress, Report, Row};
+use measure::{Bench, Load, Rate, Seen, Trouble, Waiting};
+use peers::{Nginx, Peers};
+use plan::{Arguments, Plan};
+use progress::Progress;
+use report::{Acknowledging, Conditions, Report, Row};
 use server::Cores;
-use subject::{ALL, Durability, Manners, Subject};
+use subject::{Delivery, Durability, Manners};
 
 /// Publishers at a steady rate: enough that none has to wait for its own acknowledgement.
 const STEADY_PUBLISHERS: usize = 4;
 
+/// Publishers of as much as is delivered: they wait for readers, not for one another.
+const SUSTAINED_PUBLISHERS: usize = 16;
+
+/// Messages a second while something goes wrong: few, what is counted is not how fast.
+const TROUBLED_RATE: f64 = 50.0;
+
 /// Descriptors that are not readers: publishers, files, pipes.
-const OTHER_FILES: u64 = 256;
+const OTHER_FILES: u64 = 512;
 
-/// Measures Witter's transports: delay, throughput, processor time, memory, and what was lost.
-#[derive(Parser)]
-#[command(bin_name = "cargo xtask bench")]
-struct Arguments {
-    /// A smoke run of about 40 seconds: small numbers, rough figures
-    #[arg(long)]
-    quick: bool,
-
-    /// Only these rows: names of transports, or `publish`
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    only: Vec<String>,
-
-    /// Seconds that each load goes on [default: 10, quick: 2]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=600))]
-    seconds: Option<u64>,
-
-    /// Seconds for which idle readers are watched; fewer than 15 miss the heartbeats [default: 16, quick: 3]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=600))]
-    idle_seconds: Option<u64>,
-
-    /// Readers for the delay [default: 100, quick: 50]
-    #[arg(long, value_parser = count)]
-    few: Option<usize>,
-
-    /// Readers for the fan-out [default: 1000, quick: 200]
-    #[arg(long, value_parser = count)]
-    many: Option<usize>,
-
-    /// Idle readers: one number or more [default: 1000,2000, quick: 200]
-    #[arg(long, value_name = "NUMBERS", value_parser = count, value_delimiter = ',')]
-    idle: Option<Vec<usize>>,
-
-    /// Messages a second, to the few and to the many
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    rate: u32,
-
-    /// Clients that publish as fast as they are answered
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    clients: u16,
-
-    /// Bytes of a message's body
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(64..=65_536))]
-    body: u32,
-
-    /// Milliseconds from one short poll to the next
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
-    interval: u32,
-
-    /// Cores for the server; the generator always has one
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-    cores: usize,
-
-    /// The host to measure [default: target/release/witter]
-    #[arg(long, value_name = "PATH")]
-    host: Option<PathBuf>,
-
-    /// Writes all figures to a file too
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-}
-
-/// What is measured: the arguments, with their defaults.
-struct Plan {
-    subjects: Vec<&'static Subject>,
-    publish: bool,
-    time: Duration,
-    idle_time: Duration,
-    few: usize,
-    many: usize,
-    idle: Vec<usize>,
-}
+/// Polls that never wait are no idle readers: to watch them takes not long, and disturbs others.
+const BUSY_IDLE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -133,185 +81,289 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
             host.display()
         )
     })?;
+    let peers = peers(arguments);
     let cores = Cores::divide(arguments.cores)?;
-    let conditions = Conditions::of(&cores, arguments.body, plan.few, plan.many, arguments.rate);
-    allow_files(plan.most_readers())?;
+    let load = Conditions::load();
+    let files = allow_files(plan.most_readers())?;
     cores.settle()?;
     let bench = Bench {
         host: &host,
+        peers: &peers,
         cores: &cores,
         manners: Manners {
             interval: Duration::from_millis(arguments.interval.into()),
         },
         size: arguments.body as usize,
+        seen: Seen::default().into(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let measured = LocalSet::new().block_on(&runtime, async {
+        let mut progress = Progress::new(plan.steps());
         tokio::select! {
-            rows = measure(&bench, &plan, arguments) => rows.map(Some),
-            _ = tokio::signal::ctrl_c() => Ok(None),
+            measured = measure(&bench, &plan, arguments, files, &mut progress) => Some(measured),
+            _ = tokio::signal::ctrl_c() => None,
         }
-    })?;
-    let Some(rows) = measured else {
+    });
+    let Some((rows, publishing)) = measured else {
         return Ok(ExitCode::from(130));
     };
-    let report = Report { conditions, rows };
+    let conditions = Conditions {
+        versions: bench.seen.into_inner().versions,
+        cores: cores.to_string(),
+        body_bytes: arguments.body,
+        few: plan.few,
+        rate: arguments.rate,
+        troubled: plan.troubled,
+        idle_seconds: plan.idle_time.as_secs(),
+        clients: arguments.clients,
+        load,
+    };
+    let report = Report {
+        conditions,
+        rows,
+        publishing,
+    };
     print!("{report}");
     if let Some(path) = &arguments.json {
         let file =
             File::create(path).with_context(|| format!("{} cannot be written", path.display()))?;
         serde_json::to_writer_pretty(BufWriter::new(file), &report)?;
     }
-    Ok(ExitCode::SUCCESS)
+    if let Some(folder) = &arguments.svg {
+        charts::write(&report, folder)?;
+    }
+    Ok(if report.is_whole() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
-async fn measure(bench: &Bench<'_>, plan: &Plan, arguments: &Arguments) -> Result<Vec<Row>> {
-    let steady = |readers| Load {
-        readers,
-        publishers: STEADY_PUBLISHERS,
-        rate: Some(arguments.rate.into()),
-        time: plan.time,
+/// What is there of others' servers.
+fn peers(arguments: &Arguments) -> Peers {
+    let folder = witter::workspace().join("crates/bench/peers");
+    let node = match &arguments.no_node {
+        Some(reason) => Err(reason.clone()),
+        None if folder.join("node_modules").is_dir() => Ok(folder),
+        None => Err(format!("run `npm ci` in {}", folder.display())),
     };
-    let mut progress = Progress::new(3 * plan.subjects.len() + 2 * usize::from(plan.publish));
-    let mut rows = Vec::new();
-    for subject in &plan.subjects {
+    let nginx = match (&arguments.nginx, &arguments.nchan) {
+        (Some(program), Some(module)) => Ok(Nginx {
+            program: program.clone(),
+            module: module.clone(),
+        }),
+        _ => Err(arguments
+            .no_nginx
+            .clone()
+            .unwrap_or_else(|| "`cargo xtask bench` finds it".to_owned())),
+    };
+    Peers { node, nginx }
+}
+
+/// Everything of the plan. What fails is told in its row, and the rest goes on.
+async fn measure(
+    bench: &Bench<'_>,
+    plan: &Plan,
+    arguments: &Arguments,
+    files: u64,
+    progress: &mut Progress,
+) -> (Vec<Row>, Vec<Acknowledging>) {
+    let row = |subject: &&'static subject::Subject| {
+        (*subject, Row::new(subject, bench.peers.lacking(subject)))
+    };
+    let mut rows: Vec<_> = plan.subjects.iter().map(row).collect();
+    for (subject, row) in &mut rows {
+        if row.not_installed.is_some() {
+            progress.skip(1 + plan.fan_outs.len());
+            continue;
+        }
         progress.next(&format!(
             "{}: {} readers, {} messages/s",
             subject.name, plan.few, arguments.rate
         ));
-        let delay = bench
-            .broadcast(subject, Durability::Normal, steady(plan.few))
-            .await?;
-        progress.next(&format!(
-            "{}: {} readers, {} messages/s",
-            subject.name, plan.many, arguments.rate
-        ));
-        let fan_out = bench
-            .broadcast(subject, Durability::Normal, steady(plan.many))
-            .await?;
-        let levels: Vec<_> = plan.idle.iter().map(ToString::to_string).collect();
-        progress.next(&format!(
-            "{}: {} idle readers",
-            subject.name,
-            levels.join(", then ")
-        ));
-        let idle = bench.idle(subject, &plan.idle, plan.idle_time).await?;
-        rows.push(Row::Transport {
-            name: subject.name,
-            delay,
-            fan_out: Box::new(fan_out),
-            idle,
-        });
-    }
-    if plan.publish {
-        // What is stored is checked by one reader of the transport that costs the server least.
-        let subject = ALL.last().context("there is a transport")?;
-        for (name, durability) in [
-            ("publish", Durability::Normal),
-            ("publish, fsync", Durability::Full),
-        ] {
+        let steady = Load {
+            readers: plan.few,
+            publishers: STEADY_PUBLISHERS,
+            rate: Rate::Steady(arguments.rate.into()),
+            warm: plan.warm,
+            time: plan.time,
+        };
+        let measured = bench.broadcast(subject, Durability::Normal, steady).await;
+        row.steady = row.keep(measured);
+        for readers in &plan.fan_outs {
+            // How often it polls would be measured, and nothing else.
+            if subject.delivery == Delivery::Polled {
+                progress.skip(1);
+                continue;
+            }
             progress.next(&format!(
-                "{name}: {} clients, as fast as they are answered",
-                arguments.clients
+                "{}: {readers} readers, as much as is delivered",
+                subject.name
             ));
+            let load = Load {
+                readers: *readers,
+                publishers: SUSTAINED_PUBLISHERS,
+                rate: Rate::Delivered,
+                warm: plan.warm,
+                time: plan.flat_out,
+            };
+            let measured = bench.broadcast(subject, Durability::Normal, load).await;
+            let measured = row.keep(measured);
+            row.sustained.extend(measured);
+        }
+    }
+    let mut publishing = Vec::new();
+    for publishing_of in &plan.publishing {
+        let lacking = bench.peers.lacking(publishing_of.subject);
+        let mut row = Acknowledging::new(publishing_of, lacking);
+        progress.next(&format!(
+            "publishing, {}: {} clients",
+            row.name, arguments.clients
+        ));
+        if lacking.is_none() {
             let load = Load {
                 readers: 1,
                 publishers: arguments.clients.into(),
-                rate: None,
-                time: plan.time,
+                rate: Rate::Acknowledged,
+                warm: plan.warm,
+                time: 2 * plan.flat_out,
             };
-            let load = bench.broadcast(subject, durability, load).await?;
-            rows.push(Row::Publish {
-                name,
-                clients: arguments.clients,
-                load,
-            });
-        }
-    }
-    Ok(rows)
-}
-
-impl Plan {
-    fn of(arguments: &Arguments) -> Result<Self> {
-        let all = |name: &str| {
-            arguments.only.is_empty() || arguments.only.iter().any(|only| only == name)
-        };
-        if let Some(unknown) = arguments
-            .only
-            .iter()
-            .find(|only| *only != "publish" && ALL.iter().all(|subject| subject.name != **only))
-        {
-            let names: Vec<_> = ALL.iter().map(|subject| subject.name).collect();
-            bail!(
-                "there is no {unknown:?}: choose from {}, publish",
-                names.join(", ")
-            );
-        }
-        let pick = |quick, full| if arguments.quick { quick } else { full };
-        let seconds = |given: Option<u64>, quick, full| {
-            Duration::from_secs(given.unwrap_or(pick(quick, full)))
-        };
-        let size = |given: Option<usize>, quick, full| {
-            given.unwrap_or(if arguments.quick { quick } else { full })
-        };
-        let mut idle = arguments.idle.clone().unwrap_or_else(|| {
-            if arguments.quick {
-                vec![200]
-            } else {
-                vec![1000, 2000]
+            let (subject, durability) = (publishing_of.subject, publishing_of.durability);
+            match bench.broadcast(subject, durability, load).await {
+                Ok(load) => row.load = Some(load),
+                Err(error) => row.problem = Some(format!("{error:#}")),
             }
-        });
-        idle.sort_unstable();
-        idle.dedup();
-        Ok(Self {
-            subjects: ALL.iter().filter(|subject| all(subject.name)).collect(),
-            publish: all("publish"),
-            time: seconds(arguments.seconds, 2, 10),
-            idle_time: seconds(arguments.idle_seconds, 3, 16),
-            few: size(arguments.few, 50, 100),
-            many: size(arguments.many, 200, 1000),
-            idle,
-        })
+        }
+        publishing.push(row);
     }
+    idle(bench, plan, files, &mut rows, progress).await;
+    for (subject, row) in &mut rows {
+        row.start_ms = bench.start_ms(subject);
+    }
+    rows.extend(plan.options.iter().map(row));
+    trouble(bench, plan, &mut rows, progress).await;
+    (rows.into_iter().map(|(_, row)| row).collect(), publishing)
+}
 
-    fn most_readers(&self) -> usize {
-        self.idle
+/// A subject, and what is known of it.
+type Measured = (&'static subject::Subject, Row);
+
+/// Opens idle readers of one server after the other, and watches all of them at once: what a server has to do is
+/// counted by its own process, and it is next to nothing.
+async fn idle(
+    bench: &Bench<'_>,
+    plan: &Plan,
+    files: u64,
+    rows: &mut [Measured],
+    progress: &mut Progress,
+) {
+    let each = plan.idle.iter().copied().fold(0, usize::max) as u64;
+    let mut waiting: Vec<(usize, Waiting<'_>)> = Vec::new();
+    for at in 0..rows.len() {
+        let (subject, row) = &mut rows[at];
+        if row.not_installed.is_some() {
+            progress.skip(1);
+            continue;
+        }
+        let is_busy = subject.delivery == Delivery::Polled;
+        let open: u64 = waiting
             .iter()
-            .copied()
-            .fold(self.few.max(self.many), usize::max)
+            .map(|(_, waiting)| waiting.readers() as u64)
+            .sum();
+        if is_busy || open + each + OTHER_FILES > files {
+            watch(std::mem::take(&mut waiting), plan.idle_time, rows, progress).await;
+        }
+        let (subject, row) = &mut rows[at];
+        progress.next(&format!("{}: {each} idle readers", subject.name));
+        let opened = bench.idle(subject, &plan.idle).await;
+        waiting.extend(row.keep(opened).map(|opened| (at, opened)));
+        if is_busy {
+            let time = plan.idle_time.min(BUSY_IDLE);
+            watch(std::mem::take(&mut waiting), time, rows, progress).await;
+        }
+    }
+    watch(waiting, plan.idle_time, rows, progress).await;
+}
+
+async fn watch(
+    waiting: Vec<(usize, Waiting<'_>)>,
+    time: Duration,
+    rows: &mut [Measured],
+    progress: &Progress,
+) {
+    if waiting.is_empty() {
+        return;
+    }
+    progress.say(&format!(
+        "idle readers of {} servers, {} s",
+        waiting.len(),
+        time.as_secs()
+    ));
+    let watched = waiting
+        .into_iter()
+        .map(async |(at, waiting)| (at, waiting.watch(time).await));
+    for (at, watched) in join_all(watched).await {
+        let row = &mut rows[at].1;
+        row.idle = row.keep(watched);
     }
 }
 
-/// A number of readers: more than this needs more ports than one address has.
-fn count(text: &str) -> Result<usize, String> {
-    let count = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (1..=20_000).contains(&count) {
-        Ok(count)
-    } else {
-        Err("not from 1 to 20,000".to_owned())
+/// Makes the same go wrong for all servers at once: what is counted is not how fast they are.
+async fn trouble(bench: &Bench<'_>, plan: &Plan, rows: &mut [Measured], progress: &mut Progress) {
+    let load = Load {
+        readers: plan.troubled,
+        publishers: STEADY_PUBLISHERS,
+        rate: Rate::Steady(TROUBLED_RATE),
+        warm: Duration::ZERO,
+        time: plan.trial_time,
+    };
+    for trouble in [Trouble::Cuts, Trouble::Kill] {
+        progress.next(match trouble {
+            Trouble::Cuts => "all: readers are cut",
+            Trouble::Kill => "all: the server is killed",
+        });
+        let trials = rows
+            .iter()
+            .filter(|(_, row)| row.not_installed.is_none())
+            .map(|(subject, _)| bench.trial(subject, trouble, load));
+        let mut outcomes = join_all(trials).await.into_iter();
+        for (_, row) in rows.iter_mut() {
+            if row.not_installed.is_some() {
+                continue;
+            }
+            let Some(outcome) = outcomes.next() else {
+                return;
+            };
+            let trial = row.keep(outcome);
+            match trouble {
+                Trouble::Cuts => row.cut = trial,
+                Trouble::Kill => row.killed = trial,
+            }
+        }
     }
 }
 
-/// Lets this process, and the server that inherits it, have a file descriptor for each reader.
-fn allow_files(readers: usize) -> Result<()> {
+/// Lets this process, and the servers that inherit it, have a file descriptor for each reader, and tells how many
+/// there may be.
+fn allow_files(readers: usize) -> Result<u64> {
     let needed = readers as u64 + OTHER_FILES;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current.is_none_or(|current| current >= needed) {
-        return Ok(());
-    }
     ensure!(
         maximum.is_none_or(|maximum| maximum >= needed),
         "{readers} readers need {needed} open files, and {} are allowed",
         maximum.unwrap_or_default()
     );
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: maximum.or(Some(needed)),
-            maximum,
-        },
-    )
-    .context("the limit of open files cannot be raised")
+    if current.is_some() && current != maximum {
+        setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: maximum,
+                maximum,
+            },
+        )
+        .context("the limit of open files cannot be raised")?;
+    }
+    Ok(maximum.unwrap_or(u64::MAX))
 }

@@ -1,15 +1,15 @@
-//! What people see: the progress, and the table.
+//! What was measured, and the tables that people see of it.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::time::Duration;
 
-use console::{Term, measure_text_width, style};
-use indicatif::{ProgressBar, ProgressStyle};
+use console::style;
 use serde::Serialize;
 
-use crate::measure::{Broadcast, Idle};
+use crate::measure::{Broadcast, Idle, Trial};
 use crate::run::{Delays, Faults};
-use crate::server::Cores;
+use crate::subject::{Delivery, Maker, Publishing, Subject};
+use crate::table::{Better, Cell, Column, Line, Table, grouped};
 
 /// A generator that is busier measures itself: its readers come late to what the server has sent.
 const TOO_BUSY: f64 = 0.9;
@@ -22,97 +22,159 @@ const TOO_LOADED: f64 = 0.5;
 pub(crate) struct Report {
     pub(crate) conditions: Conditions,
     pub(crate) rows: Vec<Row>,
+    pub(crate) publishing: Vec<Acknowledging>,
 }
 
 /// Under which circumstances.
 #[derive(Serialize)]
 pub(crate) struct Conditions {
-    version: &'static str,
-    cores: String,
-    body_bytes: u32,
-    few: usize,
-    many: usize,
-    rate: u32,
+    /// What the servers say they are.
+    pub(crate) versions: BTreeSet<String>,
+    pub(crate) cores: String,
+    pub(crate) body_bytes: u32,
+    /// Readers for the delay.
+    pub(crate) few: usize,
+    /// Messages a second for the delay.
+    pub(crate) rate: u32,
+    /// Readers whose connections were cut, or whose server was killed.
+    pub(crate) troubled: usize,
+    /// How long idle readers were watched.
+    pub(crate) idle_seconds: u64,
+    pub(crate) clients: u16,
     /// The load average of the last minute, before we began.
-    load: Option<f64>,
+    pub(crate) load: Option<f64>,
 }
 
-/// One row of the table.
+/// One row of the tables: a way of reading.
 #[derive(Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub(crate) enum Row {
-    /// A way of reading.
-    Transport {
-        name: &'static str,
-        /// To few readers.
-        delay: Broadcast,
-        /// To many.
-        fan_out: Box<Broadcast>,
-        idle: Idle,
-    },
-    /// A way of publishing.
-    Publish {
-        name: &'static str,
-        clients: u16,
-        load: Broadcast,
-    },
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) delivery: Delivery,
+    /// The row of ours that it is compared with; none where it is ours.
+    pub(crate) beside: Option<&'static str>,
+    /// Why nothing could be measured.
+    pub(crate) not_installed: Option<String>,
+    /// What could not be measured.
+    pub(crate) problems: Vec<String>,
+    /// From the start of the process to the first answer, in milliseconds.
+    pub(crate) start_ms: Option<f64>,
+    /// At a steady rate to few readers.
+    pub(crate) steady: Option<Broadcast>,
+    /// As much as is delivered, to ever more readers.
+    pub(crate) sustained: Vec<Broadcast>,
+    pub(crate) idle: Option<Idle>,
+    /// Readers lost their connections.
+    pub(crate) cut: Option<Trial>,
+    /// The server was killed, and started again.
+    pub(crate) killed: Option<Trial>,
+}
+
+/// One row of the last table: a way of publishing.
+#[derive(Serialize)]
+pub(crate) struct Acknowledging {
+    pub(crate) name: &'static str,
+    /// What an acknowledged message survives.
+    pub(crate) survives: &'static str,
+    pub(crate) is_ours: bool,
+    pub(crate) not_installed: Option<String>,
+    pub(crate) problem: Option<String>,
+    pub(crate) load: Option<Broadcast>,
 }
 
 impl Conditions {
-    pub(crate) fn of(cores: &Cores, body_bytes: u32, few: usize, many: usize, rate: u32) -> Self {
-        let load = std::fs::read_to_string("/proc/loadavg").ok();
+    /// The load average of the last minute.
+    pub(crate) fn load() -> Option<f64> {
+        let load = std::fs::read_to_string("/proc/loadavg").ok()?;
+        load.split(' ').next()?.parse().ok()
+    }
+}
+
+impl Row {
+    pub(crate) fn new(subject: &Subject, not_installed: Option<&str>) -> Self {
         Self {
-            version: env!("CARGO_PKG_VERSION"),
-            cores: cores.to_string(),
-            body_bytes,
-            few,
-            many,
-            rate,
-            load: load.and_then(|load| load.split(' ').next()?.parse().ok()),
+            name: subject.name,
+            delivery: subject.delivery,
+            beside: subject.beside,
+            not_installed: not_installed.map(str::to_owned),
+            problems: Vec::new(),
+            start_ms: None,
+            steady: None,
+            sustained: Vec::new(),
+            idle: None,
+            cut: None,
+            killed: None,
+        }
+    }
+
+    /// What was measured; what could not be is remembered.
+    pub(crate) fn keep<T>(&mut self, measured: anyhow::Result<T>) -> Option<T> {
+        measured
+            .map_err(|error| self.problems.push(format!("{error:#}")))
+            .ok()
+    }
+
+    pub(crate) fn is_ours(&self) -> bool {
+        self.beside.is_none()
+    }
+
+    /// Microseconds of the server's processor for one delivery, at the steady rate.
+    pub(crate) fn processor_us(&self) -> Option<f64> {
+        each(self.steady.as_ref()?)
+    }
+
+    pub(crate) fn delay(&self) -> Option<Delays> {
+        self.steady.as_ref()?.delay
+    }
+
+    /// KiB for each of so many idle readers.
+    pub(crate) fn memory(&self, readers: usize) -> Option<f64> {
+        let memory = &self.idle.as_ref()?.memory;
+        let memory = memory.iter().find(|memory| memory.readers == readers)?;
+        Some(memory.bytes_per_reader / 1024.0)
+    }
+
+    fn sustained(&self, readers: usize) -> Option<&Broadcast> {
+        self.sustained.iter().find(|load| load.readers == readers)
+    }
+
+    /// To be shown among those with figures.
+    fn is_measured(&self) -> bool {
+        self.steady.is_some() || !self.sustained.is_empty() || self.idle.is_some()
+    }
+}
+
+impl Acknowledging {
+    pub(crate) fn new(publishing: &Publishing, not_installed: Option<&str>) -> Self {
+        Self {
+            name: publishing.name,
+            survives: publishing.survives,
+            is_ours: publishing.subject.maker == Maker::Witter,
+            not_installed: not_installed.map(str::to_owned),
+            problem: None,
+            load: None,
         }
     }
 }
 
+/// Microseconds of the server's processor for one delivery.
+fn each(load: &Broadcast) -> Option<f64> {
+    Some(load.processor_us / load.deliveries as f64).filter(|each| each.is_finite())
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Conditions {
-            version,
-            cores,
-            body_bytes,
-            few,
-            many,
-            rate,
-            ..
-        } = &self.conditions;
-        writeln!(
-            f,
-            "\n  {}, {cores}",
-            style(format!("Witter {version}")).bold()
-        )?;
-        writeln!(f)?;
-        write!(f, "{}", self.table())?;
-        writeln!(f)?;
-        let few = grouped(*few as f64);
-        let (many, rate) = (grouped(*many as f64), grouped((*rate).into()));
-        let body = grouped((*body_bytes).into());
-        let mut notes = vec![
-            format!(
-                "delay: from publish to delivery, {few} readers, {rate} messages/s of {body} bytes"
-            ),
-            format!(
-                "throughput: the same to {many} readers; the server's processor time for each, the delay in ms"
-            ),
-            "idle: memory for each of so many readers, and percent of a core for 1,000 of them"
-                .to_owned(),
-        ];
-        if let Some(clients) = self.rows.iter().find_map(Row::clients) {
-            let one = "from publish to acknowledgement";
-            notes.push(format!(
-                "publish: {one}, {clients} clients at once into one channel"
-            ));
+        let conditions = &self.conditions;
+        writeln!(f, "\n  {}", style(&conditions.cores).bold())?;
+        for version in &conditions.versions {
+            writeln!(f, "  {}", style(version).dim())?;
         }
-        for note in notes {
-            writeln!(f, "  {}", style(note).dim())?;
+        for (table, notes) in self.tables() {
+            if !table.rows.is_empty() {
+                write!(f, "\n{table}\n")?;
+                for note in notes {
+                    writeln!(f, "  {}", style(note).dim())?;
+                }
+            }
         }
         for warning in self.warnings() {
             writeln!(f, "  {} {warning}", style("!").yellow().bold())?;
@@ -122,33 +184,198 @@ impl fmt::Display for Report {
 }
 
 impl Report {
-    fn table(&self) -> Table {
-        let mut levels: Vec<usize> = Vec::new();
-        for row in &self.rows {
-            if let Row::Transport { idle, .. } = row {
-                levels.extend(idle.memory.iter().map(|memory| memory.readers));
-            }
-        }
-        levels.sort_unstable();
-        levels.dedup();
+    /// Whether all of ours could be measured.
+    pub(crate) fn is_whole(&self) -> bool {
+        let ours = self.rows.iter().filter(|row| row.is_ours());
+        let publishing = self.publishing.iter().filter(|row| row.is_ours);
+        ours.map(|row| row.problems.len())
+            .chain(publishing.map(|row| row.problem.iter().count()))
+            .all(|problems| problems == 0)
+    }
+
+    fn tables(&self) -> [(Table, Vec<String>); 3] {
+        let Conditions {
+            body_bytes,
+            few,
+            rate,
+            troubled,
+            idle_seconds,
+            clients,
+            ..
+        } = &self.conditions;
+        let levels = self.rows.iter().find_map(|row| row.idle.as_ref());
+        let levels: Vec<_> = levels
+            .iter()
+            .flat_map(|idle| &idle.memory)
+            .map(|memory| grouped(memory.readers as f64))
+            .collect();
+        let levels = levels.join(", ");
+        let speed = vec![
+            format!("delay, from publish to delivery, and cpu at rate: {rate} messages/s of {body_bytes} bytes to {few} readers"),
+            "cpu: the server's processor time for a delivery, with what publishing costs; full: to the most readers".to_owned(),
+            "deliveries/s: published as soon as readers have what was before; ≥ where the generator could not do more".to_owned(),
+            format!("idle: the server's memory for each of {levels} waiting readers; percent of a core for 1,000, over {idle_seconds} s"),
+            "start: from the start of the process to its first answer".to_owned(),
+            "× …: the figure above as a multiple of that row's: green where Witter's is the better one".to_owned(),
+        ];
+        let of = self.rows.iter().find_map(|row| row.cut);
+        let of = grouped(of.map_or(0, |trial| trial.published * trial.readers as u64) as f64);
+        let faults = vec![
+            "undisturbed: in all of the measurements above".to_owned(),
+            format!(
+                "cut: each of {troubled} readers every 2 s for 300 ms; killed: by kill -9 while every other reader is away for 600 ms,"
+            ),
+            format!(
+                "and started again at once, with its store if it has one; each time about {of} deliveries were due"
+            ),
+        ];
+        let publishing = vec![format!(
+            "{clients} clients at once into one channel, each when it is answered; ack: from publish to acknowledgement"
+        )];
+        [
+            (self.speed(), speed),
+            (self.faults(), faults),
+            (self.acknowledging(), publishing),
+        ]
+    }
+
+    fn speed(&self) -> Table {
+        let fan_outs: BTreeSet<usize> = self
+            .rows
+            .iter()
+            .flat_map(|row| row.sustained.iter().map(|load| load.readers))
+            .collect();
+        let levels: BTreeSet<usize> = self
+            .rows
+            .iter()
+            .filter_map(|row| row.idle.as_ref())
+            .flat_map(|idle| idle.memory.iter().map(|memory| memory.readers))
+            .collect();
         let mut columns = vec![
             Column::new("", ""),
             Column::new("delay, ms", "p50"),
             Column::new("delay, ms", "p99"),
-            Column::new("throughput", "messages/s"),
-            Column::new("throughput", "cpu µs"),
-            Column::new("throughput", "p99"),
+            Column::new("cpu, µs", "at rate"),
+            Column::new("cpu, µs", "full"),
         ];
+        for readers in &fan_outs {
+            let title = grouped(*readers as f64);
+            columns.push(Column::new("thousand deliveries/s, to", &title));
+        }
         for level in &levels {
-            columns.push(Column::new("idle, KiB", &grouped(*level as f64)));
+            let title = if levels.len() == 1 {
+                "KiB".to_owned()
+            } else {
+                format!("KiB {}", grouped(*level as f64))
+            };
+            columns.push(Column::new("idle", &title));
         }
-        if !levels.is_empty() {
-            columns.push(Column::new("idle", "cpu %"));
+        columns.push(Column::new("idle", "cpu %"));
+        columns.push(Column::new("start", "ms"));
+
+        let mut rows = Vec::new();
+        let mut delivery = None;
+        for row in self.rows.iter().filter(|row| row.is_shown()) {
+            if delivery.replace(row.delivery) != Some(row.delivery) {
+                rows.push(Line::Heading(row.delivery.heading()));
+            }
+            if let Some(why) = row.why_not() {
+                rows.push(Line::Words(row.name, why));
+                continue;
+            }
+            let figures = row.figures(&fan_outs, &levels);
+            let mut cells = vec![Cell::name(row.name, row.is_ours())];
+            cells.extend(figures.iter().map(Figure::cell));
+            rows.push(Line::Cells(cells));
+            let ours = row
+                .beside
+                .and_then(|beside| self.rows.iter().find(|row| row.name == beside));
+            if let Some(ours) = ours.filter(|ours| ours.is_measured()) {
+                let mut cells = vec![Cell::dim(format!("  × {}", ours.name))];
+                let pairs = figures.iter().zip(ours.figures(&fan_outs, &levels));
+                cells
+                    .extend(pairs.map(|(theirs, ours)| {
+                        Cell::ratio(theirs.value, ours.value, theirs.better)
+                    }));
+                rows.push(Line::Cells(cells));
+            }
         }
-        for fault in ["lost", "doubled", "reordered"] {
-            columns.push(Column::new("messages", fault));
+        Table { columns, rows }
+    }
+
+    fn faults(&self) -> Table {
+        let mut columns = vec![Column::new("", "")];
+        for group in ["undisturbed", "readers are cut", "the server is killed"] {
+            for title in ["lost", "doubled", "reordered"] {
+                columns.push(Column::new(group, title));
+            }
         }
-        let rows = self.rows.iter().map(|row| row.cells(&levels)).collect();
+        let rows = self.rows.iter().filter(|row| {
+            row.not_installed.is_none()
+                && (row.steady.is_some() || row.cut.is_some() || row.killed.is_some())
+        });
+        let rows = rows.map(|row| {
+            let mut cells = vec![Cell::name(row.name, row.is_ours())];
+            let of = |trial: &Option<Trial>| trial.map(|trial| trial.faults);
+            for outcome in [row.calm(), of(&row.cut), of(&row.killed)] {
+                match outcome {
+                    Some(faults) => cells.extend([
+                        Cell::fault(faults.lost),
+                        Cell::fault(faults.doubled),
+                        Cell::fault(faults.reordered),
+                    ]),
+                    None => cells.extend([(); 3].map(|()| Cell::none())),
+                }
+            }
+            Line::Cells(cells)
+        });
+        let rows = rows.collect();
+        Table { columns, rows }
+    }
+
+    fn acknowledging(&self) -> Table {
+        let columns = vec![
+            Column::new("", "publishing"),
+            Column::new("an acknowledged message", "survives"),
+            Column::new("publishes", "a second"),
+            Column::new("ack, ms", "p50"),
+            Column::new("ack, ms", "p99"),
+            Column::new("cpu", "µs each"),
+        ];
+        // Peers keep nothing: that of ours which does not either stands beside them.
+        let ours = self.publishing.iter().rfind(|row| row.is_ours);
+        let ours = ours.and_then(|row| row.load.as_ref());
+        let mut rows = Vec::new();
+        for row in &self.publishing {
+            if let Some(reason) = &row.not_installed {
+                rows.push(Line::Words(row.name, format!("not installed: {reason}")));
+                continue;
+            }
+            let Some(load) = &row.load else {
+                let problem = row.problem.as_deref().unwrap_or_default();
+                rows.push(Line::Words(row.name, first_line(problem)));
+                continue;
+            };
+            let figures = acknowledged(load);
+            let mut cells = vec![
+                Cell::name(row.name, row.is_ours),
+                Cell::plain(row.survives.to_owned()),
+            ];
+            cells.extend(figures.iter().map(Figure::cell));
+            rows.push(Line::Cells(cells));
+            if let Some(ours) = ours.filter(|_| !row.is_ours) {
+                let mut cells = vec![
+                    Cell::dim("  × witter, in memory".to_owned()),
+                    Cell::dim(String::new()),
+                ];
+                let pairs = figures.iter().zip(acknowledged(ours));
+                cells
+                    .extend(pairs.map(|(theirs, ours)| {
+                        Cell::ratio(theirs.value, ours.value, theirs.better)
+                    }));
+                rows.push(Line::Cells(cells));
+            }
+        }
         Table { columns, rows }
     }
 
@@ -160,8 +387,12 @@ impl Report {
             ));
         }
         for row in &self.rows {
-            let name = row.name();
-            let faults = row.faults();
+            let name = row.name;
+            let problems = row.problems.iter();
+            warnings.extend(problems.map(|problem| format!("{name}: {problem}")));
+            let Some(faults) = row.calm() else {
+                continue;
+            };
             let mut warn = |count: u64, what: &str| {
                 if count > 0 {
                     warnings.push(format!("{name}: {} {what}", grouped(count as f64)));
@@ -173,10 +404,7 @@ impl Report {
                 faults.retries,
                 "publishes were refused for the moment, and tried again",
             );
-            let busy = row
-                .broadcasts()
-                .map(|load| load.generator_busy)
-                .fold(0.0, f64::max);
+            let busy = row.steady.map_or(0.0, |load| load.generator_busy);
             if busy > TOO_BUSY {
                 let percent = busy * 100.0;
                 warnings.push(format!(
@@ -184,384 +412,113 @@ impl Report {
                 ));
             }
         }
+        for row in &self.publishing {
+            if let Some(problem) = &row.problem {
+                warnings.push(format!("publishing, {}: {problem}", row.name));
+            }
+        }
         warnings
     }
 }
 
+/// One figure, and what is better.
+struct Figure {
+    value: Option<f64>,
+    better: Better,
+    /// The generator was at its end before the server.
+    is_least: bool,
+}
+
+impl Figure {
+    fn less(value: Option<f64>) -> Self {
+        Self {
+            value,
+            better: Better::Less,
+            is_least: false,
+        }
+    }
+
+    fn more(value: Option<f64>, is_least: bool) -> Self {
+        Self {
+            value,
+            better: Better::More,
+            is_least,
+        }
+    }
+
+    fn cell(&self) -> Cell {
+        match self.value {
+            Some(value) if self.is_least => Cell::at_least(value),
+            Some(value) => Cell::figure(value),
+            None => Cell::none(),
+        }
+    }
+}
+
 impl Row {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Transport { name, .. } | Self::Publish { name, .. } => name,
+    /// Whether it is a row of the first table: some are measured in trouble only.
+    fn is_shown(&self) -> bool {
+        self.is_measured() || self.cut.is_none() || self.not_installed.is_some()
+    }
+
+    fn why_not(&self) -> Option<String> {
+        if let Some(reason) = &self.not_installed {
+            return Some(format!("not installed: {}", first_line(reason)));
         }
+        (!self.is_measured()).then(|| {
+            let problem = self.problems.first().map_or("not measured", String::as_str);
+            first_line(problem)
+        })
     }
 
-    fn clients(&self) -> Option<u16> {
-        match self {
-            Self::Transport { .. } => None,
-            Self::Publish { clients, .. } => Some(*clients),
-        }
+    /// What went wrong where nothing was made to.
+    fn calm(&self) -> Option<Faults> {
+        let loads = self.steady.iter().chain(&self.sustained);
+        loads
+            .map(|load| load.faults)
+            .reduce(|one, other| one + other)
     }
 
-    fn broadcasts(&self) -> impl Iterator<Item = &Broadcast> {
-        let (one, other) = match self {
-            Self::Transport { delay, fan_out, .. } => (delay, Some(&**fan_out)),
-            Self::Publish { load, .. } => (load, None),
-        };
-        std::iter::once(one).chain(other)
-    }
-
-    fn faults(&self) -> Faults {
-        let idle = match self {
-            Self::Transport { idle, .. } => idle.faults,
-            Self::Publish { .. } => Faults::default(),
-        };
-        self.broadcasts().fold(idle, |sum, load| sum + load.faults)
-    }
-
-    fn cells(&self, levels: &[usize]) -> Vec<Cell> {
-        let mut cells = vec![Cell::plain(self.name().to_owned())];
-        let (delay, rate, each, loaded) = match self {
-            Self::Transport { delay, fan_out, .. } => (
-                delay.delay,
-                fan_out.deliveries_per_second,
-                fan_out.processor_us / fan_out.deliveries as f64,
-                fan_out.delay,
-            ),
-            Self::Publish { load, .. } => (
-                load.acknowledgement,
-                load.published_per_second,
-                load.processor_us / load.published as f64,
-                // Theirs is the delay under full load already.
-                None,
-            ),
-        };
-        cells.extend(match delay {
-            Some(Delays { p50, p99, .. }) => [Cell::figure(p50), Cell::figure(p99)],
-            None => [Cell::none(), Cell::none()],
-        });
-        cells.extend([
-            Cell::plain(grouped(rate)),
-            Cell::figure(each),
-            loaded.map_or_else(Cell::none, |delay| Cell::figure(delay.p99)),
-        ]);
-        if !levels.is_empty() {
-            let idle = match self {
-                Self::Transport { idle, .. } => Some(idle),
-                Self::Publish { .. } => None,
-            };
-            for level in levels {
-                let memory = idle
-                    .and_then(|idle| idle.memory.iter().find(|memory| memory.readers == *level));
-                cells.push(memory.map_or_else(Cell::none, |memory| {
-                    Cell::figure(memory.bytes_per_reader / 1024.0)
-                }));
-            }
-            cells.push(idle.map_or_else(Cell::none, |idle| {
-                Cell::figure(idle.processor_percent_per_1000)
-            }));
-        }
-        let Faults {
-            lost,
-            doubled,
-            reordered,
-            ..
-        } = self.faults();
-        cells.extend([lost, doubled, reordered].map(Cell::fault));
-        cells
-    }
-}
-
-/// A table whose neighbouring columns share a heading.
-struct Table {
-    columns: Vec<Column>,
-    rows: Vec<Vec<Cell>>,
-}
-
-struct Column {
-    group: &'static str,
-    title: String,
-}
-
-/// What is shown, and how.
-struct Cell {
-    text: String,
-    look: Look,
-}
-
-#[derive(Clone, Copy)]
-enum Look {
-    Plain,
-    Dim,
-    Bad,
-}
-
-/// Between two columns, and between two groups of them.
-const SPACE: usize = 2;
-const GROUP_SPACE: usize = 3;
-
-impl Table {
-    /// How wide each column is; the last of a group takes what the group's heading lacks.
-    fn widths(&self) -> Vec<usize> {
-        let mut widths: Vec<usize> = (0..self.columns.len())
-            .map(|column| {
-                let cells = self
-                    .rows
-                    .iter()
-                    .map(|row| measure_text_width(&row[column].text));
-                cells.fold(measure_text_width(&self.columns[column].title), usize::max)
-            })
-            .collect();
-        for (begin, end) in self.groups() {
-            let lacking = self.columns[begin]
-                .group
-                .len()
-                .saturating_sub(spread(&widths[begin..end]));
-            widths[end - 1] += lacking;
-        }
-        widths
-    }
-
-    /// Runs of columns that share a heading.
-    fn groups(&self) -> Vec<(usize, usize)> {
-        let mut groups = Vec::new();
-        let mut begin = 0;
-        for end in 1..=self.columns.len() {
-            if end == self.columns.len() || self.columns[end].group != self.columns[begin].group {
-                groups.push((begin, end));
-                begin = end;
-            }
-        }
-        groups
-    }
-}
-
-/// The width of columns side by side.
-fn spread(widths: &[usize]) -> usize {
-    widths.iter().sum::<usize>() + SPACE * widths.len().saturating_sub(1)
-}
-
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (widths, groups) = (self.widths(), self.groups());
-        let space = |begin: usize| " ".repeat(if begin == 0 { SPACE } else { GROUP_SPACE });
-        for &(begin, end) in &groups {
-            let width = spread(&widths[begin..end]);
-            write!(
-                f,
-                "{}{}",
-                space(begin),
-                style(format!("{:^width$}", self.columns[begin].group)).bold()
-            )?;
-        }
-        writeln!(f)?;
-        for &(begin, end) in &groups {
-            let line = if self.columns[begin].group.is_empty() {
-                " "
-            } else {
-                "─"
-            };
-            let width = spread(&widths[begin..end]);
-            write!(f, "{}{}", space(begin), style(line.repeat(width)).dim())?;
-        }
-        writeln!(f)?;
-        let mut line = |cells: &mut dyn FnMut(usize) -> (String, Look)| {
-            for &(begin, end) in &groups {
-                for (column, &width) in widths.iter().enumerate().take(end).skip(begin) {
-                    let (text, look) = cells(column);
-                    // Names stand on the left, figures on the right.
-                    let text = if column == 0 {
-                        format!("{text:<width$}")
-                    } else {
-                        format!("{text:>width$}")
-                    };
-                    let text = match look {
-                        Look::Plain => style(text),
-                        Look::Dim => style(text).dim(),
-                        Look::Bad => style(text).red().bold(),
-                    };
-                    let space = if column == begin {
-                        space(begin)
-                    } else {
-                        " ".repeat(SPACE)
-                    };
-                    write!(f, "{space}{text}")?;
-                }
-            }
-            writeln!(f)
-        };
-        line(&mut |column| (self.columns[column].title.clone(), Look::Dim))?;
-        for row in &self.rows {
-            line(&mut |column| (row[column].text.clone(), row[column].look))?;
-        }
-        Ok(())
-    }
-}
-
-impl Column {
-    fn new(group: &'static str, title: &str) -> Self {
-        Self {
-            group,
-            title: title.to_owned(),
-        }
-    }
-}
-
-impl Cell {
-    fn plain(text: String) -> Self {
-        Self {
-            text,
-            look: Look::Plain,
-        }
-    }
-
-    fn figure(value: f64) -> Self {
-        if value.is_finite() {
-            Self::plain(figure(value))
-        } else {
-            Self::none()
-        }
-    }
-
-    /// What the row has not.
-    fn none() -> Self {
-        Self {
-            text: "–".to_owned(),
-            look: Look::Dim,
-        }
-    }
-
-    fn fault(count: u64) -> Self {
-        let look = if count == 0 { Look::Dim } else { Look::Bad };
-        Self {
-            text: grouped(count as f64),
-            look,
-        }
-    }
-}
-
-/// Three digits, as far as there are any behind the point.
-fn figure(value: f64) -> String {
-    match value {
-        ..9.995 => format!("{value:.2}"),
-        ..99.95 => format!("{value:.1}"),
-        _ => grouped(value),
-    }
-}
-
-/// A whole number with its thousands apart.
-fn grouped(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// How far the measuring is: a bar on a terminal, a line a measurement elsewhere.
-pub(crate) struct Progress {
-    bar: ProgressBar,
-    count: usize,
-    begun: usize,
-}
-
-impl Progress {
-    pub(crate) fn new(count: usize) -> Self {
-        let watched = Term::stderr().is_term() && std::env::var_os("CI").is_none();
-        let bar = if watched {
-            ProgressBar::new(count as u64)
-        } else {
-            ProgressBar::hidden()
-        };
-        let layout = "{prefix:>12.cyan.bold} [{bar:24}] {pos}/{len} {wide_msg} {elapsed:>4}";
-        let layout = ProgressStyle::with_template(layout).expect("the template is a constant");
-        bar.set_style(layout.progress_chars("=> "));
-        bar.set_prefix("Measuring");
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Self {
-            bar,
-            count,
-            begun: 0,
-        }
-    }
-
-    /// The next measurement begins.
-    pub(crate) fn next(&mut self, what: &str) {
-        self.bar.set_position(self.begun as u64);
-        self.bar.set_message(what.to_owned());
-        self.begun += 1;
-        if self.bar.is_hidden() {
-            eprintln!(
-                "{:>12} {} of {}: {what}",
-                "Measuring", self.begun, self.count
-            );
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn figures_have_three_digits() {
-        for (value, expected) in [
-            (0.0, "0.00"),
-            (0.1234, "0.12"),
-            (9.994, "9.99"),
-            (9.996, "10.0"),
-            (99.94, "99.9"),
-            (99.96, "100"),
-            (1234.5, "1,234"),
-        ] {
-            assert_eq!(figure(value), expected, "{value}");
-        }
-    }
-
-    #[test]
-    fn thousands_stand_apart() {
-        for (value, expected) in [
-            (0.0, "0"),
-            (999.0, "999"),
-            (1000.0, "1,000"),
-            (1_234_567.0, "1,234,567"),
-        ] {
-            assert_eq!(grouped(value), expected);
-        }
-    }
-
-    #[test]
-    fn columns_line_up_under_their_headings() {
-        let table = Table {
-            columns: vec![
-                Column::new("", ""),
-                Column::new("a long heading", "x"),
-                Column::new("b", "first"),
-                Column::new("b", "2nd"),
-            ],
-            rows: vec![vec![
-                Cell::plain("name".to_owned()),
-                Cell::figure(1.0),
-                Cell::none(),
-                Cell::fault(12_345),
-            ]],
-        };
-        let text = console::strip_ansi_codes(&table.to_string()).into_owned();
-        let expected = concat!(
-            "         a long heading         b      \n",
-            "         ──────────────   ─────────────\n",
-            "                      x   first     2nd\n",
-            "  name             1.00       –  12,345\n",
+    fn figures(&self, fan_outs: &BTreeSet<usize>, levels: &BTreeSet<usize>) -> Vec<Figure> {
+        let delay = self.delay();
+        let most = fan_outs.last().and_then(|readers| self.sustained(*readers));
+        let mut figures = vec![
+            Figure::less(delay.map(|delay| delay.p50)),
+            Figure::less(delay.map(|delay| delay.p99)),
+            Figure::less(self.processor_us()),
+            Figure::less(most.and_then(each)),
+        ];
+        figures.extend(fan_outs.iter().map(|readers| {
+            let load = self.sustained(*readers);
+            let is_least = load
+                .is_some_and(|load| load.generator_busy > TOO_BUSY && load.server_busy < TOO_BUSY);
+            Figure::more(load.map(|load| load.deliveries_per_second / 1e3), is_least)
+        }));
+        figures.extend(
+            levels
+                .iter()
+                .map(|readers| Figure::less(self.memory(*readers))),
         );
-        assert_eq!(text, expected);
+        let idle = self.idle.as_ref();
+        figures.push(Figure::less(
+            idle.map(|idle| idle.processor_percent_per_1000),
+        ));
+        figures.push(Figure::less(self.start_ms));
+        figures
     }
+}
+
+fn acknowledged(load: &Broadcast) -> [Figure; 4] {
+    let delay = load.acknowledgement;
+    let is_least = load.generator_busy > TOO_BUSY && load.server_busy < TOO_BUSY;
+    [
+        Figure::more(Some(load.published_per_second), is_least),
+        Figure::less(delay.map(|delay| delay.p50)),
+        Figure::less(delay.map(|delay| delay.p99)),
+        Figure::less(Some(load.processor_us / load.published as f64)),
+    ]
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
 }

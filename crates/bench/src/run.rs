@@ -9,10 +9,16 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use tokio::sync::Notify;
+
 use crate::stamp::Stamp;
 
 /// A delay is kept to three digits, in microseconds, up to this: who waits longer waits too long.
 const LONGEST_DELAY: Duration = Duration::from_secs(600);
+
+/// Messages that may be on their way to readers before publishers wait for them: fewer, and a server that sends
+/// several at once cannot; more, and they only queue up.
+const UNDER_WAY: u64 = 16;
 
 /// One run. Clones are the same run.
 #[derive(Clone)]
@@ -21,6 +27,8 @@ pub(crate) struct Run(Rc<Inner>);
 struct Inner {
     begun: Instant,
     state: RefCell<State>,
+    /// Rings when there is room for another message.
+    room: Notify,
 }
 
 struct State {
@@ -94,6 +102,7 @@ impl Run {
                 faults: Faults::default(),
                 last_cut: None,
             }),
+            room: Notify::new(),
         }))
     }
 
@@ -122,6 +131,13 @@ impl Run {
     /// A publish was refused for the moment.
     pub(crate) fn retry(&self) {
         self.0.state.borrow_mut().faults.retries += 1;
+    }
+
+    /// Waits until not too much of what was published is on its way to readers.
+    pub(crate) async fn room(&self) {
+        while !self.0.state.borrow().has_room() {
+            self.0.room.notified().await;
+        }
     }
 
     /// How many readers have a place to read from.
@@ -214,6 +230,9 @@ impl Inbox {
             state.arrive(self.reader, stamp, at);
             state.last_delivery = now;
         }
+        if state.has_room() {
+            self.run.0.room.notify_waiters();
+        }
     }
 
     /// The place behind all that was received, in the transport's own words. Having one is being ready.
@@ -224,6 +243,21 @@ impl Inbox {
         reader.cursor.push_str(&String::from_utf8_lossy(cursor));
         state.ready += usize::from(!reader.ready);
         reader.ready = true;
+    }
+
+    /// The reader will get what is published from now on, of a server that has no cursors.
+    pub(crate) fn set_ready(&self) {
+        let state = &mut *self.run.0.state.borrow_mut();
+        let reader = &mut state.readers[self.reader];
+        state.ready += usize::from(!reader.ready);
+        reader.ready = true;
+    }
+
+    /// The place behind all that was received; empty where there is none yet.
+    pub(crate) fn cursor(&self) -> String {
+        self.run.0.state.borrow().readers[self.reader]
+            .cursor
+            .clone()
     }
 
     /// The query that continues from the last cursor; empty where there was none.
@@ -249,6 +283,12 @@ impl Inbox {
 }
 
 impl State {
+    fn has_room(&self) -> bool {
+        let readers = self.readers.len() as u64;
+        let published: u64 = self.acknowledged.iter().map(|count| *count as u64).sum();
+        published * readers < self.deliveries - self.faults.doubled + UNDER_WAY * readers
+    }
+
     fn arrive(&mut self, reader: usize, stamp: Stamp, at: u64) {
         let Some(place) = self.order.place(stamp.publisher, stamp.number) else {
             // Of a publisher that this run does not have.
@@ -380,6 +420,8 @@ fn microseconds(nanoseconds: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
 
     /// Messages as (publisher, number), for each reader in the order of their arrival.
@@ -463,6 +505,26 @@ mod tests {
                 ..NONE
             },
         );
+    }
+
+    #[tokio::test]
+    async fn there_is_room_again_when_readers_have_what_was_published() {
+        let run = Run::new(2, 1);
+        for _ in 0..UNDER_WAY {
+            run.room().await;
+            run.acknowledge(0, Instant::now());
+        }
+        let mut room = std::pin::pin!(run.room());
+        assert_eq!((&mut room).now_or_never(), None, "all are under way");
+        for reader in 0..2 {
+            let stamp = Stamp {
+                publisher: 0,
+                number: 0,
+                sent: 0,
+            };
+            run.inbox(reader).receive(stamp.body(0).as_bytes());
+        }
+        room.await;
     }
 
     #[test]

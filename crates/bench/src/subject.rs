@@ -9,23 +9,66 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures::future::LocalBoxFuture;
+use serde::Serialize;
 
 use crate::drafts::Drafts;
+use crate::peers::Peers;
 use crate::run::Inbox;
 use crate::server::{Cores, Server};
 use crate::subjects::{
-    htmlfile, jsonp_polling, long_polling, short_polling, sse, websocket, xhr_streaming,
+    faye, htmlfile, jsonp_polling, long_polling, nchan, short_polling, socket_io, sockjs, sse,
+    websocket, ws, xhr_streaming,
 };
 
-/// Every row of the table.
+/// Every row of the table, those side by side that deliver in the same way, ours first.
 pub(crate) const ALL: &[Subject] = &[
-    short_polling::SUBJECT,
+    websocket::SUBJECT,
+    nchan::WEBSOCKET,
+    socket_io::WEBSOCKET,
+    sockjs::WEBSOCKET,
+    faye::SUBJECT,
+    ws::SUBJECT,
+    sse::SUBJECT,
+    xhr_streaming::SUBJECT,
+    htmlfile::SUBJECT,
+    nchan::EVENTSOURCE,
+    sockjs::XHR_STREAMING,
     long_polling::SUBJECT,
     jsonp_polling::SUBJECT,
-    htmlfile::SUBJECT,
-    xhr_streaming::SUBJECT,
-    sse::SUBJECT,
-    websocket::SUBJECT,
+    nchan::LONGPOLL,
+    socket_io::POLLING,
+    sockjs::XHR_POLLING,
+    short_polling::SUBJECT,
+];
+
+/// What is no default, and of interest where something goes wrong only.
+pub(crate) const OPTIONS: &[Subject] = &[socket_io::RECOVERY];
+
+/// Ways of publishing, each by the clients that a server has for it.
+pub(crate) const PUBLISHING: &[Publishing] = &[
+    Publishing {
+        subject: &websocket::SUBJECT,
+        name: "witter, fsync",
+        durability: Durability::Full,
+        survives: "loss of power",
+    },
+    Publishing {
+        subject: &websocket::SUBJECT,
+        name: "witter",
+        durability: Durability::Normal,
+        survives: "kill -9",
+    },
+    Publishing {
+        subject: &websocket::SUBJECT,
+        name: "witter, in memory",
+        durability: Durability::None,
+        survives: "nothing",
+    },
+    Publishing::peer(&nchan::WEBSOCKET, "nchan"),
+    Publishing::peer(&socket_io::WEBSOCKET, "socket.io"),
+    Publishing::peer(&sockjs::WEBSOCKET, "sockjs"),
+    Publishing::peer(&faye::SUBJECT, "faye"),
+    Publishing::peer(&ws::SUBJECT, "ws"),
 ];
 
 /// The channel that everybody reads.
@@ -33,14 +76,53 @@ pub(crate) const CHANNEL: &str = "bench";
 
 /// One row.
 pub(crate) struct Subject {
-    /// What the row is called.
+    /// What the row is called: the server, and its transport.
     pub(crate) name: &'static str,
+    /// Whose server it is.
+    pub(crate) maker: Maker,
+    /// How it reaches a browser.
+    pub(crate) delivery: Delivery,
+    /// The row of ours that it is compared with; none where it is ours.
+    pub(crate) beside: Option<&'static str>,
     /// Starts a fresh server that keeps its data in the folder.
     pub(crate) start: fn(Setup<'_>) -> Started<'_>,
     /// Publishes every draft, in order, each until it is acknowledged.
     pub(crate) publish: fn(Target, Drafts) -> LocalBoxFuture<'static, Result<()>>,
     /// Reads [`CHANNEL`] until the connection ends, from where the inbox is. It is called again then.
     pub(crate) read: fn(Target, Inbox) -> LocalBoxFuture<'static, Result<()>>,
+}
+
+/// One row of what is acknowledged.
+pub(crate) struct Publishing {
+    pub(crate) subject: &'static Subject,
+    pub(crate) name: &'static str,
+    pub(crate) durability: Durability,
+    /// What an acknowledged message survives.
+    pub(crate) survives: &'static str,
+}
+
+/// Whose server it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Maker {
+    Witter,
+    /// Runs on Node.js.
+    Node,
+    /// A module of nginx.
+    Nginx,
+}
+
+/// How messages reach a browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Delivery {
+    /// A WebSocket.
+    Socket,
+    /// A response without end.
+    Stream,
+    /// A poll that is held.
+    Held,
+    /// A poll that is not.
+    Polled,
 }
 
 /// A server on its way, and how clients reach it.
@@ -51,17 +133,23 @@ pub(crate) type Started<'a> = LocalBoxFuture<'a, Result<(Server, Target)>>;
 pub(crate) struct Setup<'a> {
     /// The built host.
     pub(crate) host: &'a Path,
-    /// Empty, and gone after the measurement.
+    /// What is there of others.
+    pub(crate) peers: &'a Peers,
+    /// Empty, or what the server before it left; gone after the measurement.
     pub(crate) folder: &'a Path,
     pub(crate) cores: &'a Cores,
     pub(crate) durability: Durability,
     /// What the target tells clients.
     pub(crate) manners: Manners,
+    /// Where the server was that it follows on.
+    pub(crate) address: Option<SocketAddr>,
 }
 
-/// What an acknowledged message survives.
+/// What an acknowledged message survives. Of peers, which keep all in memory, nobody asks for anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Durability {
+    /// Nothing.
+    None,
     /// The end of the server, by `kill -9` too.
     Normal,
     /// The loss of power.
@@ -79,7 +167,57 @@ pub(crate) struct Manners {
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
-    /// The credential of all clients: guests are rationed.
+    /// The credential of all clients of ours: guests are rationed.
     pub(crate) token: Rc<str>,
     pub(crate) manners: Manners,
+    /// What the server says it is.
+    pub(crate) version: Rc<str>,
+}
+
+impl Subject {
+    /// Whether a word of the command line means it: its name, or a word of that.
+    pub(crate) fn is_called(&self, word: &str) -> bool {
+        self.name == word || self.name.split(' ').any(|part| part == word)
+    }
+}
+
+impl Publishing {
+    const fn peer(subject: &'static Subject, name: &'static str) -> Self {
+        Self {
+            subject,
+            name,
+            durability: Durability::None,
+            survives: "nothing",
+        }
+    }
+}
+
+impl Delivery {
+    pub(crate) fn heading(self) -> &'static str {
+        match self {
+            Self::Socket => "WebSockets",
+            Self::Stream => "streams",
+            Self::Held => "held polls",
+            Self::Polled => "polls",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_peer_stands_behind_the_row_of_ours_that_it_is_compared_with() {
+        for (at, subject) in ALL.iter().enumerate() {
+            assert_eq!(subject.beside.is_none(), subject.maker == Maker::Witter);
+            let Some(beside) = subject.beside else {
+                continue;
+            };
+            let ours = ALL[..at].iter().find(|other| other.name == beside);
+            let ours = ours.unwrap_or_else(|| panic!("{} before {}", beside, subject.name));
+            assert_eq!(ours.delivery, subject.delivery, "{}", subject.name);
+        }
+        assert!(ALL.is_sorted_by_key(|subject| subject.delivery));
+    }
 }

@@ -1,7 +1,7 @@
 //! Our own host: how it is started and published to. How it is read from, `subjects` says.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures::FutureExt as _;
@@ -9,31 +9,44 @@ use futures::future::LocalBoxFuture;
 use serde::Deserialize;
 use tokio::process::Command;
 
-use crate::drafts::Drafts;
+use crate::drafts::{Draft, Drafts};
 use crate::http::Connection;
+use crate::publishing;
+use crate::run::Inbox;
 use crate::server::Server;
-use crate::subject::{CHANNEL, Durability, Setup, Started, Target};
+use crate::socket::UPGRADE;
+use crate::subject::{CHANNEL, Delivery, Durability, Maker, Setup, Started, Subject, Target};
 
-/// A publish that is refused or cut so often, a tenth of a second apart, is not going to be stored.
-const ATTEMPTS: u32 = 100;
-const PAUSE: Duration = Duration::from_millis(100);
+/// A row of ours.
+pub(crate) const fn subject(
+    name: &'static str,
+    delivery: Delivery,
+    read: fn(Target, Inbox) -> LocalBoxFuture<'static, Result<()>>,
+) -> Subject {
+    Subject {
+        name,
+        maker: Maker::Witter,
+        delivery,
+        beside: None,
+        start,
+        publish,
+        read,
+    }
+}
 
 pub(crate) fn start(setup: Setup<'_>) -> Started<'_> {
     async move {
         let mut command = Command::new(setup.host);
         command.current_dir(workspace());
-        command.args(["up", "--listen", "127.0.0.1:0", "--from", "spin.toml"]);
-        let store = setup.folder.join("mailbox.db");
-        command
-            .arg("--store")
-            .arg(format!("sqlite:{}", store.display()));
-        command.args([
-            "--durability",
-            match setup.durability {
-                Durability::Normal => "normal",
-                Durability::Full => "full",
-            },
-        ]);
+        command.args(["up", "--from", "spin.toml", "--listen"]);
+        let listen = setup.address.unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
+        command.arg(listen.to_string());
+        let sqlite = format!("sqlite:{}", setup.folder.join("mailbox.db").display());
+        command.args(match setup.durability {
+            Durability::None => ["--store", "memory", "--durability", "normal"],
+            Durability::Normal => ["--store", &sqlite, "--durability", "normal"],
+            Durability::Full => ["--store", &sqlite, "--durability", "full"],
+        });
         // One identity publishes what a thousand people would.
         for rate in ["PUBLISH_RATE", "PUBLISH_RATE_PER_ADDRESS"] {
             command.env(format!("SPIN_VARIABLE_{rate}"), "");
@@ -64,32 +77,22 @@ pub(crate) fn start(setup: Setup<'_>) -> Started<'_> {
             address,
             token: session.token.into(),
             manners: setup.manners,
+            version: concat!("Witter ", env!("CARGO_PKG_VERSION")).into(),
         };
         Ok((server, target))
     }
     .boxed_local()
 }
 
-pub(crate) fn publish(target: Target, mut drafts: Drafts) -> LocalBoxFuture<'static, Result<()>> {
+pub(crate) fn publish(target: Target, drafts: Drafts) -> LocalBoxFuture<'static, Result<()>> {
     async move {
         let path = format!("/witter/publish?channel={CHANNEL}");
-        let mut connection = Connection::open(target.address).await?;
-        while let Some(draft) = drafts.next().await {
+        let open = async || Ok(Connection::open(target.address).await?);
+        let store = async |connection: &mut Connection, draft: &Draft| {
             let body = format!(r#"{{"id":"{}","body":{}}}"#, draft.id, draft.body);
-            let request = post(&path, Some(&target.token), &body);
-            let mut attempts = 0;
-            while let Err(error) = store(&mut connection, &request).await? {
-                attempts += 1;
-                if attempts >= ATTEMPTS {
-                    return Err(error.context("a publish failed again and again"));
-                }
-                drafts.retry();
-                tokio::time::sleep(PAUSE).await;
-                connection = Connection::open(target.address).await?;
-            }
-            drafts.acknowledge(&draft);
-        }
-        Ok(())
+            store(connection, &post(&path, Some(&target.token), &body)).await
+        };
+        publishing::publish(drafts, open, store).await
     }
     .boxed_local()
 }
@@ -119,11 +122,9 @@ pub(crate) fn get(transport: &str, query: &str, target: &Target) -> Vec<u8> {
     read(transport, query, target, "")
 }
 
-/// The same by a WebSocket, with the key that RFC 6455 takes as its example.
+/// The same by a WebSocket.
 pub(crate) fn upgrade(transport: &str, query: &str, target: &Target) -> Vec<u8> {
-    const HEADERS: &str = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
-        sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    read(transport, query, target, HEADERS)
+    read(transport, query, target, UPGRADE)
 }
 
 fn read(transport: &str, query: &str, target: &Target, headers: &str) -> Vec<u8> {

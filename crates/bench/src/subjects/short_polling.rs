@@ -6,15 +6,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use super::batch;
 use crate::http::Connection;
 use crate::run::Inbox;
-use crate::subject::{Subject, Target};
+use crate::subject::{Delivery, Subject, Target};
 use crate::witter;
 
-pub(crate) const SUBJECT: Subject = Subject {
-    name: "short-polling",
-    start: witter::start,
-    publish: witter::publish,
-    read: |target, inbox| Box::pin(read(target, inbox)),
-};
+pub(crate) const SUBJECT: Subject =
+    witter::subject("witter short-polling", Delivery::Polled, |target, inbox| {
+        Box::pin(read(target, inbox))
+    });
 
 async fn read(target: Target, inbox: Inbox) -> Result<()> {
     let mut connection = Connection::open(target.address).await?;

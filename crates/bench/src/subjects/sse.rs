@@ -4,27 +4,65 @@ use anyhow::{Result, bail};
 
 use super::lines;
 use crate::run::Inbox;
-use crate::subject::{Subject, Target};
+use crate::subject::{Delivery, Subject, Target};
 use crate::witter;
 
-pub(crate) const SUBJECT: Subject = Subject {
-    name: "sse",
-    start: witter::start,
-    publish: witter::publish,
-    read: |target, inbox| Box::pin(read(target, inbox)),
-};
+pub(crate) const SUBJECT: Subject =
+    witter::subject("witter sse", Delivery::Stream, |target, inbox| {
+        Box::pin(read(target, inbox))
+    });
 
 async fn read(target: Target, inbox: Inbox) -> Result<()> {
     let request = witter::get("sse", &inbox.after(), &target);
-    let take = |line: &[u8]| {
-        if let Some(envelope) = line.strip_prefix(b"data: ") {
-            inbox.receive(envelope);
-        } else if let Some(cursor) = line.strip_prefix(b"id: ") {
-            inbox.set_cursor(cursor);
+    let mut event = Event::default();
+    lines::each(&target, &request, |line| event.take(line, &inbox)).await?;
+    bail!("the stream ended")
+}
+
+/// The event whose lines come: its id counts when all of it is there, as an EventSource has it.
+#[derive(Default)]
+pub(super) struct Event {
+    id: Vec<u8>,
+}
+
+impl Event {
+    pub(super) fn take(&mut self, line: &[u8], inbox: &Inbox) {
+        if let Some(message) = line.strip_prefix(b"data: ") {
+            inbox.receive(message);
+        } else if let Some(id) = line.strip_prefix(b"id: ") {
+            self.id.clear();
+            self.id.extend_from_slice(id);
         } else if line == b"event: gap" {
             inbox.gap();
+        } else if line.is_empty() && !self.id.is_empty() {
+            inbox.set_cursor(&self.id);
+            self.id.clear();
         }
-    };
-    lines::each(&target, &request, take).await?;
-    bail!("the stream ended")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::Run;
+
+    #[test]
+    fn an_events_id_counts_at_its_end() {
+        let run = Run::new(1, 1);
+        let mut event = Event::default();
+        for (line, cursor, deliveries, gaps) in [
+            ("id: a", "", 0, 0),
+            ("data: {\"body\":\"^0.0.5^\"}", "", 1, 0),
+            ("", "a", 1, 0),
+            (": hi", "a", 1, 0),
+            ("", "a", 1, 0),
+            ("event: gap", "a", 1, 1),
+            ("id: b", "a", 1, 1),
+            ("", "b", 1, 1),
+        ] {
+            event.take(line.as_bytes(), &run.inbox(0));
+            assert_eq!(run.inbox(0).cursor(), cursor, "{line}");
+            assert_eq!((run.deliveries(), run.faults().gaps), (deliveries, gaps));
+        }
+    }
 }

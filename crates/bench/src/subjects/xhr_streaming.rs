@@ -1,12 +1,10 @@
 //! A stream of JSON frames.
 
 use super::frames;
-use crate::subject::Subject;
+use crate::subject::{Delivery, Subject};
 use crate::witter;
 
-pub(crate) const SUBJECT: Subject = Subject {
-    name: "xhr-streaming",
-    start: witter::start,
-    publish: witter::publish,
-    read: |target, inbox| Box::pin(frames::read("xhr-streaming", "", target, inbox)),
-};
+pub(crate) const SUBJECT: Subject =
+    witter::subject("witter xhr-streaming", Delivery::Stream, |target, inbox| {
+        Box::pin(frames::read("xhr-streaming", "", target, inbox))
+    });

@@ -1,0 +1,222 @@
+//! The figures as bars, for pages: one file each. They have no background of their own, and colours for light and
+//! for dark ones.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use svg::Document;
+use svg::node::element::{Rectangle, Style, Text, Title};
+
+use crate::report::{Report, Row};
+use crate::subject::Delivery;
+use crate::table::figure;
+
+const WIDTH: f64 = 760.0;
+/// Where bars begin: names are left of it.
+const BEGIN: f64 = 172.0;
+/// The longest bar: its figure has the rest.
+const LONGEST: f64 = 480.0;
+const LINE: f64 = 22.0;
+const BAR: f64 = 14.0;
+/// Above the first bar: what the chart is about.
+const HEAD: f64 = 48.0;
+
+const STYLE: &str = "\
+text { font: 13px system-ui, -apple-system, 'Segoe UI', sans-serif; fill: #1f2328 }
+.title { font-size: 16px; font-weight: 600 }
+.dim { fill: #59636e }
+.kind { fill: #59636e; font-size: 12px; font-weight: 600 }
+.ours { font-weight: 600 }
+rect { fill: #8c959f }
+rect.ours { fill: #0f7b6c }
+rect.more { opacity: .35 }
+@media (prefers-color-scheme: dark) {
+text { fill: #f0f6fc }
+.dim, .kind { fill: #9198a1 }
+rect { fill: #6e7681 }
+rect.ours { fill: #2dba9f }
+}";
+
+/// One bar.
+struct Bar {
+    name: &'static str,
+    delivery: Delivery,
+    is_ours: bool,
+    value: f64,
+    /// A bar that goes on behind the first.
+    more: Option<f64>,
+}
+
+/// The value that a chart shows of a row, and where its bar goes on to.
+type Of<'a> = &'a dyn Fn(&Row) -> Option<(f64, Option<f64>)>;
+
+/// Writes all charts into a folder.
+pub(crate) fn write(report: &Report, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    let conditions = &report.conditions;
+    let few = format!(
+        "{} readers, {} messages a second",
+        conditions.few, conditions.rate
+    );
+    let level = report.rows.iter().find_map(|row| {
+        let memory = row.idle.as_ref()?.memory.first()?;
+        Some(memory.readers)
+    });
+    let level = level.unwrap_or_default();
+    let most = report
+        .rows
+        .iter()
+        .flat_map(|row| row.sustained.iter().map(|load| load.readers))
+        .max()
+        .unwrap_or_default();
+    let charts: [(
+        &str,
+        &str,
+        String,
+        &dyn Fn(&Row) -> Option<(f64, Option<f64>)>,
+    ); 4] = [
+        (
+            "delay",
+            "Delay from publish to delivery",
+            format!("milliseconds: half, and 99 of 100, are sooner; {few}"),
+            &|row| row.delay().map(|delay| (delay.p50, Some(delay.p99))),
+        ),
+        (
+            "processor",
+            "Processor time of a delivery",
+            format!("microseconds of the server; {few}"),
+            &|row| Some((row.processor_us()?, None)),
+        ),
+        (
+            "throughput",
+            "Deliveries a second",
+            format!("thousands, on one core, to {most} readers"),
+            &|row| {
+                let load = row.sustained.iter().find(|load| load.readers == most)?;
+                Some((load.deliveries_per_second / 1e3, None))
+            },
+        ),
+        (
+            "memory",
+            "Memory of a reader that waits",
+            format!("KiB of the server's memory for each of {level}"),
+            &|row| Some((row.memory(level)?, None)),
+        ),
+    ];
+    for (name, title, unit, of) in charts {
+        let bars: Vec<_> = report
+            .rows
+            .iter()
+            // How late a poll is that comes once a second, its client decides.
+            .filter(|row| row.delivery != Delivery::Polled)
+            .filter_map(|row| {
+                let (value, more) = of(row)?;
+                Some(Bar {
+                    name: row.name,
+                    delivery: row.delivery,
+                    is_ours: row.is_ours(),
+                    value,
+                    more,
+                })
+            })
+            .collect();
+        if bars.is_empty() {
+            continue;
+        }
+        let path = folder.join(name).with_extension("svg");
+        svg::save(&path, &chart(title, &unit, &bars))
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    Ok(())
+}
+
+fn chart(title: &str, unit: &str, bars: &[Bar]) -> Document {
+    let most = bars
+        .iter()
+        .map(|bar| bar.more.unwrap_or(bar.value).max(bar.value))
+        .fold(f64::MIN_POSITIVE, f64::max);
+    let long = |value: f64| round(LONGEST * value / most);
+    let mut drawing = Document::new()
+        .set("role", "img")
+        .add(Title::new(title))
+        .add(Style::new(STYLE))
+        .add(text(title, 0.0, 16.0, "title"))
+        .add(text(unit, 0.0, 36.0, "dim"));
+    let mut y = HEAD;
+    let mut delivery = None;
+    for bar in bars {
+        if delivery.replace(bar.delivery) != Some(bar.delivery) {
+            drawing = drawing.add(text(bar.delivery.heading(), 0.0, y + 16.0, "kind"));
+            y += LINE;
+        }
+        let class = if bar.is_ours { "ours" } else { "peer" };
+        let name = text(bar.name, BEGIN - 10.0, y + 12.0, class).set("text-anchor", "end");
+        drawing = drawing.add(name);
+        let rectangle = |begin: f64, end: f64, class: &str| {
+            Rectangle::new()
+                .set("class", class)
+                .set("x", BEGIN + begin)
+                .set("y", y)
+                .set("width", round(end - begin))
+                .set("height", BAR)
+        };
+        let mut end = long(bar.value);
+        drawing = drawing.add(rectangle(0.0, end, class));
+        let mut said = figure(bar.value);
+        if let Some(more) = bar.more.filter(|more| *more > bar.value) {
+            drawing = drawing.add(rectangle(end, long(more), &format!("{class} more")));
+            end = long(more);
+            said = format!("{said} – {}", figure(more));
+        }
+        drawing = drawing.add(text(&said, BEGIN + end + 8.0, y + 12.0, "dim"));
+        y += LINE;
+    }
+    drawing
+        .set("viewBox", (0, 0, WIDTH, y))
+        .set("width", WIDTH)
+        .set("height", y)
+}
+
+fn text(content: &str, x: f64, y: f64, class: &str) -> Text {
+    Text::new(content)
+        .set("x", x)
+        .set("y", y)
+        .set("class", class)
+}
+
+/// A tenth of a pixel is fine enough.
+fn round(pixels: f64) -> f64 {
+    (pixels * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_bar_has_the_most_and_ours_stand_out() {
+        let bar = |name, is_ours, value, more| Bar {
+            name,
+            delivery: Delivery::Stream,
+            is_ours,
+            value,
+            more,
+        };
+        let bars = [
+            bar("ours", true, 1.0, Some(4.0)),
+            bar("theirs", false, 2.0, None),
+        ];
+        let drawn = chart("a < b", "ms", &bars).to_string();
+        for part in [
+            "a &lt; b",
+            "streams",
+            r#"class="ours" height="14" width="120""#,
+            r#"class="ours more" height="14" width="360""#,
+            r#"class="peer" height="14" width="240""#,
+            "1.00 – 4.00",
+        ] {
+            assert!(drawn.contains(part), "{part} in {drawn}");
+        }
+    }
+}

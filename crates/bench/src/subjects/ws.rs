@@ -1,0 +1,51 @@
+//! Bare WebSockets by npm's `ws`: no more than a loop over its clients.
+
+use anyhow::Result;
+use futures::FutureExt as _;
+use futures::future::LocalBoxFuture;
+use memchr::memmem;
+
+use crate::drafts::{Draft, Drafts};
+use crate::peers;
+use crate::publishing;
+use crate::run::Inbox;
+use crate::socket::Socket;
+use crate::subject::{Delivery, Maker, Subject, Target};
+
+pub(crate) const SUBJECT: Subject = Subject {
+    name: "ws websocket",
+    maker: Maker::Node,
+    delivery: Delivery::Socket,
+    beside: Some("witter websocket"),
+    start: |setup| peers::node(setup, "ws.mjs", &[]),
+    publish,
+    read: |target, inbox| Box::pin(read(target, inbox)),
+};
+
+fn publish(target: Target, drafts: Drafts) -> LocalBoxFuture<'static, Result<()>> {
+    async move {
+        let open = async || Socket::open_path(target.address, "/publish").await;
+        let store = async |socket: &mut Socket, draft: &Draft| {
+            let message = format!(r#"{{"id":"{}","body":{}}}"#, draft.id, draft.body);
+            let exchange = async {
+                socket.send(&message).await?;
+                while memmem::find(&socket.next().await?, draft.id.as_bytes()).is_none() {}
+                Ok(())
+            };
+            Ok(exchange.await)
+        };
+        publishing::publish(drafts, open, store).await
+    }
+    .boxed_local()
+}
+
+async fn read(target: Target, inbox: Inbox) -> Result<()> {
+    let mut socket = Socket::open_path(target.address, "/read").await?;
+    inbox.set_ready();
+    socket
+        .each(|message, _| {
+            inbox.receive(message);
+            Ok(())
+        })
+        .await
+}
