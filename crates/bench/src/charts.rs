@@ -70,12 +70,7 @@ pub(crate) fn write(report: &Report, folder: &Path) -> Result<()> {
         .flat_map(|row| row.sustained.iter().map(|load| load.readers))
         .max()
         .unwrap_or_default();
-    let charts: [(
-        &str,
-        &str,
-        String,
-        &dyn Fn(&Row) -> Option<(f64, Option<f64>)>,
-    ); 4] = [
+    let charts: [(&str, &str, String, Of<'_>); 4] = [
         (
             "delay",
             "Delay from publish to delivery",

@@ -8,6 +8,7 @@ mod cargo;
 mod debian;
 mod dist;
 mod node;
+mod peers;
 mod process;
 mod rings;
 mod runner;
@@ -59,7 +60,7 @@ enum Verb {
         #[arg(long)]
         components_only: bool,
     },
-    /// Builds everything and measures it: delay, deliveries, processor time, memory.
+    /// Builds everything and measures it beside others: delay, deliveries, processor time, memory, what is lost.
     Bench {
         /// What the load generator takes; `-- --help` lists it.
         #[arg(
@@ -128,7 +129,9 @@ fn run(verb: Verb) -> Result<bool> {
         Verb::Bench { options } => {
             build::components()?;
             build::host()?;
-            replace(Command::new(build::program("bench")?).args(options))?;
+            let bench = build::program("bench")?;
+            let told = peers::options(&options);
+            replace(Command::new(bench).args(told).args(options))?;
         }
         Verb::Compose {
             output,

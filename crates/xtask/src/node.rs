@@ -81,6 +81,17 @@ pub(crate) fn build_policy() -> Result<()> {
     POLICY.build()
 }
 
+/// Installs the servers that Witter is measured beside.
+pub(crate) fn install_peers() -> Result<()> {
+    // None of them is built where it is installed. Where npm's registry is away nobody is to wait for long.
+    let arguments = [
+        "--ignore-scripts",
+        "--fetch-retries=1",
+        "--fetch-timeout=30000",
+    ];
+    install(&root().join("crates/bench/peers"), &arguments)
+}
+
 impl Built {
     fn build(&self) -> Result<()> {
         // Whoever builds this checkout at the same time waits: there is one folder of packages.
