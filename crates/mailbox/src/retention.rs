@@ -9,7 +9,7 @@ use std::str::FromStr;
 pub struct Retention {
     /// At least so many of the newest messages stay readable; up to half a tail more.
     pub messages: u64,
-    /// Older ones go at the next publish, in milliseconds.
+    /// Older ones go as messages come, in milliseconds: those of a segment when the next one is written.
     pub age_ms: u64,
 }
 
