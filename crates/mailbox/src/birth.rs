@@ -1,6 +1,6 @@
 //! Elections: what many instances may begin, and one begins for all.
 //!
-//! Both a channel's epoch and a secret are decided by a pointer, an integer key that goes once from 0 to
+//! A channel's epoch, a secret and where a document stands are each decided by a pointer, an integer key that goes once from 0 to
 //! the name of a candidate. What a candidate stands for is written before it stands.
 
 use crate::codec::Tail;
@@ -70,7 +70,7 @@ impl<S: Store, E: Env> Inner<S, E> {
             .ok_or_else(|| StoreError("the store has lost a secret".to_owned()))
     }
 
-    fn candidate(&self) -> u64 {
+    pub(crate) fn candidate(&self) -> u64 {
         LEAST_CANDIDATE + self.env.random() % (i64::MAX as u64 - LEAST_CANDIDATE)
     }
 
@@ -83,7 +83,12 @@ impl<S: Store, E: Env> Inner<S, E> {
     }
 
     /// Stands for election; answers who won, and clears `key` away where that is another.
-    async fn elect(&self, pointer: &str, candidate: u64, key: &str) -> Result<u64, StoreError> {
+    pub(crate) async fn elect(
+        &self,
+        pointer: &str,
+        candidate: u64,
+        key: &str,
+    ) -> Result<u64, StoreError> {
         let mut failure = StoreError("an election was not decided".to_owned());
         for _ in 0..ROUNDS {
             let round = async {

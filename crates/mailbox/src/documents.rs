@@ -1,21 +1,23 @@
 //! Documents: small values beside the logs, each changed as a whole by a verified swap.
 //!
-//! A document begins as a pointer does: `increment(key, 0)` makes a key without overwriting one, and what is found
-//! there is swapped for the first content. Each content is stored behind a stamp of its own, so that a writer
-//! recognizes what it wrote, and a swap that comes late, after its error, never meets the value it expects again.
+//! A document is born by an election, as a channel is: a pointer names the key that it stands under, and never
+//! changes after. So only pointers are ever incremented, and a store that cannot bear that of other keys is not asked
+//! to; the first content is that of the candidate who wins. Each content is stored behind a stamp of its own, so that
+//! a writer recognizes what it wrote, and a swap that comes late, after its error, never meets the value it expects
+//! again.
 
-use crate::{Env, Inner, Store, StoreError};
+use crate::{Env, Inner, MOST_CHANNELS, Store, StoreError};
 use std::fmt;
 use std::rc::Rc;
 
 /// Attempts before a change gives up. Each lost one means that another writer won.
 const ATTEMPTS: u32 = 16;
-/// What a stored document begins with. Integers, as which keys are born, are 8 bytes or digits.
+/// What a stored document begins with.
 const MARK: u8 = b'd';
 /// The mark and the stamp.
 const HEAD: usize = 9;
 
-/// The documents in a mailbox's store. Names have at most 100 bytes of printable ASCII.
+/// The documents in a mailbox's store. Names have at most 96 bytes of printable ASCII.
 pub struct Documents<S, E>(Rc<Inner<S, E>>);
 
 impl<S, E> fmt::Debug for Documents<S, E> {
@@ -34,8 +36,10 @@ impl<S: Store, E: Env> Documents<S, E> {
     /// # Errors
     /// The store failed.
     pub async fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let value = self.0.store.get(&key(name)).await?;
-        Ok(value.and_then(|value| content(&value).map(<[u8]>::to_vec)))
+        let found = self.find(name).await?;
+        found
+            .map(|(_, value)| Ok(content(&value)?.to_vec()))
+            .transpose()
     }
 
     /// Changes a document: `change` is given what it holds and answers what it shall hold, or none to leave it as
@@ -50,23 +54,24 @@ impl<S: Store, E: Env> Documents<S, E> {
         name: &str,
         mut change: impl FnMut(Option<&[u8]>) -> Result<Option<Vec<u8>>, F>,
     ) -> Result<(), F> {
-        let key = key(name);
         let Inner { store, env, .. } = &*self.0;
         for attempt in 0..ATTEMPTS {
-            let mut found = store.get(&key).await?;
-            if found.is_none() {
-                if change(None)?.is_none() {
-                    return Ok(());
-                }
-                store.increment(&key, 0).await?;
-                found = store.get(&key).await?;
-            }
-            let found = found.unwrap_or_default();
-            let Some(wanted) = change(content(&found))? else {
+            let found = self.find(name).await?;
+            let held = found
+                .as_ref()
+                .map(|(_, value)| content(value))
+                .transpose()?;
+            let Some(wanted) = change(held)? else {
                 return Ok(());
             };
             let wanted = stamped(env.random(), &wanted);
-            let swapped = store.swap(&key, &found, &wanted).await;
+            let Some((key, value)) = found else {
+                if self.bear(name, &wanted).await? {
+                    return Ok(());
+                }
+                continue;
+            };
+            let swapped = store.swap(&key, &value, &wanted).await;
             // What a swap answers may be wrong: what is there now tells.
             if store.get(&key).await?.as_ref() == Some(&wanted) {
                 return Ok(());
@@ -76,17 +81,66 @@ impl<S: Store, E: Env> Documents<S, E> {
         }
         Err(StoreError("too many writers at once".to_owned()).into())
     }
+
+    /// The key that a document stands under, and what is there.
+    async fn find(&self, name: &str) -> Result<Option<(String, Vec<u8>)>, StoreError> {
+        let Inner {
+            store, documents, ..
+        } = &*self.0;
+        let known = documents.borrow().get(name).copied();
+        if let Some(elected) = known {
+            let key = key(name, elected);
+            if let Some(value) = store.get(&key).await? {
+                return Ok(Some((key, value)));
+            }
+            // The store was wiped, or is at fault.
+            documents.borrow_mut().remove(name);
+        }
+        let Some(elected) = self.0.elected(&pointer_key(name)).await? else {
+            return Ok(None);
+        };
+        let key = key(name, elected);
+        let value = store.get(&key).await?;
+        let value = value.ok_or_else(|| StoreError("the store has lost a document".to_owned()))?;
+        self.remember(name, elected);
+        Ok(Some((key, value)))
+    }
+
+    /// Has a document begin with this value, unless it begins with another's.
+    async fn bear(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
+        let candidate = self.0.candidate();
+        let key = key(name, candidate);
+        self.0.store.set(&key, value).await?;
+        let elected = self.0.elect(&pointer_key(name), candidate, &key).await?;
+        self.remember(name, elected);
+        Ok(elected == candidate)
+    }
+
+    fn remember(&self, name: &str, elected: u64) {
+        let mut documents = self.0.documents.borrow_mut();
+        if documents.len() >= MOST_CHANNELS {
+            documents.clear();
+        }
+        documents.insert(name.to_owned(), elected);
+    }
 }
 
-fn key(name: &str) -> String {
-    format!("w1/d/{name}")
+fn pointer_key(name: &str) -> String {
+    format!("w1/dp/{name}")
+}
+
+fn key(name: &str, elected: u64) -> String {
+    format!("w1/d/{name}/{elected:x}")
 }
 
 fn stamped(stamp: u64, content: &[u8]) -> Vec<u8> {
     [&[MARK], &stamp.to_le_bytes()[..], content].concat()
 }
 
-/// What a stored value holds, where it is a document's and not the integer as which its key was born.
-fn content(value: &[u8]) -> Option<&[u8]> {
-    value.get(HEAD..).filter(|_| value[0] == MARK)
+/// What a stored value holds.
+fn content(value: &[u8]) -> Result<&[u8], StoreError> {
+    match value {
+        [MARK, ..] if value.len() >= HEAD => Ok(&value[HEAD..]),
+        _ => Err(StoreError("the store holds a damaged document".to_owned())),
+    }
 }

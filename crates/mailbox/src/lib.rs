@@ -285,6 +285,8 @@ struct Inner<S, E> {
     window: Window,
     /// Caches and queues, by channel. All can be dropped at any time but for publishes under way.
     channels: RefCell<HashMap<String, Rc<Channel>>>,
+    /// What was elected of documents: it never changes, unless the store is wiped.
+    documents: RefCell<HashMap<String, u64>>,
 }
 
 /// What an instance remembers of a channel.
@@ -296,7 +298,7 @@ struct Channel {
     lane: RefCell<lane::Lane>,
 }
 
-/// More channels than this and the caches start anew.
+/// More channels, or documents, than this and the caches start anew.
 const MOST_CHANNELS: usize = 10_000;
 
 impl<S: Store + 'static, E: Env + 'static> Mailbox<S, E> {
@@ -307,6 +309,7 @@ impl<S: Store + 'static, E: Env + 'static> Mailbox<S, E> {
             env,
             window,
             channels: RefCell::default(),
+            documents: RefCell::default(),
         }))
     }
 

@@ -74,28 +74,41 @@ impl Store for World {
         Ok(self.values.borrow().get(key).cloned())
     }
 
-    async fn set(&self, _: &str, _: &[u8]) -> Result<(), StoreError> {
-        unreachable!("a document is never overwritten unseen")
+    async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.step().await?;
+        let before = self
+            .values
+            .borrow_mut()
+            .insert(key.to_owned(), value.to_vec());
+        assert_eq!(before, None, "a document is never overwritten unseen");
+        self.step().await
     }
 
-    async fn delete(&self, _: &str) -> Result<(), StoreError> {
-        unreachable!("a document stays")
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.step().await?;
+        self.values.borrow_mut().remove(key);
+        self.step().await
     }
 
+    /// Of a key that holds no integer, some stores take the whole host with them.
     async fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError> {
         self.step().await?;
         assert_eq!(delta, 0);
-        let zero = if self.character.digits {
-            b"0".to_vec()
-        } else {
-            vec![0; 8]
+        let digits = self.character.digits;
+        let number = {
+            let mut values = self.values.borrow_mut();
+            let zero = if digits { b"0".to_vec() } else { vec![0; 8] };
+            let value = values.entry(key.to_owned()).or_insert(zero);
+            if digits {
+                let text = std::str::from_utf8(value).expect("only integers are incremented");
+                text.parse().expect("only integers are incremented")
+            } else {
+                let bytes = value.as_slice().try_into();
+                i64::from_le_bytes(bytes.expect("only integers are incremented"))
+            }
         };
-        self.values
-            .borrow_mut()
-            .entry(key.to_owned())
-            .or_insert(zero);
         self.step().await?;
-        Ok(0)
+        Ok(number)
     }
 
     async fn swap(&self, key: &str, expected: &[u8], value: &[u8]) -> Result<Swap, StoreError> {

@@ -321,10 +321,8 @@ impl Store for Handle {
     async fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError> {
         self.act(|values| {
             let value = values.entry(key.to_owned()).or_insert_with(|| vec![0; 8]);
-            // What became a document meanwhile is no number, and stays.
-            let Ok(number) = <[u8; 8]>::try_from(&value[..]).map(i64::from_le_bytes) else {
-                return 0;
-            };
+            let bytes = value.as_slice().try_into();
+            let number = i64::from_le_bytes(bytes.expect("only integers are incremented"));
             *value = (number + delta).to_le_bytes().to_vec();
             number + delta
         })

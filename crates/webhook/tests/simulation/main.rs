@@ -14,7 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::env;
 use std::rc::Rc;
-use webhook::Outbox;
+use webhook::{Outbox, SHARDS};
 use world::{Character, Handle, Random, World};
 
 const SEEDS: u64 = 300;
@@ -227,8 +227,7 @@ impl Sim {
     fn check_progress(&mut self) -> Result<(), String> {
         let values = self.world.values.borrow();
         for channel in CHANNELS {
-            let key = format!("w1/d/webhook/channel/{channel}");
-            let content = values.get(&key).and_then(|value| value.get(9..));
+            let content = document(&values, &format!("webhook/channel/{channel}"));
             let content = content.and_then(|content| serde_json::from_slice(content).ok());
             let Some(content): Option<serde_json::Value> = content else {
                 continue;
@@ -249,10 +248,9 @@ impl Sim {
 
     fn is_pending(&self) -> bool {
         let values = self.world.values.borrow();
-        values
-            .iter()
-            .filter(|(key, _)| key.starts_with("w1/d/webhook/index/"))
-            .filter_map(|(_, value)| serde_json::from_slice(value.get(9..)?).ok())
+        (0..SHARDS)
+            .filter_map(|shard| document(&values, &format!("webhook/index/{shard}")))
+            .filter_map(|content| serde_json::from_slice(content).ok())
             .any(|shard: serde_json::Value| shard["channels"] != serde_json::json!({}))
     }
 
@@ -278,6 +276,13 @@ impl Sim {
         self.world.run(self.world.now() + 60_000);
         self.endpoint.judge(&self.acknowledged.borrow())
     }
+}
+
+/// What a document holds. Beside it there may be those of candidates who lost.
+fn document<'a>(values: &'a BTreeMap<String, Vec<u8>>, name: &str) -> Option<&'a [u8]> {
+    let pointer = values.get(&format!("w1/dp/{name}"))?;
+    let elected = u64::from_le_bytes(pointer.as_slice().try_into().ok()?);
+    values.get(&format!("w1/d/{name}/{elected:x}"))?.get(9..)
 }
 
 fn number(name: &str) -> Option<u64> {
