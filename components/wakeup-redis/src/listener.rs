@@ -3,10 +3,8 @@
 use crate::hints::{self, Told};
 use crate::sleep;
 use crate::watches::Watches;
-use futures::future::{Either, select};
-use spin_redis::{Command, Error, Line, Redis, Value};
+use spin_redis::{Error, Line, Redis};
 use std::cell::Cell;
-use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 use wasip3::clocks::monotonic_clock;
@@ -94,7 +92,7 @@ impl Listener {
     async fn follow(&self, failures: &mut usize) -> Result<(), Error> {
         let redis = Redis::shared()?;
         let line = Line::default();
-        let ask = async |command| answer(&redis, &line, command).await;
+        let ask = async |command| redis.send(&line, &command, LATE).await;
         let mut place = hints::begun(ask(hints::begin(redis.prefix(), &self.own)).await?)?;
         let mut kept_until = 0;
         *failures = 0;
@@ -121,13 +119,5 @@ impl Listener {
             place = news.place.unwrap_or(place);
         }
         Ok(())
-    }
-}
-
-/// What Redis answers, if it does so in time: a connection that a router has forgotten says nothing.
-async fn answer(redis: &Redis, line: &Line, command: Command) -> Result<Vec<Value>, Error> {
-    match select(pin!(redis.send(line, &command)), pin!(sleep(LATE))).await {
-        Either::Left((answer, _)) => answer,
-        Either::Right(_) => Err(Error::Redis("no answer".to_owned())),
     }
 }

@@ -5,9 +5,17 @@ use crate::bindings::spin::redis::redis as concurrent;
 use crate::prefix::Prefix;
 use crate::settings::Settings;
 use crate::{Command, Error, Value};
+use futures::future::{Either, select};
 use futures::lock::Mutex;
 use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
+use wasip3::clocks::monotonic_clock;
+
+/// How long an answer may take. Redis itself holds up writes for two seconds where its disk is slow; much longer, and
+/// those who publish give up before they are told.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The Redis of this deployment, and the connections to it that all calls of an instance share.
 pub struct Redis {
@@ -100,18 +108,33 @@ impl Redis {
 
     async fn query_once(&self, command: &Command) -> Result<Vec<Value>, Error> {
         let line = Rc::clone(&self.line.borrow());
-        let answer = self.send(&line, command).await;
+        let answer = self.send(&line, command, PATIENCE).await;
         if answer.is_err() && Rc::ptr_eq(&line, &self.line.borrow()) {
             self.forget();
         }
         answer
     }
 
-    /// Sends a command over a connection of its own, once. After an error take another line.
+    /// Sends a command over a connection of its own, once, and gives up after `patience`. After an error take another
+    /// line.
     ///
     /// # Errors
     /// No answer, or one that tells of an error: what was asked may be done.
-    pub async fn send(&self, line: &Line, command: &Command) -> Result<Vec<Value>, Error> {
+    pub async fn send(
+        &self,
+        line: &Line,
+        command: &Command,
+        patience: Duration,
+    ) -> Result<Vec<Value>, Error> {
+        let patience = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
+        let late = pin!(monotonic_clock::wait_for(patience));
+        match select(pin!(self.answer(line, command)), late).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => Err(Error::Redis("no answer".to_owned())),
+        }
+    }
+
+    async fn answer(&self, line: &Line, command: &Command) -> Result<Vec<Value>, Error> {
         let connection = {
             let mut kept = line.connection.lock().await;
             match &*kept {
