@@ -5,6 +5,7 @@
 //! `body` of the response back. A connection that a component accepts to `upgrade` carries bytes both ways
 //! instead. What components import beside WASI is in `keyvalue` (on a [`store`]), `config` and `wakeup`; the requests
 //! that they send themselves go `outbound`, to where they are `allowed`. Some routes the host `visits` by itself.
+//! Those that share a store are `nodes`, which wake each other.
 //!
 //! A [`gateway`] serves the same connections with an application elsewhere in place of the components.
 
@@ -22,6 +23,7 @@ mod instance;
 mod keyvalue;
 mod listening;
 pub mod manifest;
+mod nodes;
 mod options;
 mod outbound;
 mod output;
@@ -58,11 +60,12 @@ use crate::engine::Workshop;
 use crate::instance::Allowance;
 use crate::listening::Listening;
 use crate::manifest::App;
+use crate::nodes::{Nodes, Outbox};
 use crate::outbound::Outbound;
 use crate::routes::Routes;
 use crate::server::{Backend, Server};
 use crate::state::Grants;
-use crate::store::Store;
+use crate::store::{Store, without_password};
 use crate::variables::environment_name;
 use crate::visits::Visits;
 use crate::wakeup::Wakeups;
@@ -75,6 +78,8 @@ pub struct Running {
     components: Vec<Arc<Component>>,
     wakeups: Wakeups,
     store: Store,
+    /// Those who share the store.
+    _nodes: Nodes,
 }
 
 /// Reads a manifest, with these variables by their names before those of the environment.
@@ -101,8 +106,13 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
     let app = application(&options.manifest, &options.variables)?;
     let url = options.store_url();
     let store = Store::open(&url, options.durability)
-        .with_context(|| format!("the store {url} cannot be opened"))?;
-    let wakeups = Wakeups::default();
+        .await
+        .with_context(|| format!("the store {} cannot be opened", without_password(&url)))?;
+    let outbox = Arc::new(Outbox::default());
+    let wakeups = match store.redis() {
+        Some(_) => Wakeups::told_to(outbox.clone()),
+        None => Wakeups::default(),
+    };
     let components = {
         let (options, store, wakeups) = (options.clone(), store.clone(), wakeups.clone());
         let load =
@@ -138,6 +148,7 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
         listening,
         _visits: visits,
         components: running,
+        _nodes: Nodes::join(&store, outbox, &wakeups),
         wakeups,
         store,
     })

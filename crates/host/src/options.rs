@@ -34,12 +34,13 @@ pub struct Options {
     )]
     pub listen: SocketAddr,
 
-    /// Where keys and values are kept: `sqlite:PATH` or `memory` [default: sqlite:.witter/mailbox.db in the
-    /// manifest's folder]
+    /// Where keys and values are kept: `sqlite:PATH`, `memory`, or in a Redis or Valkey that many hosts share,
+    /// `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE][?prefix=PREFIX]`, `rediss://` for TLS [default:
+    /// sqlite:.witter/mailbox.db in the manifest's folder]
     #[arg(long, value_name = "URL", env = "WITTER_STORE")]
     pub store: Option<String>,
 
-    /// When a write is answered: once it survives the host's end, or loss of power too
+    /// When a write into a file is answered: once it survives the host's end, or loss of power too
     #[arg(long, value_enum, env = "WITTER_DURABILITY", default_value_t)]
     pub durability: Durability,
 

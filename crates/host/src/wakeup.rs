@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use wasmtime::component::{Accessor, HasSelf, Resource};
 
 use crate::bindings::witter::messaging::wakeup::{Host, HostWatch, HostWatchWithStore, Outcome};
+use crate::nodes::Outbox;
 use crate::state::State;
 
 /// The keys that are watched. Clones are the same table.
@@ -22,6 +23,8 @@ pub(crate) struct Wakeups(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     keys: Mutex<HashMap<String, Arc<Key>>>,
+    /// By which the other nodes are told, where there may be some.
+    others: Option<Arc<Outbox>>,
     closing: AtomicBool,
 }
 
@@ -55,12 +58,34 @@ struct Waiting {
 }
 
 impl Wakeups {
-    /// Wakes every watch on `key`.
+    /// No key is watched yet; what is notified here, others are told.
+    pub(crate) fn told_to(others: Arc<Outbox>) -> Self {
+        Self(Arc::new(Inner {
+            others: Some(others),
+            ..Inner::default()
+        }))
+    }
+
+    /// Wakes every watch on `key`, at the other nodes too.
     pub(crate) fn notify(&self, key: &str) {
+        self.notify_here(key);
+        if let Some(others) = &self.0.others {
+            others.push(key);
+        }
+    }
+
+    /// Wakes every watch of this host on `key`.
+    pub(crate) fn notify_here(&self, key: &str) {
         let key = self.keys().get(key).cloned();
         if let Some(key) = key {
-            key.generation.fetch_add(1, Ordering::AcqRel);
-            key.notified.notify_waiters();
+            key.notify();
+        }
+    }
+
+    /// Wakes every watch of this host.
+    pub(crate) fn notify_all(&self) {
+        for key in self.keys().values() {
+            key.notify();
         }
     }
 
@@ -92,6 +117,13 @@ impl Wakeups {
     fn keys(&self) -> MutexGuard<'_, HashMap<String, Arc<Key>>> {
         // Every change of the table is one step.
         self.0.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Key {
+    fn notify(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.notified.notify_waiters();
     }
 }
 
@@ -165,6 +197,14 @@ impl<T: 'static> HostWatchWithStore<T> for HasSelf<State> {
         let waiting =
             accessor.with(|mut access| access.get().table.get(&watch).map(Watch::waiting))?;
         Ok(waiting.wait(Duration::from_millis(timeout_ms.into())).await)
+    }
+}
+
+#[cfg(test)]
+impl Watch {
+    /// Whether it is notified within some time, since it was asked the last time.
+    pub(crate) async fn is_woken(&self, most: Duration) -> bool {
+        self.waiting().wait(most).await == Outcome::Changed
     }
 }
 

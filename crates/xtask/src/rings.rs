@@ -25,7 +25,7 @@ enum Tests {
     /// One cargo command that succeeds or does not.
     Command(&'static [&'static str]),
     /// The tests of the packages in a folder, as far as they are of that group, and the programs that they
-    /// run, each of a Debian package of that name.
+    /// run, each of a Debian package of that name, or as [`REDIS`].
     Packages(&'static str, Group, &'static [&'static str]),
     /// The examples in the documentation.
     Examples,
@@ -79,7 +79,7 @@ const RINGS: &[Ring] = &[
     Ring {
         name: "host",
         about: "the host by itself",
-        tests: Tests::Packages("crates", Group::Hosted, &[]),
+        tests: Tests::Packages("crates", Group::Hosted, &["redis-server"]),
     },
     Ring {
         name: "examples",
@@ -99,7 +99,7 @@ const RINGS: &[Ring] = &[
     Ring {
         name: "faults",
         about: "kills, cuts, proxies and broken stores",
-        tests: Tests::Packages("tests/faults", Group::Hosted, &["nginx"]),
+        tests: Tests::Packages("tests/faults", Group::Hosted, &["nginx", "redis-server"]),
     },
     Ring {
         name: "browser",
@@ -114,6 +114,11 @@ const RINGS: &[Ring] = &[
 
 /// Programs whose packages start a service where they are installed: they are unpacked.
 const SERVICES: &[&str] = &["nginx"];
+
+/// A server whose package starts a service where it is installed. The one with its tools starts none, and has the
+/// same program under the other name, by which the tests find it too.
+const REDIS: &str = "redis-server";
+const REDIS_TOOLS: (&str, &str) = ("redis-tools", "redis-check-rdb");
 
 /// What the command's help says of the rings.
 pub(crate) fn help() -> String {
@@ -332,7 +337,13 @@ fn path_to(programs: &[&str]) -> Result<OsString> {
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.push(PathBuf::from("/usr/sbin"));
     for program in programs {
-        if !folders.iter().any(|folder| folder.join(program).is_file()) {
+        if *program == REDIS {
+            let (package, other) = REDIS_TOOLS;
+            if !exists(program) && !exists(other) {
+                debian::ensure_installed(&[package])
+                    .with_context(|| format!("the tests need {program}"))?;
+            }
+        } else if !folders.iter().any(|folder| folder.join(program).is_file()) {
             let unpacked = debian::unpacked(program);
             let unpacked = unpacked.with_context(|| format!("the tests need {program}"))?;
             folders.push(unpacked.join("usr/sbin"));

@@ -14,19 +14,23 @@
 //!
 //! `WITTER_SEED` makes the choices of a run with changes again; it is told where one fails.
 
+mod cluster;
 mod crowd;
 mod deployment;
 mod follower;
 mod load;
 mod nginx;
 mod process;
+mod wire;
 
+pub use cluster::Cluster;
 pub use crowd::{hold, hold_all, idle, raise_file_limit};
 pub use deployment::Deployment;
 pub use follower::{Follower, Progress, Read, Way};
-pub use load::{Load, Offsets, Sending, check_read};
+pub use load::{Load, Offsets, Sending, check_read, check_writers, id_of};
 pub use nginx::Nginx;
 pub use process::Usage;
+pub use wire::{Wire, Wiring};
 
 use std::env;
 use std::future::Future;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
-use crate::{Deployment, Progress, Read};
+use crate::{Progress, Read};
 
 /// Between two tries at a host that is away.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -53,11 +53,16 @@ impl Load {
     ///
     /// # Errors
     /// Where the host takes no guest.
-    pub async fn begin(deployment: &Deployment, channel: &str, progress: Progress) -> Result<Self> {
+    pub async fn begin(
+        address: watch::Receiver<SocketAddr>,
+        channel: &str,
+        progress: Progress,
+    ) -> Result<Self> {
+        let client = Client::new(*address.borrow());
         Ok(Self {
             channel: channel.to_owned(),
-            address: deployment.address(),
-            session: deployment.client().session("Ann").await?,
+            address,
+            session: client.session("Ann").await?,
             progress,
             acknowledged: AtomicU64::new(0),
             moved: Notify::new(),
@@ -219,5 +224,29 @@ pub fn check_read(read: &[Read], offsets: &Offsets) -> Result<()> {
         read.len(),
         offsets.len()
     );
+    Ok(())
+}
+
+/// The id of a writer's message.
+#[must_use]
+pub fn id_of(writer: u64, number: u64) -> String {
+    format!("{writer}-{number}")
+}
+
+/// Whether the messages of each of so many writers come in the order in which it sent them.
+///
+/// # Errors
+/// Where they do not.
+pub fn check_writers(read: &[Read], writers: u64) -> Result<()> {
+    for writer in 0..writers {
+        let own = format!("{writer}-");
+        let read = read.iter().filter(|read| read.id.starts_with(&own));
+        for (number, read) in (0..).zip(read) {
+            ensure!(
+                read.id == id_of(writer, number),
+                "{read:?} is its message number {number}"
+            );
+        }
+    }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Where the components' keys and values are kept.
 //!
 //! A *label* names a store of an application, as `key_value_stores` in its manifest does; labels share a
-//! file and no keys. Every operation is atomic, and what one has answered every later one sees, from
+//! file, or a server, and no keys. Every operation is atomic, and what one has answered every later one sees, from
 //! whichever component or task it comes.
 
 use std::error::Error;
@@ -10,12 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 mod memory;
+mod redis;
 mod sqlite;
 
+pub(crate) use self::redis::{Redis, without_password};
 use memory::Memory;
 use sqlite::Sqlite;
 
-/// When a write is answered.
+/// When a write into a file is answered. For a server its own settings decide that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Durability {
     /// When the operating system has it: it survives the end of this process, however sudden. When the
@@ -30,23 +32,21 @@ pub enum Durability {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The URL names no kind of store.
-    #[error("{url:?} is no store: expected `memory` or `sqlite:PATH`")]
+    #[error("{url:?} is no store: expected `memory`, `sqlite:PATH` or `redis://HOST`")]
     Url {
-        /// As given.
+        /// As given, without a password.
         url: String,
     },
     /// The store is away: disk full, an I/O error, a damaged file, a lock that another process does not
-    /// let go. Nothing is known of a write that ended so: it may be found done later. The next operation
+    /// let go, a server that does not answer within three seconds. Nothing is known of a write that ended so: it may be found done later. The next operation
     /// tries again, and works once the cause is gone.
     #[error("the store is unavailable")]
     Unavailable(#[source] Arc<dyn Error + Send + Sync>),
     /// An increment of a value that no increment wrote.
-    #[error("the value of key {key:?} is no counter: it has {length} bytes, not 8")]
+    #[error("the value of key {key:?} is no counter")]
     NotACounter {
         /// The key.
         key: String,
-        /// How long its value is.
-        length: usize,
     },
     /// An increment that would leave the range of 64 bits.
     #[error("the counter at key {key:?} would overflow")]
@@ -79,21 +79,29 @@ struct Inner {
 #[derive(Debug)]
 enum Backend {
     Memory(Memory),
+    Redis(Box<Redis>),
     Sqlite(Sqlite),
 }
 
 impl Store {
-    /// Opens `memory`, or `sqlite:PATH`: the file and its folder are created where they are missing.
-    pub fn open(url: &str, durability: Durability) -> Result<Self, StoreError> {
+    /// Opens `memory`; or `sqlite:PATH`: the file and its folder are created where they are missing; or a Redis or
+    /// Valkey, `redis://[user:password@]host[:port][/database][?prefix=…]`, or `rediss://` for TLS.
+    ///
+    /// In Redis every key begins with the prefix. Without one, the keys of the label `default` are the same as in
+    /// Spin's store in Redis. This is called in a runtime that the store then lives in.
+    pub async fn open(url: &str, durability: Durability) -> Result<Self, StoreError> {
         let backend = match url.split_once(':') {
             None if url == "memory" => Backend::Memory(Memory::default()),
             // Names that SQLite takes for databases of one connection, and forgets with it.
             Some(("sqlite", path)) if !matches!(path, "" | ":memory:") => {
                 Backend::Sqlite(Sqlite::open(PathBuf::from(path), durability)?)
             }
+            Some(("redis" | "rediss" | "valkey" | "valkeys", rest)) if rest.starts_with("//") => {
+                Backend::Redis(Box::new(Redis::open(url).await?))
+            }
             _ => {
                 return Err(StoreError::Url {
-                    url: url.to_owned(),
+                    url: without_password(url),
                 });
             }
         };
@@ -118,6 +126,7 @@ impl Store {
     ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         match self.read() {
             Backend::Memory(memory) => Ok(memory.get_many(label, keys)),
+            Backend::Redis(redis) => redis.get_many(label, keys).await,
             Backend::Sqlite(sqlite) => sqlite.get_many(label, keys).await,
         }
     }
@@ -126,14 +135,17 @@ impl Store {
     pub async fn exists(&self, label: &str, key: &str) -> Result<bool, StoreError> {
         match self.read() {
             Backend::Memory(memory) => Ok(memory.exists(label, key)),
+            Backend::Redis(redis) => redis.exists(label, key).await,
             Backend::Sqlite(sqlite) => sqlite.exists(label, key).await,
         }
     }
 
-    /// Every key that has a value, in no order. Costs time and memory with their number.
+    /// Every key that has a value, in no order. Costs time and memory with their number; in Redis, with the number
+    /// of all keys in the database, and what comes or goes meanwhile may be told or not.
     pub async fn keys(&self, label: &str) -> Result<Vec<String>, StoreError> {
         match self.read() {
             Backend::Memory(memory) => Ok(memory.keys(label)),
+            Backend::Redis(redis) => redis.keys(label).await,
             Backend::Sqlite(sqlite) => sqlite.keys(label).await,
         }
     }
@@ -155,6 +167,7 @@ impl Store {
                 memory.set_many(label, pairs);
                 Ok(())
             }
+            Backend::Redis(redis) => redis.set_many(label, pairs).await,
             Backend::Sqlite(sqlite) => sqlite.set_many(label, pairs).await,
         }
     }
@@ -171,16 +184,18 @@ impl Store {
                 memory.delete_many(label, keys);
                 Ok(())
             }
+            Backend::Redis(redis) => redis.delete_many(label, keys).await,
             Backend::Sqlite(sqlite) => sqlite.delete_many(label, keys).await,
         }
     }
 
     /// Adds `delta` to the counter at `key`, which begins at 0, and returns the sum.
     ///
-    /// A counter is kept as 8 bytes, little-endian, as Spin keeps it.
+    /// A counter is kept as Spin keeps it: in Redis in decimal digits, elsewhere as 8 bytes, little-endian.
     pub async fn increment(&self, label: &str, key: &str, delta: i64) -> Result<i64, StoreError> {
         match self.write() {
             Backend::Memory(memory) => memory.increment(label, key, delta),
+            Backend::Redis(redis) => redis.increment(label, key, delta).await,
             Backend::Sqlite(sqlite) => sqlite.increment(label, key, delta).await,
         }
     }
@@ -195,6 +210,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         match self.write() {
             Backend::Memory(memory) => Ok(memory.swap(label, key, expected, value)),
+            Backend::Redis(redis) => redis.swap(label, key, expected, value).await,
             Backend::Sqlite(sqlite) => sqlite.swap(label, key, expected, value).await,
         }
     }
@@ -209,6 +225,14 @@ impl Store {
     #[must_use]
     pub fn writes(&self) -> u64 {
         self.0.writes.load(Ordering::Relaxed)
+    }
+
+    /// The server, where the store is on one that others may share.
+    pub(crate) fn redis(&self) -> Option<&Redis> {
+        match &self.0.backend {
+            Backend::Redis(redis) => Some(redis.as_ref()),
+            Backend::Memory(_) | Backend::Sqlite(_) => None,
+        }
     }
 
     fn read(&self) -> &Backend {
@@ -229,7 +253,6 @@ fn count(key: &str, value: Option<&[u8]>, delta: i64) -> Result<i64, StoreError>
         Some(bytes) => {
             i64::from_le_bytes(bytes.try_into().map_err(|_| StoreError::NotACounter {
                 key: key.to_owned(),
-                length: bytes.len(),
             })?)
         }
     };
@@ -247,28 +270,83 @@ fn encode(counter: i64) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::LazyLock;
     use std::thread;
 
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use proptest::test_runner::TestRunner;
+    use redis_server::RedisServer;
     use tempfile::TempDir;
-    use tokio::runtime::{Builder, Runtime};
+    use tokio::runtime::Runtime;
 
     use super::*;
 
-    fn runtime() -> Runtime {
-        Builder::new_current_thread()
-            .build()
-            .expect("a runtime can be made")
+    /// Connections live in the runtime that they were made in, and the threads of a race share them.
+    fn runtime() -> &'static Runtime {
+        static RUNTIME: LazyLock<Runtime> =
+            LazyLock::new(|| Runtime::new().expect("a runtime can be made"));
+        &RUNTIME
     }
 
-    /// A store of each kind, and the folder of the one that has one.
-    fn stores() -> (TempDir, [Store; 2]) {
-        let folder = TempDir::new().expect("a folder can be made");
-        let file = format!("sqlite:{}", folder.path().join("below/store.db").display());
-        let stores =
-            ["memory", &file].map(|url| Store::open(url, Durability::Normal).expect("it opens"));
-        (folder, stores)
+    const KINDS: [Kind; 3] = [Kind::Memory, Kind::File, Kind::Server];
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Kind {
+        Memory,
+        File,
+        Server,
+    }
+
+    impl Kind {
+        /// How it keeps a counter.
+        fn encode(self, counter: i64) -> Vec<u8> {
+            match self {
+                Self::Server => counter.to_string().into_bytes(),
+                Self::Memory | Self::File => counter.to_le_bytes().to_vec(),
+            }
+        }
+
+        /// What it takes a value for that an increment meets.
+        fn decode(self, value: &[u8]) -> Option<i64> {
+            match self {
+                // As Redis writes it: no other sign, zero or space.
+                Self::Server => {
+                    let counter: i64 = str::from_utf8(value).ok()?.parse().ok()?;
+                    (self.encode(counter) == value).then_some(counter)
+                }
+                Self::Memory | Self::File => Some(i64::from_le_bytes(value.try_into().ok()?)),
+            }
+        }
+    }
+
+    /// Where stores of each kind are.
+    struct Places {
+        folder: TempDir,
+        server: RedisServer,
+    }
+
+    impl Places {
+        fn new() -> Self {
+            Self {
+                folder: TempDir::new().expect("a folder can be made"),
+                server: RedisServer::start(&[]).expect("Redis starts"),
+            }
+        }
+
+        /// Opens a store. Those with one number are the same, but for that in memory.
+        async fn open(&self, kind: Kind, number: usize) -> Store {
+            let url = match kind {
+                Kind::Memory => "memory".to_owned(),
+                Kind::File => {
+                    let file = self.folder.path().join(format!("below/{number}.db"));
+                    format!("sqlite:{}", file.display())
+                }
+                Kind::Server => format!("{}/1?prefix=*{number}:", self.server.url()),
+            };
+            let store = Store::open(&url, Durability::Normal).await;
+            store.expect("it opens")
+        }
     }
 
     #[derive(Clone, Debug)]
@@ -297,7 +375,7 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         let key = || 0_u8..8;
-        let value = || vec(any::<u8>(), 0..12);
+        let value = || prop_oneof![4 => vec(any::<u8>(), 0..12), 1 => "[-+ 0]?[0-9]{0,20}".prop_map(String::into_bytes)];
         let delta = || prop_oneof![-3_i64..3, Just(i64::MAX), Just(i64::MIN)];
         let swap = (key(), any::<bool>(), value());
         // A file is seldom opened again: that costs syncs of the disk.
@@ -315,12 +393,11 @@ mod tests {
     }
 
     /// What a store is, told as simply as can be.
-    #[derive(Default)]
-    struct Model(BTreeMap<(&'static str, String), Vec<u8>>);
+    struct Model(Kind, BTreeMap<(&'static str, String), Vec<u8>>);
 
     impl Model {
         async fn check(&mut self, store: &Store, step: &Step) {
-            let values = &mut self.0;
+            let Self(kind, values) = self;
             match step {
                 Step::Get(key) => {
                     let (label, key) = place(*key);
@@ -381,16 +458,14 @@ mod tests {
                     let (label, key) = place(*key);
                     let got = store.increment(label, &key, *delta).await;
                     let value = values.get(&(label, key.clone()));
-                    let current = value.map_or(Some(0), |value| {
-                        Some(i64::from_le_bytes(value.as_slice().try_into().ok()?))
-                    });
+                    let current = value.map_or(Some(0), |value| kind.decode(value));
                     match (
                         current,
                         current.and_then(|current| current.checked_add(*delta)),
                     ) {
                         (_, Some(sum)) => {
                             assert_eq!(got.expect("it is a counter"), sum);
-                            values.insert((label, key), sum.to_le_bytes().to_vec());
+                            values.insert((label, key), kind.encode(sum));
                         }
                         (Some(_), None) => {
                             assert!(matches!(got, Err(StoreError::Overflow { .. })), "{got:?}")
@@ -420,39 +495,50 @@ mod tests {
         }
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(32) })]
-
-        #[test]
-        fn every_store_does_what_the_model_does(steps in vec(step(), 0..100)) {
-            runtime().block_on(async {
-                let (folder, mut stores) = stores();
-                let mut models = [Model::default(), Model::default()];
-                for step in &steps {
-                    if let Step::Reopen = step {
-                        // The old one goes first, then the new one comes.
-                        stores[1] = stores[0].clone();
-                        let url = format!("sqlite:{}", folder.path().join("below/store.db").display());
-                        stores[1] = Store::open(&url, Durability::Full).expect("it opens again");
+    #[test]
+    fn every_store_does_what_the_model_does() {
+        let places = Places::new();
+        let number = AtomicU64::new(0);
+        let config = ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::with_cases(32)
+        };
+        let done = TestRunner::new(config).run(&vec(step(), 0..100), |steps| {
+            let number = number.fetch_add(1, Ordering::Relaxed) as usize;
+            for kind in KINDS {
+                runtime().block_on(async {
+                    let mut store = Some(places.open(kind, number).await);
+                    let mut model = Model(kind, BTreeMap::new());
+                    for step in &steps {
+                        if let Step::Reopen = step
+                            && kind != Kind::Memory
+                        {
+                            // The old one goes first, then the new one comes.
+                            store.take();
+                            store = Some(places.open(kind, number).await);
+                        }
+                        model.check(store.as_ref().expect("it is open"), step).await;
                     }
-                    for (store, model) in stores.iter().zip(&mut models) {
-                        model.check(store, step).await;
-                    }
-                }
-            });
-        }
+                });
+            }
+            Ok(())
+        });
+        done.expect("all do the same");
     }
 
     /// Runs `work` on eight threads at once, each with its number, over each kind of store, and over two
-    /// stores that have one file, as two processes would.
+    /// stores that have one place, as two processes would.
     fn race<F>(work: impl Fn(Store, u64) -> F + Sync, check: impl AsyncFn(&Store))
     where
         F: Future<Output = ()>,
     {
-        let (folder, [memory, file]) = stores();
-        let url = format!("sqlite:{}", folder.path().join("below/store.db").display());
-        let again = Store::open(&url, Durability::Normal).expect("it opens twice");
-        for [even, odd] in [[memory.clone(), memory], [file, again]] {
+        let places = Places::new();
+        for kind in KINDS {
+            let even = runtime().block_on(places.open(kind, 0));
+            let odd = match kind {
+                Kind::Memory => even.clone(),
+                _ => runtime().block_on(places.open(kind, 0)),
+            };
             thread::scope(|scope| {
                 for number in 0..8 {
                     let store = if number % 2 == 0 {
@@ -568,9 +654,10 @@ mod tests {
 
     #[test]
     fn operations_are_counted() {
-        let (_folder, stores) = stores();
-        for store in stores {
+        let places = Places::new();
+        for kind in KINDS {
             runtime().block_on(async {
+                let store = places.open(kind, 0).await;
                 store.get("default", "a").await.expect("the store works");
                 store
                     .get_many("default", &["a".into(), "b".into()])
@@ -584,17 +671,18 @@ mod tests {
                     .swap("default", "a", None, b"x")
                     .await
                     .expect("the store works");
+                assert_eq!((store.reads(), store.writes()), (2, 2));
             });
-            assert_eq!((store.reads(), store.writes()), (2, 2));
         }
     }
 
     #[track_caller]
     fn check_refused(url: &str) {
-        let error = Store::open(url, Durability::Normal).expect_err("it names no store");
+        let opened = runtime().block_on(Store::open(url, Durability::Normal));
+        let error = opened.expect_err("it names no store");
         assert_eq!(
             error.to_string(),
-            format!("{url:?} is no store: expected `memory` or `sqlite:PATH`")
+            format!("{url:?} is no store: expected `memory`, `sqlite:PATH` or `redis://HOST`")
         );
     }
 
@@ -607,7 +695,8 @@ mod tests {
             "sqlite::memory:",
             "memory:",
             "Memory",
-            "redis://127.0.0.1",
+            "redis:127.0.0.1",
+            "http://127.0.0.1",
             "/tmp/store.db",
         ] {
             check_refused(url);

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use conformance::Transport;
 use fastrand::Rng;
-use faults::{Deployment, Follower, Load, Offsets, Progress, Read, Sending, Way, check_read, size};
+use faults::{
+    Deployment, Follower, Load, Offsets, Progress, Sending, Way, check_read, check_writers, id_of,
+    size,
+};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -45,7 +48,7 @@ async fn run(changes: u64, mut random: Rng) -> Result<()> {
     let publishes = changes * FEW;
     let mut deployment = Deployment::start(&[])?;
     let progress = Progress::default();
-    let load = Arc::new(Load::begin(&deployment, CHANNEL, progress.clone()).await?);
+    let load = Arc::new(Load::begin(deployment.address(), CHANNEL, progress.clone()).await?);
     let mut follower = Follower {
         way: Way::Changing(random.fork(), FEW as u32),
         channel: CHANNEL.to_owned(),
@@ -61,7 +64,7 @@ async fn run(changes: u64, mut random: Rng) -> Result<()> {
         let load = Arc::clone(&load);
         writers.spawn(async move {
             let count = (publishes + writer) / WRITERS;
-            let ids = (0..count).map(|number| id(writer, number));
+            let ids = (0..count).map(|number| id_of(writer, number));
             let mut phases = AHEAD
                 .iter()
                 .flat_map(|ahead| (0..PHASE).map(|_| *ahead))
@@ -92,7 +95,7 @@ async fn run(changes: u64, mut random: Rng) -> Result<()> {
     let read = reader.await??;
     let took = begun.elapsed();
     check_read(&read, &offsets)?;
-    check_writers(&read)?;
+    check_writers(&read, WRITERS)?;
     let made: Vec<(Transport, Transport)> = read
         .windows(2)
         .filter(|pair| pair[0].by != pair[1].by)
@@ -115,24 +118,5 @@ async fn run(changes: u64, mut random: Rng) -> Result<()> {
         kinds.len(),
         made.len()
     );
-    Ok(())
-}
-
-fn id(writer: u64, number: u64) -> String {
-    format!("{writer}-{number}")
-}
-
-/// Whether each writer's messages come in the order in which it sent them.
-fn check_writers(read: &[Read]) -> Result<()> {
-    for writer in 0..WRITERS {
-        let own = format!("{writer}-");
-        let read = read.iter().filter(|read| read.id.starts_with(&own));
-        for (number, read) in (0..).zip(read) {
-            ensure!(
-                read.id == id(writer, number),
-                "{read:?} is its message number {number}"
-            );
-        }
-    }
     Ok(())
 }

@@ -25,7 +25,7 @@ fn what_was_acknowledged_before_a_kill_is_read_once_and_in_one_order() -> Result
 async fn run(publishes: u64, kills: u64) -> Result<()> {
     let mut deployment = Deployment::start(&[])?;
     let progress = Progress::default();
-    let load = Arc::new(Load::begin(&deployment, CHANNEL, progress.clone()).await?);
+    let load = Arc::new(Load::begin(deployment.address(), CHANNEL, progress.clone()).await?);
     let mut readers = JoinSet::new();
     for &transport in Transport::ALL {
         let mut follower = Follower {

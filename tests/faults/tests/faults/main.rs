@@ -7,6 +7,7 @@ mod kills;
 mod presence;
 mod proxies;
 mod readers;
+mod redis;
 mod stopping;
 mod store;
 mod webhook;

@@ -1,0 +1,281 @@
+//! Wakeups between the hosts that share a store: the nodes.
+//!
+//! All of them publish to one channel of Redis, and are subscribed to it, whatever their components wait for. With a
+//! subscription for each key a node would be told less; but components begin and cease to wait all the time, each
+//! time the server would have to be told, and to answer before the read that follows. So a node looks up every name
+//! that another one tells, which for those that nobody here waits for is a look into a table. What is to be told
+//! while the server still takes the names of before goes together: a node has one message under way, whatever is
+//! published.
+//!
+//! A message that is lost does no harm but delay, as with all wakeups.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::store::{Redis, Store};
+use crate::wakeup::Wakeups;
+
+/// The most names in one message. Fewer share one less; more, and nodes come to the first after the last.
+const BATCH: usize = 256;
+
+/// How many names wait for a server that is away. Beyond that the others are told to look at everything, once.
+const LONGEST: usize = 10_000;
+
+/// Between two attempts to tell, or to listen to, a server that is away.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// After so long a silence the server is asked whether it is still there: a connection that a router has forgotten
+/// says nothing.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// What a node calls itself, in hexadecimal digits, at the beginning of all that it tells.
+const NAME: usize = 16;
+
+/// What the other nodes are to be told.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    names: Mutex<HashSet<String>>,
+    filled: Notify,
+}
+
+impl Outbox {
+    pub(crate) fn push(&self, name: &str) {
+        let mut names = self.names();
+        if names.len() <= LONGEST && !names.contains(name) {
+            names.insert(name.to_owned());
+        }
+        drop(names);
+        self.filled.notify_one();
+    }
+
+    /// The next names. None: too many have gathered, and all must be looked at.
+    async fn take(&self) -> Option<Vec<String>> {
+        loop {
+            let filled = self.filled.notified();
+            {
+                let mut names = self.names();
+                if names.len() > LONGEST {
+                    names.clear();
+                    return None;
+                }
+                let next: Vec<String> = names.iter().take(BATCH).cloned().collect();
+                if !next.is_empty() {
+                    for name in &next {
+                        names.remove(name);
+                    }
+                    return Some(next);
+                }
+            }
+            filled.await;
+        }
+    }
+
+    fn names(&self) -> MutexGuard<'_, HashSet<String>> {
+        // Every change of the set is one step.
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The tasks that speak with the other nodes, ended when dropped.
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    _tasks: JoinSet<()>,
+}
+
+impl Nodes {
+    /// Tells the others what is notified here, and wakes those who wait here for what the others notify. Nothing
+    /// happens where the store is this host's alone.
+    pub(crate) fn join(store: &Store, outbox: Arc<Outbox>, wakeups: &Wakeups) -> Self {
+        let mut tasks = JoinSet::new();
+        if store.redis().is_some() {
+            let own = format!("{:016x}", fastrand::u64(..));
+            tasks.spawn(tell(store.clone(), outbox, own.clone()));
+            tasks.spawn(listen(store.clone(), wakeups.clone(), own));
+        }
+        Self { _tasks: tasks }
+    }
+}
+
+async fn tell(store: Store, outbox: Arc<Outbox>, own: String) {
+    let Some(redis) = store.redis() else { return };
+    loop {
+        let names = outbox.take().await;
+        let message = write(&own, names.as_deref());
+        // Names that gather meanwhile wait for these.
+        while let Err(error) = redis.publish(&message).await {
+            tracing::debug!(%error, "other nodes cannot be told");
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+async fn listen(store: Store, wakeups: Wakeups, own: String) {
+    let Some(redis) = store.redis() else { return };
+    loop {
+        if let Err(error) = hear(redis, &wakeups, &own).await {
+            tracing::debug!(%error, "other nodes are not heard");
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Listens until the connection ends.
+async fn hear(redis: &Redis, wakeups: &Wakeups, own: &str) -> Result<(), redis::RedisError> {
+    let (mut asking, mut messages) = redis.subscribe().await?.split();
+    // Something may have been told while nobody listened.
+    wakeups.notify_all();
+    loop {
+        match timeout(SILENCE, messages.next()).await {
+            Ok(Some(message)) => match read(message.get_payload_bytes(), own) {
+                Told::Nothing => {}
+                Told::Names(names) => names.iter().for_each(|name| wakeups.notify_here(name)),
+                Told::All => wakeups.notify_all(),
+            },
+            Ok(None) => return Ok(()),
+            Err(_) => Redis::is_there(&mut asking).await?,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Told {
+    /// This node said it itself, or it is none of theirs.
+    Nothing,
+    Names(Vec<String>),
+    All,
+}
+
+/// A message: the sender, and the names as an array of JSON, or nothing for all.
+fn write(own: &str, names: Option<&[String]>) -> String {
+    let names = names.map(|names| serde_json::json!(names).to_string());
+    format!("{own}{}", names.unwrap_or_default())
+}
+
+fn read(message: &[u8], own: &str) -> Told {
+    match message.split_at_checked(NAME) {
+        // Its own echo costs a node this comparison.
+        Some((sender, _)) if sender == own.as_bytes() => Told::Nothing,
+        Some((_, [])) => Told::All,
+        Some((_, names)) => serde_json::from_slice(names).map_or(Told::Nothing, Told::Names),
+        None => Told::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis_server::RedisServer;
+
+    use super::*;
+    use crate::store::Durability;
+
+    /// Beyond this something hangs.
+    const HANGS: Duration = Duration::from_secs(60);
+
+    /// A node that listens, and what keeps it one.
+    async fn node(url: &str) -> (Wakeups, Nodes) {
+        let store = Store::open(url, Durability::Normal).await;
+        let outbox = Arc::new(Outbox::default());
+        let wakeups = Wakeups::told_to(outbox.clone());
+        // To begin to listen wakes everybody.
+        let begun = wakeups.watch("begun".into());
+        let nodes = Nodes::join(&store.expect("Redis is there"), outbox, &wakeups);
+        assert!(begun.is_woken(HANGS).await);
+        (wakeups, nodes)
+    }
+
+    #[tokio::test]
+    async fn what_one_node_notifies_wakes_those_who_wait_at_another_of_the_same_app() {
+        let server = RedisServer::start(&[]).expect("Redis starts");
+        let (one, _one) = node(&server.url()).await;
+        let (two, _two) = node(&server.url()).await;
+        let (other, _other) = node(&format!("{}?prefix=other:", server.url())).await;
+        let names = ["a", "b\nc", "\"\0\u{e9}"];
+        let watches = names.map(|name| (one.watch(name.into()), two.watch(name.into())));
+        let silent = two.watch("silent".into());
+        let apart = other.watch("a".into());
+        for (name, (here, there)) in names.iter().zip(&watches) {
+            one.notify(name);
+            assert!(here.is_woken(HANGS).await);
+            assert!(there.is_woken(HANGS).await);
+        }
+        // What a node says it hears too, before what others say later, and is not woken by it again.
+        two.notify("a");
+        assert!(watches[0].0.is_woken(HANGS).await);
+        assert!(!watches[1].0.is_woken(Duration::ZERO).await);
+        assert!(!silent.is_woken(Duration::ZERO).await);
+        assert!(!apart.is_woken(Duration::ZERO).await);
+    }
+
+    #[tokio::test]
+    async fn after_a_server_was_away_all_who_wait_are_woken_and_what_was_to_be_told_is() {
+        let mut server = RedisServer::start(&[]).expect("Redis starts");
+        let (one, _one) = node(&server.url()).await;
+        let (two, _two) = node(&server.url()).await;
+        let watch = two.watch("a".into());
+        server.kill().expect("it runs");
+        one.notify("b");
+        server.restart().expect("Redis starts");
+        assert!(watch.is_woken(HANGS).await);
+        let watch = two.watch("c".into());
+        one.notify("c");
+        assert!(watch.is_woken(HANGS).await);
+    }
+
+    #[tokio::test]
+    async fn who_reads_a_stream_is_told_as_well() {
+        let server = RedisServer::start(&[]).expect("Redis starts");
+        let (one, _one) = node(&server.url()).await;
+        let (two, _two) = node(&server.url()).await;
+        let watch = two.watch("a".into());
+        let lines = || server.ask::<u64>(&["XLEN", "witter:wakeup"]);
+        one.notify("a");
+        assert!(watch.is_woken(HANGS).await);
+        // Nobody reads one.
+        assert_eq!(lines().expect("it works"), 0);
+        let begun = server.ask::<String>(&["XADD", "witter:wakeup", "*", "message", ""]);
+        begun.expect("it works");
+        one.notify("a");
+        assert!(watch.is_woken(HANGS).await);
+        assert_eq!(lines().expect("it works"), 2);
+    }
+
+    #[test]
+    fn messages_of_others_are_understood_and_nothing_else() {
+        let (own, other) = ("0123456789abcdef", "fedcba9876543210");
+        let names = ["a".to_owned(), "\"\n\0".to_owned()];
+        let message = |from, names| write(from, names).into_bytes();
+        assert_eq!(read(&message(own, Some(&names)), own), Told::Nothing);
+        assert_eq!(read(&message(own, None), own), Told::Nothing);
+        assert_eq!(
+            read(&message(other, Some(&names)), own),
+            Told::Names(names.to_vec())
+        );
+        assert_eq!(read(&message(other, None), own), Told::All);
+        for strange in ["", "x", "fedcba9876543210{}", "fedcba9876543210[1]"] {
+            assert_eq!(read(strange.as_bytes(), own), Told::Nothing, "{strange}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_waits_once_and_too_many_are_all() {
+        let outbox = Outbox::default();
+        outbox.push("a");
+        outbox.push("a");
+        outbox.push("b");
+        let mut names = outbox.take().await.expect("these are few");
+        names.sort_unstable();
+        assert_eq!(names, ["a", "b"]);
+        for number in 0..=2 * LONGEST {
+            outbox.push(&number.to_string());
+        }
+        assert_eq!(outbox.take().await, None);
+        outbox.push("c");
+        assert_eq!(outbox.take().await, Some(vec!["c".to_owned()]));
+    }
+}

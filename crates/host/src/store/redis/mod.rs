@@ -1,0 +1,486 @@
+//! The store in Redis or Valkey, shared by as many hosts as one likes, and with Spin: the keys and the counters
+//! are those of Spin's own Redis store.
+//!
+//! Everything is asked of one server, never of its replicas: what a write has answered every later read sees. All
+//! share one connection, on which questions follow each other without waiting for answers.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use redis::aio::{PubSub, PubSubSink};
+use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd};
+use tokio::sync::OnceCell;
+
+use super::StoreError;
+
+mod link;
+mod place;
+mod settings;
+
+use link::{Link, bounded};
+use place::Place;
+pub(crate) use place::without_password;
+
+/// Sets a key to a value where it has the one that is expected.
+const SWAP: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
+                    redis.call('SET', KEYS[1], ARGV[2]) return 1";
+
+/// Tells those who are subscribed, and those who read a stream of the same name as long as there is one: the
+/// instances of `wakeup-redis` on other hosts, which can do nothing else. So many lines they keep.
+const TELL: &str = "redis.call('PUBLISH', KEYS[1], ARGV[1]) \
+                    if redis.call('EXISTS', KEYS[1]) == 1 then \
+                    redis.call('XADD', KEYS[1], 'MAXLEN', '~', 1000, '*', 'message', ARGV[1]) end";
+
+/// How many keys the server looks at for one page of names. Fewer, and there are more pages; more, and others wait
+/// longer meanwhile.
+const PAGE: usize = 1000;
+
+impl From<RedisError> for StoreError {
+    fn from(error: RedisError) -> Self {
+        Self::unavailable(error)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Redis {
+    client: Client,
+    link: Link,
+    place: Place,
+    /// The server's name for [`SWAP`], once it was asked to learn it.
+    swap: OnceCell<String>,
+    /// Whether the last write was refused.
+    refusing: AtomicBool,
+}
+
+impl Redis {
+    /// Connects, and warns of settings by which the server loses what it acknowledged.
+    pub(super) async fn open(url: &str) -> Result<Self, StoreError> {
+        let (place, client) = Place::parse(url)?;
+        let link = Link::open(client.clone()).await?;
+        for warning in settings::look(&link).await {
+            tracing::warn!("{warning}");
+        }
+        Ok(Self {
+            client,
+            link,
+            place,
+            swap: OnceCell::new(),
+            refusing: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) async fn get_many(
+        &self,
+        label: &str,
+        keys: &[String],
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        match keys {
+            [] => Ok(Vec::new()),
+            // Of something that is no value, this tells what is wrong; the other takes it for nothing.
+            [key] => Ok(vec![self.link.ask(&self.command("GET", label, key)).await?]),
+            keys => Ok(self.link.ask(&self.commanded("MGET", label, keys)).await?),
+        }
+    }
+
+    pub(super) async fn exists(&self, label: &str, key: &str) -> Result<bool, StoreError> {
+        Ok(self.link.ask(&self.command("EXISTS", label, key)).await?)
+    }
+
+    /// Those that had a value all the while; keys that come and go meanwhile may be among them or not.
+    pub(super) async fn keys(&self, label: &str) -> Result<Vec<String>, StoreError> {
+        let pattern = self.place.pattern(label);
+        let entries = self.scan(&pattern).await?.into_iter();
+        let of_label = entries.filter(|(of, _)| of == label);
+        Ok(of_label.map(|(_, key)| key).collect())
+    }
+
+    /// The labels and keys of those names that fit a pattern.
+    async fn scan(&self, pattern: &str) -> Result<HashSet<(String, String)>, RedisError> {
+        let mut found = HashSet::new();
+        let mut place = 0_u64;
+        loop {
+            let page = cmd("SCAN")
+                .arg(place)
+                .arg("MATCH")
+                .arg(pattern)
+                .arg("COUNT")
+                .arg(PAGE)
+                .to_owned();
+            let (next, names): (u64, Vec<Vec<u8>>) = self.link.ask(&page).await?;
+            // No key of a component is anything but UTF-8.
+            let names = names.iter().filter_map(|name| str::from_utf8(name).ok());
+            let entries = names.filter_map(|name| self.place.entry(name));
+            found.extend(entries.map(|(label, key)| (label.to_owned(), key.to_owned())));
+            if next == 0 {
+                return Ok(found);
+            }
+            place = next;
+        }
+    }
+
+    pub(super) async fn set_many(
+        &self,
+        label: &str,
+        pairs: Vec<(String, Vec<u8>)>,
+    ) -> Result<(), StoreError> {
+        if pairs.is_empty() {
+            return Ok(());
+        }
+        let mut set = cmd("MSET");
+        for (key, value) in &pairs {
+            set.arg(self.place.name(label, key)).arg(value);
+        }
+        Ok(self.write(&set).await?)
+    }
+
+    pub(super) async fn delete_many(&self, label: &str, keys: &[String]) -> Result<(), StoreError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        Ok(self.write(&self.commanded("DEL", label, keys)).await?)
+    }
+
+    pub(super) async fn increment(
+        &self,
+        label: &str,
+        key: &str,
+        delta: i64,
+    ) -> Result<i64, StoreError> {
+        let increment = self.command("INCRBY", label, key).arg(delta).to_owned();
+        let sum = self.write(&increment).await;
+        sum.map_err(|error| match error.detail() {
+            Some(detail) if detail.contains("overflow") => StoreError::Overflow {
+                key: key.to_owned(),
+            },
+            Some(detail) if detail.contains("not an integer") => StoreError::NotACounter {
+                key: key.to_owned(),
+            },
+            _ => error.into(),
+        })
+    }
+
+    pub(super) async fn swap(
+        &self,
+        label: &str,
+        key: &str,
+        expected: Option<&[u8]>,
+        value: &[u8],
+    ) -> Result<bool, StoreError> {
+        let Some(expected) = expected else {
+            let set = self
+                .command("SET", label, key)
+                .arg(value)
+                .arg("NX")
+                .to_owned();
+            return Ok(self.write::<Value>(&set).await? != Value::Nil);
+        };
+        let swap = |by: &str, script: &str| {
+            cmd(by)
+                .arg(script)
+                .arg(1)
+                .arg(self.place.name(label, key))
+                .arg(expected)
+                .arg(value)
+                .to_owned()
+        };
+        let learn = || async {
+            let learn = cmd("SCRIPT").arg("LOAD").arg(SWAP).to_owned();
+            self.link.ask(&learn).await
+        };
+        let name = self.swap.get_or_try_init(learn).await?;
+        match self.write(&swap("EVALSHA", name)).await {
+            // A server that began anew has forgotten it. By this it learns it again.
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                Ok(self.write(&swap("EVAL", SWAP)).await?)
+            }
+            swapped => Ok(swapped?),
+        }
+    }
+
+    /// Says something to all who listen.
+    pub(crate) async fn publish(&self, message: &str) -> Result<(), RedisError> {
+        let tell = cmd("EVAL")
+            .arg(TELL)
+            .arg(1)
+            .arg(self.place.wakeups())
+            .arg(message)
+            .to_owned();
+        self.link.ask(&tell).await
+    }
+
+    /// Listens to what is said, by a connection of its own.
+    pub(crate) async fn subscribe(&self) -> Result<PubSub, RedisError> {
+        bounded(async {
+            let mut connection = self.client.get_async_pubsub().await?;
+            connection.subscribe(self.place.wakeups()).await?;
+            Ok(connection)
+        })
+        .await
+    }
+
+    /// Whether the server still is at the other end of such a connection.
+    pub(crate) async fn is_there(connection: &mut PubSubSink) -> Result<(), RedisError> {
+        bounded(connection.ping::<Value>()).await.map(drop)
+    }
+
+    fn command(&self, name: &str, label: &str, key: &str) -> Cmd {
+        cmd(name).arg(self.place.name(label, key)).to_owned()
+    }
+
+    fn commanded(&self, name: &str, label: &str, keys: &[String]) -> Cmd {
+        let mut command = cmd(name);
+        for key in keys {
+            command.arg(self.place.name(label, key));
+        }
+        command
+    }
+
+    /// Asks, and tells in the log when the server begins to refuse and when that is over: it is full, or its disk
+    /// is, or it lacks the replicas that it was told to wait for.
+    async fn write<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
+        let answer = self.link.ask(command).await;
+        let refused = answer.as_ref().err().filter(|error| is_refusal(error));
+        match refused {
+            Some(error) if !self.refusing.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(%error, "writing to the store fails");
+            }
+            None if answer.is_ok() && self.refusing.swap(false, Ordering::Relaxed) => {
+                tracing::info!("writing to the store works again");
+            }
+            _ => {}
+        }
+        answer
+    }
+}
+
+/// Whether the server is there, and does not write.
+fn is_refusal(error: &RedisError) -> bool {
+    matches!(
+        error.code(),
+        Some("MISCONF" | "OOM" | "NOREPLICAS" | "NOPERM")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use redis_server::RedisServer;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::watch;
+
+    use super::*;
+
+    /// Beyond this something hangs.
+    const HANGS: Duration = Duration::from_secs(60);
+
+    async fn open(server: &RedisServer) -> Redis {
+        Redis::open(&server.url()).await.expect("Redis is there")
+    }
+
+    async fn set(store: &Redis, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        store
+            .set_many("default", vec![(key.to_owned(), value.to_owned())])
+            .await
+    }
+
+    async fn get(store: &Redis, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut values = store.get_many("default", &[key.to_owned()]).await?;
+        Ok(values.pop().flatten())
+    }
+
+    /// Tries until the store works, and answers how long that took.
+    async fn back(store: &Redis) {
+        let begun = Instant::now();
+        while let Err(error) = set(store, "back", b"").await {
+            assert!(begun.elapsed() < HANGS, "{error:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[track_caller]
+    fn check_away<T: std::fmt::Debug>(result: Result<T, StoreError>) {
+        assert!(
+            matches!(result, Err(StoreError::Unavailable(_))),
+            "{result:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_what_spin_would_write() {
+        let server = RedisServer::start(&[]).expect("Redis starts");
+        let store = open(&server).await;
+        set(&store, "key", b"value").await.expect("it works");
+        let sum = store.increment("default", "counter", 41).await;
+        assert_eq!(sum.expect("it works"), 41);
+        assert_eq!(
+            server.ask::<String>(&["GET", "key"]).expect("it works"),
+            "value"
+        );
+        let sum = server.ask::<i64>(&["INCRBY", "counter", "1"]);
+        assert_eq!(sum.expect("it works"), 42);
+        assert_eq!(
+            get(&store, "counter").await.expect("it works"),
+            Some(b"42".to_vec())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_away_is_told_at_once_and_found_again() {
+        let mut server = RedisServer::start(&["--appendonly", "yes", "--appendfsync", "always"])
+            .expect("Redis starts");
+        let store = open(&server).await;
+        set(&store, "key", b"value").await.expect("it works");
+        for _ in 0..2 {
+            server.kill().expect("it runs");
+            check_away(get(&store, "key").await);
+            check_away(store.swap("default", "key", Some(b"value"), b"other").await);
+            server.restart().expect("Redis starts");
+            back(&store).await;
+            // It learns the script again.
+            let swapped = store.swap("default", "key", Some(b"value"), b"value").await;
+            assert!(swapped.expect("it works"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_hangs_holds_up_no_more_than_those_who_asked_it_before() {
+        let server = RedisServer::start(&[]).expect("Redis starts");
+        let store = open(&server).await;
+        server.pause().expect("it runs");
+        let (one, other) = tokio::join!(get(&store, "a"), set(&store, "a", b"x"));
+        check_away(one);
+        check_away(other);
+        // Each would wait for as long as the two above: all of them for longer than this test may take.
+        for _ in 0..1000 {
+            check_away(get(&store, "a").await);
+        }
+        server.resume().expect("it runs");
+        back(&store).await;
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_full_is_told_and_got_over() {
+        let server = RedisServer::start(&[]).expect("Redis starts");
+        let store = open(&server).await;
+        set(&store, "key", b"value").await.expect("there is room");
+        let limit = |bytes: &str| {
+            let set = server.ask::<String>(&["CONFIG", "SET", "maxmemory", bytes]);
+            set.expect("it is taken");
+        };
+        limit("1");
+        check_away(set(&store, "key", b"other").await);
+        check_away(store.swap("default", "key", Some(b"value"), b"other").await);
+        check_away(store.swap("default", "new", None, b"other").await);
+        check_away(store.increment("default", "counter", 1).await);
+        assert_eq!(
+            get(&store, "key").await.expect("reading goes on"),
+            Some(b"value".to_vec())
+        );
+        limit("0");
+        let swapped = store.swap("default", "key", Some(b"value"), b"other").await;
+        assert!(swapped.expect("there is room"));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_value_is_told() {
+        let server = RedisServer::start(&[]).expect("Redis starts");
+        let store = open(&server).await;
+        let pushed = server.ask::<i64>(&["RPUSH", "list", "a"]);
+        assert_eq!(pushed.expect("it works"), 1);
+        check_away(get(&store, "list").await);
+        check_away(store.swap("default", "list", Some(b"a"), b"b").await);
+    }
+
+    #[tokio::test]
+    async fn a_replica_is_no_store() {
+        let server = RedisServer::start(&[]).expect("Redis starts");
+        let replica = RedisServer::start(&[]).expect("Redis starts");
+        let store = open(&replica).await;
+        set(&store, "key", b"value").await.expect("it works");
+        let port = server.address().port().to_string();
+        let made = replica.ask::<String>(&["REPLICAOF", "127.0.0.1", &port]);
+        made.expect("it becomes one");
+        check_away(set(&store, "key", b"value").await);
+        check_away(Redis::open(&replica.url()).await.map(drop));
+        // What it still has may be old.
+        check_away(get(&store, "key").await);
+        let made = replica.ask::<String>(&["REPLICAOF", "NO", "ONE"]);
+        made.expect("it is none any more");
+        back(&store).await;
+    }
+
+    /// Hands bytes on to a server and back, and drops what it sends back while it is told to be `mute`.
+    async fn wire(
+        server: std::net::SocketAddr,
+        mute: watch::Receiver<bool>,
+    ) -> std::net::SocketAddr {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("it listens");
+        let address = listener.local_addr().expect("it listens");
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(server).await.expect("it is there");
+                let (mut from_client, mut to_client) = client.into_split();
+                let (mut from_server, mut to_server) = server.into_split();
+                tokio::spawn(async move {
+                    tokio::io::copy(&mut from_client, &mut to_server).await.ok();
+                });
+                let mute = mute.clone();
+                tokio::spawn(async move {
+                    let mut bytes = [0; 4096];
+                    while let Ok(read @ 1..) = from_server.read(&mut bytes).await {
+                        // The connection breaks where an answer is lost.
+                        if *mute.borrow() || to_client.write_all(&bytes[..read]).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_swap_whose_answer_is_lost_is_an_error_and_may_be_done() {
+        let server = RedisServer::start(&[]).expect("Redis starts");
+        let mute = watch::Sender::new(false);
+        let wire = wire(server.address(), mute.subscribe()).await;
+        let store = Redis::open(&format!("redis://{wire}"))
+            .await
+            .expect("it opens");
+        set(&store, "key", b"value").await.expect("it works");
+        let swapped = store.swap("default", "key", Some(b"value"), b"value").await;
+        assert!(swapped.expect("the server knows the script"));
+        mute.send_replace(true);
+        check_away(store.swap("default", "key", Some(b"value"), b"won").await);
+        assert_eq!(
+            server.ask::<String>(&["GET", "key"]).expect("it works"),
+            "won"
+        );
+        mute.send_replace(false);
+        back(&store).await;
+        let swapped = store.swap("default", "key", Some(b"value"), b"lost").await;
+        assert!(!swapped.expect("it works again"));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_or_wants_a_password_opens_no_store() {
+        let server = RedisServer::start(&[]).expect("Redis starts");
+        let set = server.ask::<String>(&["CONFIG", "SET", "requirepass", "se cret"]);
+        set.expect("it is taken");
+        check_away(Redis::open(&server.url()).await.map(drop));
+        let (wrong, right) = ["wrong", "se%20cret"]
+            .map(|password| format!("redis://:{password}@{}", server.address()))
+            .into();
+        check_away(Redis::open(&wrong).await.map(drop));
+        let store = Redis::open(&right).await.expect("it is the password");
+        back(&store).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("it listens");
+        let address = listener.local_addr().expect("it listens");
+        // This one accepts, and says nothing.
+        check_away(Redis::open(&format!("redis://{address}")).await.map(drop));
+        drop(listener);
+        check_away(Redis::open(&format!("redis://{address}")).await.map(drop));
+    }
+}
