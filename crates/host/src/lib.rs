@@ -23,6 +23,7 @@ mod instance;
 mod keyvalue;
 mod listening;
 pub mod manifest;
+pub mod migration;
 mod nodes;
 mod options;
 mod outbound;
@@ -108,6 +109,9 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
     let store = Store::open(&url, options.durability)
         .await
         .with_context(|| format!("the store {} cannot be opened", without_password(&url)))?;
+    migration::refuse_moved(&store)
+        .await
+        .with_context(|| format!("the store {} cannot be served", without_password(&url)))?;
     let outbox = Arc::new(Outbox::default());
     let wakeups = match store.redis() {
         Some(_) => Wakeups::told_to(outbox.clone()),

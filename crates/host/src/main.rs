@@ -1,11 +1,13 @@
-//! `witter`: serves an application, or stands in front of one.
+//! `witter`: serves an application, stands in front of one, or moves what one has stored.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
+use host::migration::{self, Moved, Progress};
 use host::{Options, gateway};
+use indicatif::{ProgressBar, ProgressStyle};
 use mimalloc::MiMalloc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -47,6 +49,11 @@ enum Command {
     /// Upgrades connections in front of a host that cannot, as `spin up`, and passes on everything else as it
     /// comes. The first line on standard output is as for `up`.
     Gateway(Box<gateway::Options>),
+
+    /// Move all that a store holds to another one
+    ///
+    /// The application has to be stopped on all hosts. Interrupted, it goes on where it was when it is run again.
+    Migrate(migration::Options),
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
@@ -72,6 +79,7 @@ async fn main() -> ExitCode {
             let starting = gateway::start(*options);
             serve(starting, gateway::Running::url, gateway::Running::shutdown).await
         }
+        Command::Migrate(options) => migrate(&options).await,
     };
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -109,6 +117,40 @@ async fn serve<R>(
         () = shutdown(running) => {}
         () = told() => {}
     }
+    Ok(())
+}
+
+/// Moves a store, and shows how far it is.
+async fn migrate(options: &migration::Options) -> anyhow::Result<()> {
+    // Both halves of the work go over all values once.
+    let bar = ProgressBar::new(0).with_style(
+        ProgressStyle::with_template("{msg:>9} {wide_bar} {human_pos}/{human_len} {eta}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    let told = bar.clone();
+    let moved = migration::migrate(options, move |progress| match progress {
+        Progress::Found(values) => {
+            told.set_message("copying");
+            told.set_length(2 * values);
+        }
+        Progress::Copied(values) => told.inc(values),
+        Progress::Compared(values) => {
+            told.set_message("comparing");
+            told.inc(values);
+        }
+    });
+    let moved = moved.await;
+    bar.finish_and_clear();
+    let Moved {
+        values,
+        written,
+        deleted,
+    } = moved?;
+    writeln!(
+        io::stdout(),
+        "moved {values} values: {written} written, {} were there already, {deleted} others deleted",
+        values - written
+    )?;
     Ok(())
 }
 

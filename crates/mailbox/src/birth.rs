@@ -4,6 +4,7 @@
 //! the name of a candidate. What a candidate stands for is written before it stands.
 
 use crate::codec::Tail;
+use crate::integers::{Integers, decode};
 use crate::{Env, Inner, Store, StoreError};
 
 /// Candidates have 19 decimal digits, so that a pointer's 8 bytes are never taken for digits.
@@ -98,7 +99,7 @@ impl<S: Store, E: Env> Inner<S, E> {
                 {
                     // Whatever this answers, the pointer decides.
                     self.store
-                        .swap(pointer, &zero, &encode_like(&zero, candidate))
+                        .swap(pointer, &zero, &Integers::of(&zero).encode(candidate))
                         .await
                         .ok();
                 }
@@ -119,25 +120,5 @@ impl<S: Store, E: Env> Inner<S, E> {
             self.env.sleep(1 + (self.env.random() % 20) as u32).await;
         }
         Err(failure)
-    }
-}
-
-/// Integer keys are 8 little-endian bytes in some stores, decimal digits in others.
-fn decode(value: &[u8]) -> Result<u64, StoreError> {
-    if let Ok(bytes) = <[u8; 8]>::try_from(value) {
-        return Ok(u64::from_le_bytes(bytes));
-    }
-    std::str::from_utf8(value)
-        .ok()
-        .and_then(|digits| digits.parse().ok())
-        .ok_or_else(|| StoreError("the store holds a damaged pointer".to_owned()))
-}
-
-/// An integer in the encoding in which a zero was found.
-fn encode_like(zero: &[u8], number: u64) -> Vec<u8> {
-    if zero.len() == 8 {
-        number.to_le_bytes().to_vec()
-    } else {
-        number.to_string().into_bytes()
     }
 }

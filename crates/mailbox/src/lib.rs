@@ -36,6 +36,7 @@ mod birth;
 mod codec;
 mod documents;
 mod ids;
+mod integers;
 mod lane;
 mod log;
 mod publish;
@@ -44,6 +45,7 @@ mod retention;
 
 pub use documents::Documents;
 use futures::future::LocalBoxFuture;
+pub use integers::Integers;
 pub use retention::{BadRetention, Retention};
 use std::collections::HashMap;
 use std::rc::Rc;

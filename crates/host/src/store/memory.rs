@@ -41,6 +41,14 @@ impl Memory {
             .unwrap_or_default()
     }
 
+    pub(super) fn entries(&self) -> Vec<(String, String)> {
+        let labels = self.read();
+        let entries = labels
+            .iter()
+            .flat_map(|(label, values)| values.keys().map(|key| (label.clone(), key.clone())));
+        entries.collect()
+    }
+
     pub(super) fn set_many(&self, label: &str, pairs: Vec<(String, Vec<u8>)>) {
         self.write()
             .entry(label.to_owned())

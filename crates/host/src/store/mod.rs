@@ -5,7 +5,7 @@
 //! whichever component or task it comes.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -148,6 +148,20 @@ impl Store {
             Backend::Redis(redis) => redis.keys(label).await,
             Backend::Sqlite(sqlite) => sqlite.keys(label).await,
         }
+    }
+
+    /// Every key of every label, as [`Self::keys`].
+    pub(crate) async fn entries(&self) -> Result<Vec<(String, String)>, StoreError> {
+        match self.read() {
+            Backend::Memory(memory) => Ok(memory.entries()),
+            Backend::Redis(redis) => redis.entries().await,
+            Backend::Sqlite(sqlite) => sqlite.entries().await,
+        }
+    }
+
+    /// Whether a file is open elsewhere: in another process, or another store of this one.
+    pub(crate) fn is_open_elsewhere(file: &Path) -> Result<bool, StoreError> {
+        sqlite::is_open_elsewhere(file)
     }
 
     /// Gives `key` a value, whatever it had.

@@ -69,6 +69,7 @@ const SET_EXPECTED: &str =
     "UPDATE spin_key_value SET value = ?3 WHERE store = ?1 AND key = ?2 AND value = ?4";
 const DELETE: &str = "DELETE FROM spin_key_value WHERE store = ?1 AND key = ?2";
 const KEYS: &str = "SELECT key FROM spin_key_value WHERE store = ?1";
+const ENTRIES: &str = "SELECT store, key FROM spin_key_value";
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS spin_key_value (
                           store TEXT NOT NULL,
                           key   TEXT NOT NULL,
@@ -79,6 +80,21 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS spin_key_value (
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         Self::unavailable(error)
+    }
+}
+
+/// Whether somebody has the file open. Who has keeps it locked a little, and this asks for all of it.
+pub(super) fn is_open_elsewhere(file: &Path) -> Result<bool, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(file, flags)?;
+    db.busy_timeout(Duration::ZERO)?;
+    db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    match db
+        .execute_batch("BEGIN EXCLUSIVE; ROLLBACK")
+        .map_err(Into::into)
+    {
+        Err(error) if is_locked(&error) => Ok(true),
+        tried => tried.map(|()| false),
     }
 }
 
@@ -167,6 +183,17 @@ impl Sqlite {
             .aside(move |db| {
                 db.prepare_cached(KEYS)?
                     .query_map(params![label], |row| row.get(0))?
+                    .collect()
+            })
+            .await
+    }
+
+    pub(super) async fn entries(&self) -> Result<Vec<(String, String)>, StoreError> {
+        self.readers
+            .clone()
+            .aside(|db| {
+                db.prepare_cached(ENTRIES)?
+                    .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
                     .collect()
             })
             .await

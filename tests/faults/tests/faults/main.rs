@@ -4,6 +4,7 @@ mod changes;
 mod cuts;
 mod idle;
 mod kills;
+mod migration;
 mod presence;
 mod proxies;
 mod readers;

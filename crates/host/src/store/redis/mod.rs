@@ -94,6 +94,14 @@ impl Redis {
         Ok(of_label.map(|(_, key)| key).collect())
     }
 
+    pub(super) async fn entries(&self) -> Result<Vec<(String, String)>, StoreError> {
+        Ok(self
+            .scan(&self.place.pattern_of_all())
+            .await?
+            .into_iter()
+            .collect())
+    }
+
     /// The labels and keys of those names that fit a pattern.
     async fn scan(&self, pattern: &str) -> Result<HashSet<(String, String)>, RedisError> {
         let mut found = HashSet::new();
@@ -216,6 +224,16 @@ impl Redis {
             Ok(connection)
         })
         .await
+    }
+
+    /// How many are subscribed.
+    pub(crate) async fn listeners(&self) -> Result<u64, RedisError> {
+        let asked = cmd("PUBSUB")
+            .arg("NUMSUB")
+            .arg(self.place.wakeups())
+            .to_owned();
+        let (_, number): (String, u64) = self.link.ask(&asked).await?;
+        Ok(number)
     }
 
     /// Whether the server still is at the other end of such a connection.

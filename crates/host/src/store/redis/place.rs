@@ -67,9 +67,14 @@ impl Place {
     /// A pattern (of Redis' `SCAN`) that every name of a label fits, and hardly any other.
     pub(super) fn pattern(&self, label: &str) -> String {
         match label {
-            PLAIN => begins_with(&self.prefix),
+            PLAIN => self.pattern_of_all(),
             label => begins_with(&format!("{}{MARK}{label}{MARK}", self.prefix)),
         }
+    }
+
+    /// A pattern that every name fits.
+    pub(super) fn pattern_of_all(&self) -> String {
+        begins_with(&self.prefix)
     }
 
     /// The channel, and the stream, by which nodes wake each other.
