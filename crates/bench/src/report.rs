@@ -353,7 +353,7 @@ impl Report {
             }
             let Some(load) = &row.load else {
                 let problem = row.problem.as_deref().unwrap_or_default();
-                rows.push(Line::Words(row.name, first_line(problem)));
+                rows.push(Line::Words(row.name, short(problem)));
                 continue;
             };
             let figures = acknowledged(load);
@@ -388,8 +388,14 @@ impl Report {
         }
         for row in &self.rows {
             let name = row.name;
-            let problems = row.problems.iter();
-            warnings.extend(problems.map(|problem| format!("{name}: {problem}")));
+            // One cause often has several measurements fail.
+            if let Some(problem) = row.problems.first() {
+                let count = row.problems.len();
+                let plural = if count == 1 { "" } else { "s" };
+                warnings.push(format!(
+                    "{name}, {count} measurement{plural} failed: {problem}"
+                ));
+            }
             let Some(faults) = row.calm() else {
                 continue;
             };
@@ -463,11 +469,11 @@ impl Row {
 
     fn why_not(&self) -> Option<String> {
         if let Some(reason) = &self.not_installed {
-            return Some(format!("not installed: {}", first_line(reason)));
+            return Some(format!("not installed: {}", short(reason)));
         }
         (!self.is_measured()).then(|| {
             let problem = self.problems.first().map_or("not measured", String::as_str);
-            first_line(problem)
+            short(problem)
         })
     }
 
@@ -519,6 +525,80 @@ fn acknowledged(load: &Broadcast) -> [Figure; 4] {
     ]
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+/// What fits behind a name.
+fn short(text: &str) -> String {
+    const WIDTH: usize = 90;
+    let words: Vec<_> = text.split_whitespace().collect();
+    let text = words.join(" ");
+    match text.char_indices().nth(WIDTH) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_long_or_has_lines_is_made_short() {
+        assert_eq!(short("not\n  there"), "not there");
+        assert_eq!(short(&"é".repeat(90)), "é".repeat(90));
+        assert_eq!(short(&"é".repeat(91)), format!("{}…", "é".repeat(90)));
+    }
+
+    #[test]
+    fn what_is_not_installed_or_fails_is_told_in_its_row_and_the_rest_is_there() {
+        let row = |name, beside| Row {
+            name,
+            delivery: Delivery::Stream,
+            beside,
+            not_installed: None,
+            problems: Vec::new(),
+            start_ms: None,
+            steady: None,
+            sustained: Vec::new(),
+            idle: None,
+            cut: None,
+            killed: None,
+        };
+        let idle = Idle {
+            memory: Vec::new(),
+            processor_percent_per_1000: 0.5,
+            faults: Faults::default(),
+        };
+        let conditions = Conditions {
+            versions: BTreeSet::new(),
+            cores: "one core".to_owned(),
+            body_bytes: 100,
+            few: 1,
+            rate: 1,
+            troubled: 1,
+            idle_seconds: 1,
+            clients: 1,
+            load: None,
+        };
+        let mut ours = row("ours", None);
+        ours.idle = Some(idle);
+        let mut absent = row("absent", Some("ours"));
+        absent.not_installed = Some("no network".to_owned());
+        let mut failed = row("failed", Some("ours"));
+        failed.problems = vec!["it ended:\nbadly".to_owned(), "it ended".to_owned()];
+        let mut report = Report {
+            conditions,
+            rows: vec![ours, absent, failed],
+            publishing: Vec::new(),
+        };
+        assert!(report.is_whole(), "what is ours is measured");
+        let text = console::strip_ansi_codes(&report.to_string()).into_owned();
+        for line in [
+            "  absent   not installed: no network\n",
+            "  failed   it ended: badly\n",
+            "  ! failed, 2 measurements failed: it ended:\nbadly\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        report.rows[0].problems.push("it ended".to_owned());
+        assert!(!report.is_whole());
+    }
 }

@@ -47,6 +47,8 @@ pub(crate) fn start(setup: Setup<'_>) -> Started<'_> {
             Durability::Normal => ["--store", &sqlite, "--durability", "normal"],
             Durability::Full => ["--store", &sqlite, "--durability", "full"],
         });
+        // All clients are at one address.
+        command.args(["--max-connections-per-address", "50000"]);
         // One identity publishes what a thousand people would.
         for rate in ["PUBLISH_RATE", "PUBLISH_RATE_PER_ADDRESS"] {
             command.env(format!("SPIN_VARIABLE_{rate}"), "");
