@@ -172,7 +172,7 @@ fn own_port(scheme: &str) -> Option<u16> {
     match scheme {
         "http" => Some(80),
         "https" => Some(443),
-        "redis" => Some(6379),
+        "redis" | "rediss" => Some(6379),
         "postgres" => Some(5432),
         "mysql" => Some(3306),
         "mqtt" => Some(1883),
@@ -231,6 +231,9 @@ mod tests {
             ("https://", "https://a.example/", false),
             ("https://:443", "https://a.example/", false),
             ("redis://a.example", "http://a.example:6379/", false),
+            ("redis://a.example", "redis://a.example:6379/", true),
+            ("redis://a.example", "rediss://a.example:6379/", false),
+            ("rediss://a.example", "rediss://a.example/", true),
         ] {
             let parsed = AllowedHost::parse(entry).expect(entry);
             let uri: Uri = uri.parse().expect("a URI");

@@ -9,7 +9,9 @@ wasmtime::component::bindgen!({
             import wasi:keyvalue/atomics@0.2.0-draft2;
             import wasi:keyvalue/batch@0.2.0-draft2;
             import spin:key-value/key-value@3.0.0;
+            import spin:redis/redis@3.0.0;
             import spin:variables/variables@3.0.0;
+            import fermyon:spin/redis@2.0.0;
             import wasi:config/store@0.2.0-draft-2024-09-27;
             import witter:messaging/wakeup@0.1.0;
         }
@@ -23,6 +25,8 @@ wasmtime::component::bindgen!({
         "wasi:keyvalue/store.[drop]bucket": trappable,
         "wasi:keyvalue/atomics.[drop]cas": trappable,
         "spin:key-value/key-value.[drop]store": trappable,
+        "spin:redis/redis.[drop]connection": trappable,
+        "fermyon:spin/redis.[drop]connection": trappable,
         "witter:messaging/wakeup.notify": trappable,
         "witter:messaging/wakeup.[constructor]watch": trappable,
         "witter:messaging/wakeup.[drop]watch": trappable,
@@ -32,6 +36,8 @@ wasmtime::component::bindgen!({
         "wasi:keyvalue/store.bucket": crate::keyvalue::Bucket,
         "wasi:keyvalue/atomics.cas": crate::keyvalue::Cas,
         "spin:key-value/key-value.store": crate::keyvalue::Bucket,
+        "spin:redis/redis.connection": crate::outbound_redis::Connection,
+        "fermyon:spin/redis.connection": crate::outbound_redis::Connection,
         "witter:messaging/wakeup.watch": crate::wakeup::Watch,
     },
 });

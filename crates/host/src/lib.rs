@@ -27,6 +27,7 @@ pub mod migration;
 mod nodes;
 mod options;
 mod outbound;
+mod outbound_redis;
 mod output;
 pub mod peers;
 mod request;

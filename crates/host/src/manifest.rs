@@ -10,7 +10,7 @@
 //!   executor, middleware, and `files`: a component would run without what it was promised.
 //! * `sqlite_databases` and `ai_models` permit what this host does not have. They are no error: the component
 //!   that imports such a thing is refused for the import.
-//! * `allowed_outbound_hosts` says where a component may send requests over HTTP.
+//! * `allowed_outbound_hosts` says where a component may send requests over HTTP, and which Redis it may connect to.
 //! * `build`, `targets`, `profile`, descriptions and other tools' tables are checked for their form only.
 //!
 //! The host's own table stands where Spin keeps free room for tools. It says which open component, one

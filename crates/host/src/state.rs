@@ -13,6 +13,7 @@ use wasmtime_wasi_http::{
 
 use crate::allowed::AllowedHost;
 use crate::outbound::{Outbound, Sending, Sent};
+use crate::outbound_redis::Connections;
 use crate::output::Output;
 use crate::store::Store;
 use crate::wakeup::Wakeups;
@@ -42,6 +43,7 @@ pub(crate) struct State {
     pub(crate) grants: Arc<Grants>,
     pub(crate) table: ResourceTable,
     pub(crate) memory: Memory,
+    pub(crate) connections: Connections,
     wasi: WasiCtx,
     http: WasiHttpCtx,
     hooks: Hooks,
@@ -62,6 +64,7 @@ impl State {
             grants,
             table: ResourceTable::new(),
             memory: Memory::new(memory),
+            connections: Connections::default(),
             wasi,
             http: WasiHttpCtx::new(),
         }

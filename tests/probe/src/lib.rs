@@ -57,6 +57,8 @@ async fn handle(request: Request) -> Result<Response, ErrorCode> {
         "laws" => text(store::laws().await.into_bytes()),
         "open" => text(store::open(&word).await.into_bytes()),
         "get" => text(store::get(&word)),
+        // The value that this request, and no other, made of a number.
+        "count" => text(store::count(&word).into_bytes()),
         "notify" => {
             notify(&word);
             text(Vec::new())

@@ -6,6 +6,7 @@ mod http2;
 mod instances;
 mod limits;
 mod readers;
+mod redis_components;
 mod serve;
 mod support;
 mod tls;

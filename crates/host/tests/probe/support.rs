@@ -25,10 +25,7 @@ pub(crate) async fn serve(change: impl FnOnce(&mut Options)) -> Host {
     let mut options = options(&folder);
     change(&mut options);
     let running = host::start(options).await.expect("the probe can be served");
-    Host {
-        running,
-        _folder: folder,
-    }
+    Host::new(running, folder)
 }
 
 /// What serves the probe, with a manifest in the folder.
@@ -81,6 +78,14 @@ pub(crate) fn handshake(path: &str) -> String {
 }
 
 impl Host {
+    /// One that keeps its folder.
+    pub(crate) fn new(running: Running, folder: TempDir) -> Self {
+        Self {
+            running,
+            _folder: folder,
+        }
+    }
+
     /// What `path` below `/probe/` answers.
     pub(crate) async fn get(&self, path: &str) -> Response {
         self.ask(&format!(
