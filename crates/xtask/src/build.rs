@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use crate::cargo::{self, Package, root};
+use crate::manifest;
 use crate::node;
 use crate::terminal;
 use crate::wasm::{self, Compiler};
@@ -66,6 +67,7 @@ const JAVASCRIPT: &[Composition] = &[
 /// all the same, and it is said.
 pub(crate) fn components() -> Result<()> {
     rust_components()?;
+    manifests()?;
     if let Err(error) = javascript() {
         terminal::complain("Left out", &format!("policy-javascript: {error:#}"));
     }
@@ -75,7 +77,18 @@ pub(crate) fn components() -> Result<()> {
 /// Builds every component, and fails where one cannot be built.
 pub(crate) fn all_components() -> Result<()> {
     rust_components()?;
+    manifests()?;
     javascript()
+}
+
+/// Writes the manifests that follow from the one at the root, beside the components.
+fn manifests() -> Result<()> {
+    let text = fs::read_to_string(root().join("spin.toml")).context("spin.toml cannot be read")?;
+    let path = dist("spin-redis").with_extension("toml");
+    if write(&path, manifest::with_redis(&text)?.as_bytes())? {
+        terminal::say("Made", &path.display().to_string());
+    }
+    Ok(())
 }
 
 fn javascript() -> Result<()> {

@@ -18,6 +18,7 @@ use crate::terminal;
 const FILES: &[&str] = &[
     "spin.toml",
     "runtime-config.example.toml",
+    "dist/spin-redis.toml",
     "README.md",
     "ARCHITECTURE.md",
 ];

@@ -7,6 +7,7 @@ mod build;
 mod cargo;
 mod debian;
 mod dist;
+mod manifest;
 mod node;
 mod peers;
 mod process;

@@ -9,6 +9,7 @@ mod presence;
 mod proxies;
 mod readers;
 mod redis;
+mod redis_components;
 mod stopping;
 mod store;
 mod webhook;
