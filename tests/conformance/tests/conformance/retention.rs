@@ -44,6 +44,7 @@ async fn as_much_is_kept_as_the_deployment_says() -> Result<()> {
         ("token_secret", SECRET),
         ("retention", "10 for 1h"),
         ("private_retention", "120 for 30d"),
+        ("publish_rate", ""),
     ])?;
     let client = Client::new(host.address());
     let create = json!({"create": {"private": true, "title": "ours"}});
