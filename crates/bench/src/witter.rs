@@ -37,6 +37,10 @@ pub(crate) const fn subject(
 pub(crate) fn start(setup: Setup<'_>) -> Started<'_> {
     async move {
         let mut command = Command::new(setup.host);
+        // Where somebody debugs, each error is told where it came from: that is no cost of the host.
+        command
+            .env_remove("RUST_BACKTRACE")
+            .env_remove("RUST_LIB_BACKTRACE");
         command.current_dir(workspace());
         command.args(["up", "--from", "spin.toml", "--listen"]);
         let listen = setup.address.unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
