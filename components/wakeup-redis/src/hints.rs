@@ -1,42 +1,13 @@
-//! What instances tell each other by Redis.
-//!
-//! A message is who tells, in 16 hexadecimal digits, and the keys as an array of JSON; nothing in its place means
-//! all keys. It goes two ways of one name: it is published, for the hosts of ours that keep their store in Redis;
-//! and it is a line of a stream, for `spin:redis` has commands and their answers, and what is published comes as
-//! neither. There is a stream as long as an instance reads it: else no line is written.
+//! The stream by which hosts and instances wake each other, as `redis_forms::wakeups` has it.
 
+use redis_forms::wakeups::{FIELD, KEPT, NAME, TELL, arguments, write};
 use spin_redis::{Command, Error, Prefix, Value};
 
-/// The name of both, behind the prefix. No key of the store begins so.
-const NAME: &str = "witter:wakeup";
-/// The one field of a line.
-const FIELD: &str = "message";
-/// So many lines are kept, and some more. Fewer: an instance that is slow to read on takes all for changed more
-/// often; more: memory of Redis, some 100 bytes for each.
-const KEPT: &str = "1000";
-/// How many digits the name of an instance has.
-const SENDER: usize = 16;
 /// How long Redis holds a command that waits, in milliseconds. Shorter: more commands that wait in vain; longer: an
 /// instance in which nobody waits any more keeps its connection for longer.
 pub(crate) const BLOCK_MS: u32 = 5_000;
 /// How long the stream outlives the last who said to be reading it, in seconds.
 pub(crate) const LIFE: u64 = 60;
-
-/// In one step, so that it costs one answer.
-const TELL: &str = "\
-redis.call('PUBLISH', KEYS[1], ARGV[1])
-if redis.call('EXISTS', KEYS[1]) == 1 then
-  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', ARGV[3], ARGV[1])
-end";
-
-/// What a message says to who reads it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// They said it themselves, or it is no message.
-    Nothing,
-    Keys(Vec<String>),
-    All,
-}
 
 /// The lines since the last answer.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -60,22 +31,7 @@ pub(crate) fn tell(prefix: &Prefix, own: &str, keys: &[&str]) -> Command {
         .arg(TELL)
         .arg("1")
         .arg(prefix.key(NAME))
-        .arg(message(own, keys))
-        .args([KEPT, FIELD])
-}
-
-fn message(own: &str, keys: &[&str]) -> String {
-    format!("{own}{}", serde_json::json!(keys))
-}
-
-/// What a message of others says.
-pub(crate) fn read(message: &[u8], own: &str) -> Told {
-    match message.split_at_checked(SENDER) {
-        Some((sender, _)) if sender == own.as_bytes() => Told::Nothing,
-        Some((_, [])) => Told::All,
-        Some((_, keys)) => serde_json::from_slice(keys).map_or(Told::Nothing, Told::Keys),
-        None => Told::Nothing,
-    }
+        .args(arguments(&write(own, Some(keys))))
 }
 
 /// Makes the stream, where there is none, by a line that says nothing. It is answered by where to read on.
@@ -83,7 +39,7 @@ pub(crate) fn begin(prefix: &Prefix, own: &str) -> Command {
     Command::repeatable("XADD")
         .arg(prefix.key(NAME))
         .args(["MAXLEN", "~", KEPT, "*", FIELD])
-        .arg(message(own, &[]))
+        .arg(write::<&str>(own, Some(&[])))
 }
 
 pub(crate) fn begun(answer: Vec<Value>) -> Result<String, Error> {
@@ -145,9 +101,6 @@ pub(crate) fn news(answer: Vec<Value>) -> Result<News, Error> {
 mod tests {
     use super::*;
 
-    const OWN: &str = "0123456789abcdef";
-    const OTHER: &str = "fedcba9876543210";
-
     fn bytes(text: &str) -> Value {
         Value::Bytes(text.into())
     }
@@ -157,28 +110,6 @@ mod tests {
             .chain(lines.iter().flatten().copied())
             .map(bytes)
             .collect()
-    }
-
-    #[test]
-    fn messages_of_others_are_understood_and_nothing_else() {
-        let keys = ["a", "\"\n\0\u{e9}"];
-        let owned = keys.map(str::to_owned).to_vec();
-        let told = |text: &str| read(text.as_bytes(), OWN);
-        assert_eq!(told(&message(OTHER, &keys)), Told::Keys(owned));
-        assert_eq!(told(&message(OTHER, &[])), Told::Keys(Vec::new()));
-        assert_eq!(told(OTHER), Told::All);
-        assert_eq!(told(&message(OWN, &keys)), Told::Nothing);
-        assert_eq!(told(OWN), Told::Nothing);
-        for strange in ["", "x", "fedcba9876543210{}", "fedcba9876543210[1]"] {
-            assert_eq!(told(strange), Told::Nothing, "{strange}");
-        }
-        assert_eq!(read(b"fedcba9876543210[\"\xff\"]", OWN), Told::Nothing);
-    }
-
-    #[test]
-    fn a_message_is_as_our_hosts_write_it() {
-        let expected = "fedcba9876543210[\"a\",\"\\\"\"]";
-        assert_eq!(message(OTHER, &["a", "\""]), expected);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The one listener of this instance, and what this instance tells the others.
 
-use crate::hints::{self, Told};
+use crate::hints;
 use crate::sleep;
 use crate::watches::Watches;
+use redis_forms::wakeups::{Told, read};
 use spin_redis::{Error, Line, Redis};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -110,9 +111,9 @@ impl Listener {
                 self.watches.notify_all();
             }
             for message in &news.messages {
-                match hints::read(message, &self.own) {
+                match read(message, &self.own) {
                     Told::Nothing => {}
-                    Told::Keys(keys) => keys.iter().for_each(|key| self.watches.notify(key)),
+                    Told::Names(keys) => keys.iter().for_each(|key| self.watches.notify(key)),
                     Told::All => self.watches.notify_all(),
                 }
             }

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
+use redis_forms::wakeups::{Told, read, write};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -33,9 +34,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// After so long a silence the server is asked whether it is still there: a connection that a router has forgotten
 /// says nothing.
 const SILENCE: Duration = Duration::from_secs(5);
-
-/// What a node calls itself, in hexadecimal digits, at the beginning of all that it tells.
-const NAME: usize = 16;
 
 /// What the other nodes are to be told.
 #[derive(Debug, Default)]
@@ -143,30 +141,6 @@ async fn hear(redis: &Redis, wakeups: &Wakeups, own: &str) -> Result<(), redis::
     }
 }
 
-#[derive(Debug, PartialEq)]
-enum Told {
-    /// This node said it itself, or it is none of theirs.
-    Nothing,
-    Names(Vec<String>),
-    All,
-}
-
-/// A message: the sender, and the names as an array of JSON, or nothing for all.
-fn write(own: &str, names: Option<&[String]>) -> String {
-    let names = names.map(|names| serde_json::json!(names).to_string());
-    format!("{own}{}", names.unwrap_or_default())
-}
-
-fn read(message: &[u8], own: &str) -> Told {
-    match message.split_at_checked(NAME) {
-        // Its own echo costs a node this comparison.
-        Some((sender, _)) if sender == own.as_bytes() => Told::Nothing,
-        Some((_, [])) => Told::All,
-        Some((_, names)) => serde_json::from_slice(names).map_or(Told::Nothing, Told::Names),
-        None => Told::Nothing,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use redis_server::RedisServer;
@@ -243,23 +217,6 @@ mod tests {
         one.notify("a");
         assert!(watch.is_woken(HANGS).await);
         assert_eq!(lines().expect("it works"), 2);
-    }
-
-    #[test]
-    fn messages_of_others_are_understood_and_nothing_else() {
-        let (own, other) = ("0123456789abcdef", "fedcba9876543210");
-        let names = ["a".to_owned(), "\"\n\0".to_owned()];
-        let message = |from, names| write(from, names).into_bytes();
-        assert_eq!(read(&message(own, Some(&names)), own), Told::Nothing);
-        assert_eq!(read(&message(own, None), own), Told::Nothing);
-        assert_eq!(
-            read(&message(other, Some(&names)), own),
-            Told::Names(names.to_vec())
-        );
-        assert_eq!(read(&message(other, None), own), Told::All);
-        for strange in ["", "x", "fedcba9876543210{}", "fedcba9876543210[1]"] {
-            assert_eq!(read(strange.as_bytes(), own), Told::Nothing, "{strange}");
-        }
     }
 
     #[tokio::test]

@@ -27,15 +27,7 @@ impl Prefix {
     /// What SCAN takes for all keys with this prefix: a pattern, in which some characters mean something else.
     #[must_use]
     pub fn pattern(&self) -> String {
-        let mut pattern = String::new();
-        for character in self.0.chars() {
-            if matches!(character, '*' | '?' | '[' | ']' | '\\') {
-                pattern.push('\\');
-            }
-            pattern.push(character);
-        }
-        pattern.push('*');
-        pattern
+        redis_forms::pattern(&self.0)
     }
 }
 

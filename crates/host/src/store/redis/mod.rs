@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::aio::{PubSub, PubSubSink};
 use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd};
+use redis_forms::wakeups;
 use tokio::sync::OnceCell;
 
 use super::StoreError;
@@ -24,12 +25,6 @@ pub(crate) use place::without_password;
 /// Sets a key to a value where it has the one that is expected.
 const SWAP: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
                     redis.call('SET', KEYS[1], ARGV[2]) return 1";
-
-/// Tells those who are subscribed, and those who read a stream of the same name as long as there is one: the
-/// instances of `wakeup-redis` on other hosts, which can do nothing else. So many lines they keep.
-const TELL: &str = "redis.call('PUBLISH', KEYS[1], ARGV[1]) \
-                    if redis.call('EXISTS', KEYS[1]) == 1 then \
-                    redis.call('XADD', KEYS[1], 'MAXLEN', '~', 1000, '*', 'message', ARGV[1]) end";
 
 /// How many keys the server looks at for one page of names. Fewer, and there are more pages; more, and others wait
 /// longer meanwhile.
@@ -205,13 +200,13 @@ impl Redis {
         }
     }
 
-    /// Says something to all who listen.
+    /// Says something to all who are subscribed, and to those who read the stream.
     pub(crate) async fn publish(&self, message: &str) -> Result<(), RedisError> {
         let tell = cmd("EVAL")
-            .arg(TELL)
+            .arg(wakeups::TELL)
             .arg(1)
             .arg(self.place.wakeups())
-            .arg(message)
+            .arg(&wakeups::arguments(message))
             .to_owned();
         self.link.ask(&tell).await
     }

@@ -1,6 +1,7 @@
 //! Where a store is, and by what names its keys are known there.
 
 use redis::{Client, IntoConnectionInfo, RedisError};
+use redis_forms::{pattern, wakeups};
 
 /// The label whose keys have the names that components give them, as in Spin's own Redis store, which knows no
 /// labels. It is the only one that every application has.
@@ -9,9 +10,6 @@ const PLAIN: &str = "default";
 /// What a key of any other label begins with. No label is empty: between two of these, an empty one marks a
 /// plain key that happens to begin with such a byte itself.
 const MARK: char = '\0';
-
-/// What is told between nodes has this name, which no component gives to a key.
-const WAKEUPS: &str = "witter:wakeup";
 
 /// The part of a server that one application has: all keys that begin with a prefix, mostly with none.
 #[derive(Clone, Debug)]
@@ -58,7 +56,7 @@ impl Place {
     pub(super) fn entry<'a>(&self, name: &'a str) -> Option<(&'a str, &'a str)> {
         let name = name.strip_prefix(&self.prefix)?;
         let Some(marked) = name.strip_prefix(MARK) else {
-            return (name != WAKEUPS).then_some((PLAIN, name));
+            return (name != wakeups::NAME).then_some((PLAIN, name));
         };
         let (label, key) = marked.split_once(MARK)?;
         Some((if label.is_empty() { PLAIN } else { label }, key))
@@ -68,32 +66,19 @@ impl Place {
     pub(super) fn pattern(&self, label: &str) -> String {
         match label {
             PLAIN => self.pattern_of_all(),
-            label => begins_with(&format!("{}{MARK}{label}{MARK}", self.prefix)),
+            label => pattern(&format!("{}{MARK}{label}{MARK}", self.prefix)),
         }
     }
 
     /// A pattern that every name fits.
     pub(super) fn pattern_of_all(&self) -> String {
-        begins_with(&self.prefix)
+        pattern(&self.prefix)
     }
 
     /// The channel, and the stream, by which nodes wake each other.
     pub(super) fn wakeups(&self) -> String {
-        format!("{}{WAKEUPS}", self.prefix)
+        format!("{}{}", self.prefix, wakeups::NAME)
     }
-}
-
-/// The pattern of all names that begin so.
-fn begins_with(begin: &str) -> String {
-    let mut pattern = String::with_capacity(begin.len() + 1);
-    for letter in begin.chars() {
-        if matches!(letter, '*' | '?' | '[' | ']' | '^' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(letter);
-    }
-    pattern.push('*');
-    pattern
 }
 
 /// A store's URL without the password in it, to be told.
