@@ -15,7 +15,10 @@ where
     value
         .map(|value| value.parse())
         .transpose()
-        .map_err(|error| {
-            Error::Unavailable(format!("this server is set up wrong: {name}: {error}"))
-        })
+        .map_err(|error| wrong(format!("{name}: {error}")))
+}
+
+/// What the deployment says cannot be followed.
+pub(crate) fn wrong(why: impl Display) -> Error {
+    Error::Unavailable(format!("this server is set up wrong: {why}"))
 }

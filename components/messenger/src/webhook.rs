@@ -5,7 +5,7 @@
 use crate::bindings::exports::witter::messaging::messenger::Error;
 use crate::bindings::witter::messaging::wakeup::{self, Outcome, Watch};
 use crate::clock::{self, World};
-use crate::config::variable;
+use crate::config::{variable, wrong};
 use crate::feed;
 use crate::rules::Rules;
 use crate::store::KeyValue;
@@ -31,10 +31,10 @@ const ANSWER_NS: u64 = 15 * SECOND_NS;
 const DELIVER_MS: u64 = 25_000;
 const LOOK_MS: u32 = 100;
 
-pub(crate) type Outbox = webhook::Outbox<KeyValue, World, Sender>;
+pub(crate) type Outbox = webhook::Outbox<KeyValue, World, Destination>;
 
-/// Sends to the endpoint.
-pub(crate) struct Sender {
+/// Where messages are sent, and which.
+pub(crate) struct Destination {
     endpoint: Endpoint,
     channels: Patterns,
 }
@@ -46,12 +46,12 @@ impl Rules {
         if let Some(known) = self.outbox.get() {
             return Ok(known.as_ref());
         }
-        let sender = Sender::configured().inspect_err(|error| {
+        let destination = Destination::configured().inspect_err(|error| {
             if !self.complained.replace(true) {
                 eprintln!("{error:?}");
             }
         })?;
-        let outbox = sender.map(|sender| Outbox::new(self.mailbox.clone(), World, sender));
+        let outbox = destination.map(|it| Outbox::new(self.mailbox.clone(), World, it));
         if let Some(outbox) = &outbox {
             outbox.wake();
         }
@@ -101,7 +101,7 @@ impl Rules {
     }
 }
 
-impl Sender {
+impl Destination {
     fn configured() -> Result<Option<Self>, Error> {
         // Put together from several variables: of none is left what stands between them.
         let url: Option<String> = variable("webhook_url")?;
@@ -158,7 +158,7 @@ impl Sender {
 
 type Headed = (Request, wit_bindgen::StreamWriter<u8>);
 
-impl Receiver for Sender {
+impl Receiver for Destination {
     fn name(&self) -> String {
         self.endpoint.digest()
     }
@@ -223,10 +223,6 @@ impl webhook::World for World {
             mailbox::Env::sleep(self, wait_ms.min(1_000)).await;
         }
     }
-}
-
-fn wrong(why: impl std::fmt::Display) -> Error {
-    Error::Unavailable(format!("this server is set up wrong: {why}"))
 }
 
 fn detail(error: Error) -> String {

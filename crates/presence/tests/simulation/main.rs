@@ -69,16 +69,7 @@ struct Sim {
 }
 
 fn character(random: &Random) -> Character {
-    let pick = |choices: &[u64]| choices[random.below(choices.len() as u64) as usize];
-    Character {
-        hints_lost: pick(&[0, 0, 300, 1_000]),
-        fails: pick(&[0, 0, 5, 20]),
-        slow: pick(&[0, 20, 100]),
-        lies: pick(&[0, 500, 1_000]),
-        crashes: random.chance(500),
-        pauses: random.chance(500),
-        skew: pick(&[0, 0, 5_000, 50_000]),
-    }
+    Character::draw(random, 500, &[0, 0, 5_000, 50_000])
 }
 
 async fn observe(presence: Instance, handle: Handle, told: Rc<RefCell<Told>>) {

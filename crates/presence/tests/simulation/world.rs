@@ -49,6 +49,22 @@ pub(crate) struct Character {
     pub(crate) skew: u64,
 }
 
+impl Character {
+    /// One of a seed's; how often, in times of a thousand, some die, and how far apart clocks may be.
+    pub(crate) fn draw(random: &Random, crashes: u64, skews: &[u64]) -> Self {
+        let pick = |choices: &[u64]| choices[random.below(choices.len() as u64) as usize];
+        Self {
+            hints_lost: pick(&[0, 0, 300, 1_000]),
+            fails: pick(&[0, 0, 5, 20]),
+            slow: pick(&[0, 20, 100]),
+            lies: pick(&[0, 500, 1_000]),
+            crashes: random.chance(crashes),
+            pauses: random.chance(500),
+            skew: pick(skews),
+        }
+    }
+}
+
 struct Flag(AtomicBool);
 
 impl ArcWake for Flag {

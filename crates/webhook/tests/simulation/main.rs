@@ -80,16 +80,7 @@ struct Sim {
 }
 
 fn character(random: &Random) -> Character {
-    let pick = |choices: &[u64]| choices[random.below(choices.len() as u64) as usize];
-    Character {
-        hints_lost: pick(&[0, 0, 300, 1_000]),
-        fails: pick(&[0, 0, 5, 20]),
-        slow: pick(&[0, 20, 100]),
-        lies: pick(&[0, 500, 1_000]),
-        crashes: random.chance(700),
-        pauses: random.chance(500),
-        skew: pick(&[0, 0, 5_000, 120_000]),
-    }
+    Character::draw(random, 700, &[0, 0, 5_000, 120_000])
 }
 
 /// Publishes a message, as often as it takes.
