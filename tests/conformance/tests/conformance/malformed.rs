@@ -502,6 +502,7 @@ fn path(rng: &mut Rng, _: &Material) -> Case {
         &[
             "publish",
             "command",
+            "webhook",
             "session",
             "jsonp-publish",
             "jsonp-command",

@@ -7,9 +7,10 @@ use http_body_util::Full;
 
 const LISTED: [&str; 2] = ["https://chat.example", "http://127.0.0.1:3000"];
 /// The routes that receive nothing.
-const SENDING: [&str; 6] = [
+const SENDING: [&str; 7] = [
     "publish",
     "command",
+    "webhook",
     "session",
     "jsonp-publish",
     "jsonp-command",

@@ -26,15 +26,20 @@ async fn stay(client: Client, transport: Transport, query: Query) {
     }
 }
 
+/// Ann, who is there herself and sees who else is.
+async fn ann(client: &Client) -> Result<Reader> {
+    let ann = client.session("Ann").await?;
+    let query = Query::of([CHANNEL]).present().token(&ann.token);
+    Ok(Reader::open(client, Transport::Sse, query).await?)
+}
+
 #[test]
 fn who_dies_with_a_host_is_told_as_gone_by_another() -> Result<()> {
     faults::run(async {
         let mut deployment = Deployment::start(&[])?;
         let other = deployment.beside()?;
         let (doomed, client) = (deployment.client(), Client::new(other.address()));
-        let ann = client.session("Ann").await?;
-        let query = Query::of([CHANNEL]).present().token(&ann.token);
-        let mut watching = Reader::open(&client, Transport::Sse, query).await?;
+        let mut watching = ann(&client).await?;
         let mut people = JoinSet::new();
         for &transport in Transport::ALL {
             let one = doomed.session(transport.name()).await?;
@@ -65,9 +70,7 @@ fn a_client_that_vanishes_is_told_as_gone_and_one_that_comes_back_is_not() -> Re
     faults::run(async {
         let deployment = Deployment::start(&[])?;
         let client = deployment.client();
-        let ann = client.session("Ann").await?;
-        let query = Query::of([CHANNEL]).present().token(&ann.token);
-        let mut watching = Reader::open(&client, Transport::Sse, query).await?;
+        let mut watching = ann(&client).await?;
         for &transport in Transport::ALL {
             let bob = client.session("Bob").await?;
             let query = Query::of([CHANNEL])
@@ -105,9 +108,7 @@ fn a_websocket_that_falls_silent_is_told_as_gone() -> Result<()> {
     faults::run(async {
         let deployment = Deployment::start(&[])?;
         let client = deployment.client();
-        let ann = client.session("Ann").await?;
-        let query = Query::of([CHANNEL]).present().token(&ann.token);
-        let mut watching = Reader::open(&client, Transport::Sse, query).await?;
+        let mut watching = ann(&client).await?;
         let bob = client.session("Bob").await?;
         let query = Query::of([CHANNEL])
             .present()
