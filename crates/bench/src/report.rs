@@ -92,10 +92,18 @@ impl Conditions {
 impl Row {
     pub(crate) fn new(subject: &Subject, not_installed: Option<&str>) -> Self {
         Self {
-            name: subject.name,
-            delivery: subject.delivery,
-            beside: subject.beside,
             not_installed: not_installed.map(str::to_owned),
+            ..Self::empty(subject.name, subject.delivery, subject.beside)
+        }
+    }
+
+    /// A row of which nothing is known yet.
+    fn empty(name: &'static str, delivery: Delivery, beside: Option<&'static str>) -> Self {
+        Self {
+            name,
+            delivery,
+            beside,
+            not_installed: None,
             problems: Vec::new(),
             start_ms: None,
             steady: None,
@@ -549,19 +557,7 @@ mod tests {
 
     #[test]
     fn what_is_not_installed_or_fails_is_told_in_its_row_and_the_rest_is_there() {
-        let row = |name, beside| Row {
-            name,
-            delivery: Delivery::Stream,
-            beside,
-            not_installed: None,
-            problems: Vec::new(),
-            start_ms: None,
-            steady: None,
-            sustained: Vec::new(),
-            idle: None,
-            cut: None,
-            killed: None,
-        };
+        let row = |name, beside| Row::empty(name, Delivery::Stream, beside);
         let idle = Idle {
             memory: Vec::new(),
             processor_percent_per_1000: 0.5,
