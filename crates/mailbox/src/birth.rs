@@ -4,7 +4,7 @@
 //! the name of a candidate. What a candidate stands for is written before it stands.
 
 use crate::codec::Tail;
-use crate::integers::{Integers, decode};
+use crate::integers::{self, Integers, decode};
 use crate::{Env, Inner, Store, StoreError};
 
 /// Candidates have 19 decimal digits, so that a pointer's 8 bytes are never taken for digits.
@@ -13,7 +13,7 @@ const LEAST_CANDIDATE: u64 = 1_000_000_000_000_000_000;
 const ROUNDS: u32 = 5;
 
 pub(crate) fn pointer_key(channel: &str) -> String {
-    format!("w1/p/{channel}")
+    format!("{}{channel}", integers::CHANNEL)
 }
 
 pub(crate) fn tail_key(channel: &str, epoch: u64) -> String {
@@ -21,7 +21,7 @@ pub(crate) fn tail_key(channel: &str, epoch: u64) -> String {
 }
 
 fn secret_pointer_key(name: &str) -> String {
-    format!("w1/kp/{name}")
+    format!("{}{name}", integers::SECRET)
 }
 
 fn secret_key(name: &str, candidate: u64) -> String {

@@ -6,7 +6,7 @@
 //! a writer recognizes what it wrote, and a swap that comes late, after its error, never meets the value it expects
 //! again.
 
-use crate::{Env, Inner, MOST_CHANNELS, Store, StoreError};
+use crate::{Env, Inner, MOST_CHANNELS, Store, StoreError, integers};
 use std::fmt;
 use std::rc::Rc;
 
@@ -126,7 +126,7 @@ impl<S: Store, E: Env> Documents<S, E> {
 }
 
 fn pointer_key(name: &str) -> String {
-    format!("w1/dp/{name}")
+    format!("{}{name}", integers::DOCUMENT)
 }
 
 fn key(name: &str, elected: u64) -> String {

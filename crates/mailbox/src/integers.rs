@@ -2,8 +2,14 @@
 
 use crate::StoreError;
 
-/// What the keys of channels', secrets' and documents' pointers begin with. All integer keys are pointers.
-const POINTERS: [&str; 3] = ["w1/p/", "w1/kp/", "w1/dp/"];
+/// What the key of a channel's pointer begins with.
+pub(crate) const CHANNEL: &str = "w1/p/";
+/// What the key of a secret's pointer begins with.
+pub(crate) const SECRET: &str = "w1/kp/";
+/// What the key of a document's pointer begins with.
+pub(crate) const DOCUMENT: &str = "w1/dp/";
+/// All integer keys are pointers.
+const POINTERS: [&str; 3] = [CHANNEL, SECRET, DOCUMENT];
 
 /// How a store keeps what its `increment` counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

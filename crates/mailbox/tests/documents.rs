@@ -275,3 +275,33 @@ fn a_change_that_refuses_writes_nothing() {
     assert_eq!(refused, Err(StoreError("full".to_owned())));
     assert_eq!(*world.values.borrow(), before);
 }
+
+/// What is at fault is told, and not taken for a document that was never written: it would be begun anew.
+#[test]
+fn a_document_that_is_lost_or_damaged_is_an_error_and_is_not_written_over() {
+    let world = World::default();
+    let documents = || Mailbox::new(world.clone(), World::default(), Window::default()).documents();
+    let write = |content: &'static [u8]| {
+        let documents = documents();
+        let change = move |_: Option<&[u8]>| Ok::<_, StoreError>(Some(content.to_vec()));
+        finish(std::pin::pin!(documents.update("lines", change)))
+    };
+    write(b"one").expect("the store is well");
+    let mut keys = world.values.borrow().keys().cloned().collect::<Vec<_>>();
+    keys.retain(|key| key.starts_with("w1/d/"));
+    for damaged in [Some("d"), Some("x23456789one"), Some(""), None] {
+        for key in &keys {
+            let mut values = world.values.borrow_mut();
+            match damaged {
+                Some(value) => values.insert(key.clone(), value.into()),
+                None => values.remove(key),
+            };
+        }
+        let before = world.values.borrow().clone();
+        let documents = documents();
+        let read = finish(std::pin::pin!(documents.read("lines")));
+        assert!(read.is_err(), "{damaged:?}: {read:?}");
+        assert!(write(b"two").is_err(), "{damaged:?}");
+        assert_eq!(*world.values.borrow(), before, "{damaged:?}");
+    }
+}
