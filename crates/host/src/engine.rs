@@ -8,6 +8,7 @@ use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::error::Context as _;
 use wasmtime::{
     Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
+    ProfilingStrategy,
 };
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
@@ -30,16 +31,22 @@ pub(crate) struct Workshop {
 
 impl Workshop {
     /// An engine for so many `instances` at once, which may have `memory` bytes each, and whose compiled
-    /// code is kept in `cache`.
-    pub(crate) fn new(instances: usize, memory: usize, cache: &Path) -> wasmtime::Result<Self> {
-        let engine = match Engine::new(&config(Some(pool(instances, memory)), cache)?) {
+    /// code is kept in `cache`. `perf_map`: what they compute is named for `perf`.
+    pub(crate) fn new(
+        instances: usize,
+        memory: usize,
+        cache: &Path,
+        perf_map: bool,
+    ) -> wasmtime::Result<Self> {
+        let config = |pool| config(pool, cache, perf_map);
+        let engine = match Engine::new(&config(Some(pool(instances, memory)))?) {
             Ok(engine) => engine,
             // The pool wants terabytes of address space, which a limit (`ulimit -v`) may not leave.
             Err(error) => {
                 tracing::warn!(
                     "no pool of instances, each will be allocated for itself: {error:#}"
                 );
-                Engine::new(&config(None, cache)?)?
+                Engine::new(&config(None)?)?
             }
         };
         interrupt(&engine)?;
@@ -62,8 +69,15 @@ impl Workshop {
     }
 }
 
-fn config(pool: Option<PoolingAllocationConfig>, cache: &Path) -> wasmtime::Result<Config> {
+fn config(
+    pool: Option<PoolingAllocationConfig>,
+    cache: &Path,
+    perf_map: bool,
+) -> wasmtime::Result<Config> {
     let mut config = Config::new();
+    if perf_map {
+        config.profiler(ProfilingStrategy::PerfMap);
+    }
     config.wasm_component_model_async(true);
     config.epoch_interruption(true);
     let mut compiled = CacheConfig::new();

@@ -203,7 +203,12 @@ fn load(
     // As many as serve at once, one in quarantine for each component, and twice that: an instance that
     // ended may still hold its place while another begins.
     let instances = app.triggers.len() * (options.instances() + 1) * 2;
-    let workshop = Workshop::new(instances, options.instance_memory, &options.cache_folder())?;
+    let workshop = Workshop::new(
+        instances,
+        options.instance_memory,
+        &options.cache_folder(),
+        options.perf_map,
+    )?;
     let outbound = Outbound::new();
     let mut composer = Composer::new(app, options.wakeup);
     let allowance = Allowance {

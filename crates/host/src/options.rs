@@ -69,6 +69,10 @@ pub struct Options {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "5")]
     pub guest_timeout: Duration,
 
+    /// Names what components compute in a file that `perf` reads, /tmp/perf-PID.map, and so in its profiles
+    #[arg(long)]
+    pub perf_map: bool,
+
     /// A variable of the application, whatever the environment says; repeatable. For secrets the environment is
     /// better: a command line is seen by others
     #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = variable)]
