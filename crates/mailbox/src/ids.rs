@@ -84,9 +84,10 @@ impl<S: Store, E: Env> Inner<S, E> {
             learned.extend(segment.previous);
         }
         let mut ids = channel.ids.borrow_mut();
+        // Each segment tells of many that are known already.
         for summary in learned
             .into_iter()
-            .filter(|summary| summary.first > tail.kept)
+            .filter(|summary| summary.first > known_to.max(tail.kept))
         {
             let first = summary.first;
             ids.known

@@ -23,7 +23,18 @@ impl<S: Store, E: Env> Inner<S, E> {
         name: &str,
         epoch: u64,
     ) -> Result<Option<Snapshot>, StoreError> {
-        if let Some(bytes) = self.store.get(&tail_key(name, epoch)).await? {
+        let bytes = self.store.get(&tail_key(name, epoch)).await?;
+        self.tail_of(name, epoch, bytes).await
+    }
+
+    /// The tail whose bytes were read.
+    pub(crate) async fn tail_of(
+        &self,
+        name: &str,
+        epoch: u64,
+        bytes: Option<Vec<u8>>,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        if let Some(bytes) = bytes {
             let tail = Tail::decode(&bytes)?;
             // An empty one may be a candidate's, where the store was rolled back into an election.
             if tail.head() > 0 || self.elected(&pointer_key(name)).await? == Some(epoch) {

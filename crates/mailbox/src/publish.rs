@@ -3,7 +3,7 @@
 use crate::codec::{Previous, Segment, Tail, fingerprint};
 use crate::lane::Results;
 use crate::log::{Snapshot, segment_key};
-use crate::{Draft, Env, Inner, PublishError, Receipt, Store, StoreError, Swap};
+use crate::{Draft, Env, Inner, PublishError, Receipt, Store, StoreError, Swap, equal};
 
 /// Attempts before a publish gives up. Each lost one means that another instance won, so that the channel
 /// moved; fewer fail under contention, more make a hopeless caller wait.
@@ -214,12 +214,18 @@ impl<S: Store, E: Env> Inner<S, E> {
         let mut failure = StoreError("the outcome of a swap stayed unknown".to_owned());
         for look in 0..LOOKS {
             let outcome = async {
-                let Some(now) = self.tail(name, epoch).await? else {
-                    return Ok(Some(false));
-                };
-                if now.bytes == written.bytes {
+                let key = crate::birth::tail_key(name, epoch);
+                let bytes = self.store.get(&key).await?;
+                // Nearly always; it need not be taken apart then.
+                if bytes
+                    .as_ref()
+                    .is_some_and(|bytes| equal(bytes, written.bytes))
+                {
                     return Ok(Some(true));
                 }
+                let Some(now) = self.tail_of(name, epoch, bytes).await? else {
+                    return Ok(Some(false));
+                };
                 if now.tail.head() < written.offset {
                     return Ok(Some(false));
                 }
