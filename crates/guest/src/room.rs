@@ -20,11 +20,13 @@ const WAIT_MS: u32 = 15_000;
 const PAGE: u32 = 256;
 /// The messages that a slow reader may lag without reading the store for itself.
 const LOG_MESSAGES: usize = 512;
-/// The same in bytes of envelopes.
+/// The same in bytes, as [`Heard::size`] counts them.
 const LOG_BYTES: usize = 1024 * 1024;
 /// What all rooms of an instance share for their logs: with many rooms each keeps less, and who lags reads
 /// the store sooner.
 const LOGS_BYTES: usize = 32 * 1024 * 1024;
+/// What is kept of a message beside its envelope and its frame, about: places, lengths, and the allocator's own.
+const HEARD_BYTES: usize = 128;
 /// A reader takes so many bytes at a time. More would be held for it alone while it is slow.
 const TAKE_BYTES: usize = 64 * 1024;
 /// How long the store is left alone after it failed, in ticks.
@@ -46,6 +48,11 @@ impl Heard {
             frame: OnceCell::new(),
             prepared: OnceCell::new(),
         }
+    }
+
+    /// What it takes in the log, about: what the framing makes of an envelope is as long again.
+    fn size(&self) -> usize {
+        2 * self.envelope.len() + HEARD_BYTES
     }
 
     /// What the frames of all readers of this channel alone have in common: they have the same cursor here.
@@ -175,17 +182,14 @@ impl State {
         if messages.is_empty() && self.head == next {
             return;
         }
-        self.bytes += messages
-            .iter()
-            .map(|heard| heard.envelope.len())
-            .sum::<usize>();
+        self.bytes += messages.iter().map(|heard| heard.size()).sum::<usize>();
         self.log.extend(messages);
         self.head = next;
         while self.log.len() > LOG_MESSAGES || self.bytes > most_bytes {
             let Some(oldest) = self.log.pop_front() else {
                 break;
             };
-            self.bytes -= oldest.envelope.len();
+            self.bytes -= oldest.size();
             self.floor = oldest.at;
         }
         self.wake();
