@@ -4,7 +4,8 @@ use crate::bindings::witter::messaging::wakeup;
 use crate::kept;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use std::pin::Pin;
+use futures::future::poll_immediate;
+use std::pin::{Pin, pin};
 use std::time::{SystemTime, UNIX_EPOCH};
 use wasip3::clocks::monotonic_clock;
 use wasip3::random::random;
@@ -32,12 +33,24 @@ pub(crate) fn drawn() -> String {
     URL_SAFE_NO_PAD.encode(random::get_random_bytes(12))
 }
 
-/// Lets a call from another component return later than at once; to be awaited first in each.
+/// Lets a call from another component return later than at once; to be awaited in each.
 ///
 /// Of one that has returned when its caller goes on, Wasmtime (48 to 50, `start_call`) keeps the task for good:
 /// some 400 bytes, and the instance ends when there are a million.
 pub(crate) async fn later() {
     wit_bindgen::yield_async().await;
+}
+
+/// As [`later`], for work that mostly waits for something itself: only where it does not is it held up.
+pub(crate) async fn not_at_once<T>(work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    match poll_immediate(work.as_mut()).await {
+        Some(done) => {
+            later().await;
+            done
+        }
+        None => work.await,
+    }
 }
 
 /// What the mailbox knows of the world.

@@ -70,6 +70,25 @@ impl Feed {
         }
     }
 
+    async fn next(&self, start: Start, limit: u32, wait_ms: u32) -> Result<Page, Error> {
+        let limit = limit.clamp(1, MOST);
+        let page = match start {
+            Start::After(position) if wait_ms > 0 => {
+                self.wait(inward(position), limit, wait_ms).await?
+            }
+            Start::After(position) => {
+                self.read(mailbox::Start::After(inward(position)), limit)
+                    .await?
+            }
+            Start::Newest(count) => {
+                self.read(mailbox::Start::Newest(count.min(MOST)), limit)
+                    .await?
+            }
+            Start::Live => self.read(mailbox::Start::Live, limit).await?,
+        };
+        Ok(self.page(page))
+    }
+
     fn page(&self, page: mailbox::Page) -> Page {
         Page {
             gap: page.gap.map(|gap| Gap {
@@ -93,23 +112,7 @@ impl Feed {
 
 impl GuestFeed for Feed {
     async fn receive(&self, start: Start, limit: u32, wait_ms: u32) -> Result<Page, Error> {
-        clock::later().await;
-        let limit = limit.clamp(1, MOST);
-        let page = match start {
-            Start::After(position) if wait_ms > 0 => {
-                self.wait(inward(position), limit, wait_ms).await?
-            }
-            Start::After(position) => {
-                self.read(mailbox::Start::After(inward(position)), limit)
-                    .await?
-            }
-            Start::Newest(count) => {
-                self.read(mailbox::Start::Newest(count.min(MOST)), limit)
-                    .await?
-            }
-            Start::Live => self.read(mailbox::Start::Live, limit).await?,
-        };
-        Ok(self.page(page))
+        clock::not_at_once(self.next(start, limit, wait_ms)).await
     }
 
     async fn history(&self, before: Option<u64>, limit: u32) -> Result<History, Error> {

@@ -26,7 +26,7 @@ mod webhook;
 use bindings::exports::witter::messaging::messenger::{
     Caller, Changes, Draft, Error, Feed, Guest, Reading, Receipt, Session,
 };
-use bindings::witter::messaging::{policy, wakeup};
+use bindings::witter::messaging::policy;
 use rules::Rules;
 use std::rc::Rc;
 
@@ -53,15 +53,8 @@ impl Guest for Messenger {
         channel: String,
         drafts: Vec<Draft>,
     ) -> Result<Vec<Result<Receipt, Error>>, Error> {
-        clock::later().await;
         let rules = Rules::shared();
-        let sender = rules.sender(&caller, &channel, drafts.len()).await?;
-        let results = rules.store(&sender, &channel, drafts).await?;
-        if results.iter().flatten().any(|receipt| !receipt.duplicate) {
-            wakeup::notify(&channel);
-            rules.spoke(&sender, channel);
-        }
-        Ok(results)
+        clock::not_at_once(rules.take(caller, channel, drafts)).await
     }
 
     async fn perform(caller: Caller, command: String) -> Result<String, Error> {

@@ -155,12 +155,24 @@ impl Rules {
         Ok(Read { channel, mark }.to_json())
     }
 
-    /// Who has sent a message is not typing it any more: told when the message is stored and its sender knows.
+    /// Who has sent a message is not typing it any more: told when the message is stored and its sender knows, of
+    /// all who sent one meanwhile.
     pub(crate) fn spoke(self: &Rc<Self>, sender: &Sender, channel: String) {
-        let (rules, sender) = (Rc::clone(self), sender.id.clone());
+        let mut spoken = self.spoken.borrow_mut();
+        if let Some(senders) = spoken.get_mut(&channel) {
+            senders.push(sender.id.clone());
+            return;
+        }
+        spoken.insert(channel.clone(), vec![sender.id.clone()]);
+        let rules = Rc::clone(self);
         wit_bindgen::spawn_local(async move {
+            wit_bindgen::yield_async().await;
+            let senders = rules.spoken.borrow_mut().remove(&channel);
             // It lapses where the store fails.
-            let _ = rules.presence.spoke(&channel, &sender).await;
+            let _ = rules
+                .presence
+                .spoke(&channel, &senders.unwrap_or_default())
+                .await;
         });
     }
 }

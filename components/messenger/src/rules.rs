@@ -2,6 +2,7 @@
 
 use crate::bindings::exports::witter::messaging::messenger::{Caller, Draft, Error, Receipt};
 use crate::bindings::witter::messaging::policy::{self, Action, Context, Identity};
+use crate::bindings::witter::messaging::wakeup;
 use crate::clock::{self, World};
 use crate::kept;
 use crate::place::{Place, SERVER};
@@ -13,7 +14,8 @@ use crate::webhook::Outbox;
 use mailbox::{Mailbox, PublishError, ReadError, Window};
 use presence::Presence;
 use protocol::{Channel, LONGEST_BODY, MOST_CHANNELS, MOST_DRAFTS};
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// One per instance.
@@ -25,6 +27,8 @@ pub(crate) struct Rules {
     /// What was known of changes of standing.
     pub(crate) vigil: Cell<Option<Vigil<u64>>>,
     pub(crate) rates: Rates,
+    /// Who has published in a channel of late, and may still be said to be typing.
+    pub(crate) spoken: RefCell<HashMap<String, Vec<String>>>,
     /// None within: the deployment names no endpoint.
     pub(crate) outbox: OnceCell<Option<Outbox>>,
     /// It was logged that the endpoint is set up wrong.
@@ -53,6 +57,7 @@ impl Rules {
                     secret: OnceCell::new(),
                     vigil: Cell::new(None),
                     rates: Rates::default(),
+                    spoken: RefCell::default(),
                     outbox: OnceCell::new(),
                     complained: Cell::default(),
                 })
@@ -127,6 +132,22 @@ impl Rules {
         let context = self.context(caller).await?;
         let identity = policy::authenticate(caller.credential.as_deref(), &context)?;
         self.unrevoked(known(identity)?).await
+    }
+
+    /// Stores what somebody sends, and tells those who wait for it.
+    pub(crate) async fn take(
+        self: &Rc<Self>,
+        caller: Caller,
+        channel: String,
+        drafts: Vec<Draft>,
+    ) -> Result<Vec<Result<Receipt, Error>>, Error> {
+        let sender = self.sender(&caller, &channel, drafts.len()).await?;
+        let results = self.store(&sender, &channel, drafts).await?;
+        if results.iter().flatten().any(|receipt| !receipt.duplicate) {
+            wakeup::notify(&channel);
+            self.spoke(&sender, channel);
+        }
+        Ok(results)
     }
 
     /// Stores drafts in order; each has its own result.

@@ -4,7 +4,7 @@
 //! not hold the instance; what must be atomic goes through `wasi:keyvalue`, the only one that has it.
 
 use crate::bindings::wasi::keyvalue::{atomics, store};
-use mailbox::{StoreError, Swap};
+use mailbox::{StoreError, Swap, equal};
 use spin_sdk::key_value;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -63,7 +63,8 @@ impl mailbox::Store for KeyValue {
     async fn swap(&self, key: &str, expected: &[u8], value: &[u8]) -> Result<Swap, StoreError> {
         // The handle compares with what its own `current` read, so that is compared with what is expected.
         let cas = atomics::Cas::new(&*self.atomic()?, key).map_err(atomic_error)?;
-        if cas.current().map_err(atomic_error)?.as_deref() != Some(expected) {
+        let current = cas.current().map_err(atomic_error)?;
+        if !current.is_some_and(|current| equal(&current, expected)) {
             return Ok(Swap::Lost);
         }
         match atomics::swap(cas, value) {

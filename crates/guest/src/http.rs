@@ -26,6 +26,7 @@ const SMALLEST_GZIP: usize = 1400;
 /// A request whose body is still to come.
 pub struct Request {
     inner: wasi::Request,
+    headers: wasi::Fields,
     target: String,
 }
 
@@ -33,8 +34,11 @@ impl Request {
     #[doc(hidden)]
     #[must_use]
     pub fn new(inner: wasi::Request) -> Self {
-        let target = inner.get_path_with_query().unwrap_or_default();
-        Self { inner, target }
+        Self {
+            headers: inner.get_headers(),
+            target: inner.get_path_with_query().unwrap_or_default(),
+            inner,
+        }
     }
 
     /// The method.
@@ -60,13 +64,13 @@ impl Request {
     /// The first value of a header; none where it is absent or not UTF-8.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {
-        let value = self.inner.get_headers().get(name).into_iter().next()?;
+        let value = self.headers.get(name).into_iter().next()?;
         String::from_utf8(value).ok()
     }
 
     /// Every value of a header.
     pub(crate) fn headers(&self, name: &str) -> Vec<Vec<u8>> {
-        self.inner.get_headers().get(name)
+        self.headers.get(name)
     }
 
     /// The host, and its port unless it is the scheme's own, that the client believes to talk to.
@@ -74,10 +78,16 @@ impl Request {
         self.inner.get_authority()
     }
 
+    fn body(self) -> (StreamReader<u8>, Trailers) {
+        // A host may take them for a part of the request, which ends here.
+        drop(self.headers);
+        let (_, result) = wit_future::new(|| Ok(()));
+        wasi::Request::consume_body(self.inner, result)
+    }
+
     /// The body, as it comes.
     pub(crate) fn bytes(self) -> Bytes {
-        let (_, result) = wit_future::new(|| Ok(()));
-        let (stream, trailers) = wasi::Request::consume_body(self.inner, result);
+        let (stream, trailers) = self.body();
         Bytes {
             stream,
             _trailers: trailers,
@@ -120,9 +130,10 @@ impl Request {
         {
             return Err(Error::UnsupportedMediaType);
         }
-        let (_, result) = wit_future::new(|| Ok(()));
-        let (mut stream, trailers) = wasi::Request::consume_body(self.inner, result);
-        let mut body = Vec::with_capacity(4096);
+        let length = self.header("content-length");
+        let length = length.and_then(|length| length.parse::<usize>().ok());
+        let (mut stream, trailers) = self.body();
+        let mut body = Vec::with_capacity(length.unwrap_or(4096).clamp(1, LONGEST_BODY + 1));
         loop {
             if body.len() == body.capacity() {
                 body.reserve(body.capacity());
@@ -131,6 +142,10 @@ impl Request {
             body = read;
             if body.len() > LONGEST_BODY {
                 return Err(Error::TooLarge);
+            }
+            // All that was announced has come: to wait for the end too is as long a way again.
+            if Some(body.len()) == length {
+                return Ok(body);
             }
             match status {
                 StreamResult::Complete(_) => {}
@@ -144,10 +159,12 @@ impl Request {
     }
 }
 
+type Trailers = FutureReader<Result<Option<wasi::Trailers>, wasi::ErrorCode>>;
+
 /// A request's body, as it comes.
 pub(crate) struct Bytes {
     stream: StreamReader<u8>,
-    _trailers: FutureReader<Result<Option<wasi::Trailers>, wasi::ErrorCode>>,
+    _trailers: Trailers,
     /// How much is read at a time.
     room: usize,
 }

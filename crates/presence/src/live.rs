@@ -49,16 +49,28 @@ impl<S: Store + 'static, W: World + 'static> Presence<S, W> {
             said: inner.world.random(),
             until: wall + TYPING_MS,
         });
-        inner.say(channel, &person.sender, typist, wall).await
+        let said = |directory: &mut Directory| {
+            let known = directory.typist(&person.sender).zip(typist.as_ref());
+            if known.is_none_or(|(known, new)| known.until + SAID_MS <= new.until) {
+                directory.say(&person.sender, typist.clone(), wall.saturating_sub(KEPT_MS));
+            }
+        };
+        inner.say(channel, said).await
     }
 
-    /// Somebody has sent a message, and is not typing it any more.
+    /// These have sent messages, and are not typing them any more.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn spoke(&self, channel: &str, sender: &str) -> Result<(), StoreError> {
+    pub async fn spoke(&self, channel: &str, senders: &[String]) -> Result<(), StoreError> {
         let inner = &self.0;
-        inner.say(channel, sender, None, inner.world.now()).await
+        let oldest = inner.world.now().saturating_sub(KEPT_MS);
+        let said = |directory: &mut Directory| {
+            for sender in senders {
+                directory.say(sender, None, oldest);
+            }
+        };
+        inner.say(channel, said).await
     }
 
     /// Moves somebody's mark forward in the log of this incarnation; how far it is, over all devices. Calls that wait
@@ -121,25 +133,15 @@ impl<S: Store + 'static, W: World + 'static> Presence<S, W> {
 }
 
 impl<S: Store + 'static, W: World + 'static> Inner<S, W> {
-    async fn say(
-        &self,
-        channel: &str,
-        sender: &str,
-        typist: Option<Typist>,
-        wall: u64,
-    ) -> Result<(), StoreError> {
+    /// Changes who types.
+    async fn say(&self, channel: &str, said: impl Fn(&mut Directory)) -> Result<(), StoreError> {
         let mut moved = false;
         let name = directory_name(channel);
         self.documents
             .update(&name, |old| {
                 let mut directory: Directory = documents::decode(old);
-                if let (Some(known), Some(typist)) = (directory.typist(sender), &typist)
-                    && known.until + SAID_MS > typist.until
-                {
-                    return Ok(None);
-                }
                 let before = directory.typing.clone();
-                directory.say(sender, typist.clone(), wall.saturating_sub(KEPT_MS));
+                said(&mut directory);
                 let changed = directory.typing != before;
                 moved |= changed;
                 Ok::<_, StoreError>(changed.then(|| documents::encode(&directory)))
