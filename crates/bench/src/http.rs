@@ -4,13 +4,13 @@
 //! A general client costs more than the server's share of a delivery; with it the figures would be its own.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use memchr::memchr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// One read. Smaller, and a server that is ahead costs more reads a message; larger is never filled.
 const READ: usize = 16 * 1024;
@@ -32,7 +32,22 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
+        Self::open_from(None, address).await
+    }
+
+    /// The same from an address of this machine; none: as the system chooses.
+    pub(crate) async fn open_from(source: Option<IpAddr>, address: SocketAddr) -> io::Result<Self> {
+        let stream = match source {
+            None => TcpStream::connect(address).await?,
+            Some(source) => {
+                let socket = match source {
+                    IpAddr::V4(_) => TcpSocket::new_v4()?,
+                    IpAddr::V6(_) => TcpSocket::new_v6()?,
+                };
+                socket.bind((source, 0).into())?;
+                socket.connect(address).await?
+            }
+        };
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,

@@ -15,6 +15,7 @@ mod publishing;
 mod report;
 mod run;
 mod server;
+mod soak;
 mod socket;
 mod stamp;
 mod subject;
@@ -35,7 +36,7 @@ use tokio::task::LocalSet;
 
 use measure::{Bench, Load, Rate, Seen, Trouble, Waiting};
 use peers::{Nginx, Peers};
-use plan::{Arguments, Plan};
+use plan::{Arguments, Plan, Verb};
 use progress::Progress;
 use report::{Acknowledging, Conditions, Report, Row};
 use server::Cores;
@@ -50,6 +51,9 @@ const SUSTAINED_PUBLISHERS: usize = 16;
 /// Messages a second while something goes wrong: few, what is counted is not how fast.
 const TROUBLED_RATE: f64 = 50.0;
 
+/// The exit code of what somebody interrupts.
+const INTERRUPTED: u8 = 130;
+
 /// Descriptors that are not readers: publishers, files, pipes.
 const OTHER_FILES: u64 = 512;
 
@@ -57,7 +61,12 @@ const OTHER_FILES: u64 = 512;
 const BUSY_IDLE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    let outcome = match &arguments.verb {
+        None => run(&arguments),
+        Some(Verb::Soak(arguments)) => run_soak(arguments),
+    };
+    match outcome {
         Ok(code) => code,
         Err(error) => {
             eprintln!(
@@ -71,16 +80,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<ExitCode> {
     let plan = Plan::of(arguments)?;
-    let host = match &arguments.host {
-        Some(path) => path.clone(),
-        None => witter::workspace().join("target/release/witter"),
-    };
-    let host = host.canonicalize().with_context(|| {
-        format!(
-            "{} is not there: `cargo xtask build` makes it",
-            host.display()
-        )
-    })?;
+    let host = witter::host(arguments.host.as_deref())?;
     let peers = peers(arguments);
     let cores = Cores::divide(arguments.cores)?;
     let load = Conditions::load();
@@ -96,19 +96,12 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         size: arguments.body as usize,
         seen: Seen::default().into(),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let measured = LocalSet::new().block_on(&runtime, async {
-        let mut progress = Progress::new(plan.steps());
-        tokio::select! {
-            measured = measure(&bench, &plan, arguments, files, &mut progress) => Some(measured),
-            _ = tokio::signal::ctrl_c() => None,
-        }
-    });
-    let Some((rows, publishing)) = measured else {
-        return Ok(ExitCode::from(130));
+    let mut progress = Progress::new(plan.steps());
+    let measuring = measure(&bench, &plan, arguments, files, &mut progress);
+    let Some((rows, publishing)) = until_interrupted(measuring)? else {
+        return Ok(INTERRUPTED.into());
     };
+    drop(progress);
     let conditions = Conditions {
         versions: bench.seen.into_inner().versions,
         cores: cores.to_string(),
@@ -139,6 +132,38 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Leaves readers on a host for long.
+fn run_soak(arguments: &soak::Arguments) -> Result<ExitCode> {
+    let host = witter::host(arguments.host.as_deref())?;
+    let cores = arguments.cores()?;
+    allow_files(arguments.files())?;
+    cores.settle()?;
+    let Some(report) = until_interrupted(soak::soak(arguments, &host, &cores))? else {
+        return Ok(INTERRUPTED.into());
+    };
+    let report = report?;
+    print!("{report}");
+    soak::write(&report, arguments)?;
+    Ok(if report.is_whole() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Does something on this thread; none where it is interrupted.
+fn until_interrupted<T>(doing: impl Future<Output = T>) -> Result<Option<T>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    Ok(LocalSet::new().block_on(&runtime, async {
+        tokio::select! {
+            done = doing => Some(done),
+            _ = tokio::signal::ctrl_c() => None,
+        }
+    }))
 }
 
 /// What is there of others' servers.

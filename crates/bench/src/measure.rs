@@ -21,7 +21,7 @@ use crate::subject::{Durability, Manners, Setup, Subject, Target};
 
 /// Connections opened at once. More overflow the server's queue of unaccepted ones, and a second is lost
 /// to a repeated SYN; fewer take long.
-const OPENING: usize = 64;
+pub(crate) const OPENING: usize = 64;
 
 /// How long a batch of readers may take to be ready.
 const OPEN: Duration = Duration::from_secs(30);
@@ -39,7 +39,7 @@ const SILENCE: Duration = Duration::from_secs(2);
 const BEHIND: Duration = Duration::from_secs(60);
 
 /// Between the end of one reader's connection and the next.
-const REOPEN: Duration = Duration::from_millis(50);
+pub(crate) const REOPEN: Duration = Duration::from_millis(50);
 
 /// Readers before the first figure of memory: they make the server load what all of them share.
 const WARM: usize = 16;
@@ -432,7 +432,7 @@ impl Stage<'_> {
                     .spawn_local(read(self.subject.read, self.target.clone(), inbox, cuts));
             }
             let (run, expected) = (self.run.clone(), self.readers.len());
-            if timeout(OPEN, until(|| run.ready() >= expected))
+            if timeout(OPEN, until(LOOK, || run.ready() >= expected))
                 .await
                 .is_err()
             {
@@ -469,7 +469,7 @@ impl Stage<'_> {
         }
         self.published(&mut publishers, load.time).await?;
         let run = self.run.clone();
-        drop(timeout(DRAIN, until(|| run.is_silent(WARM_SILENCE))).await);
+        drop(timeout(DRAIN, until(LOOK, || run.is_silent(WARM_SILENCE))).await);
         Ok(())
     }
 
@@ -569,7 +569,7 @@ impl Run {
     async fn drained(&self) {
         let begun = Instant::now();
         let over = || self.is_complete() || (begun.elapsed() > SILENCE && self.is_silent(SILENCE));
-        drop(timeout(DRAIN, until(over)).await);
+        drop(timeout(DRAIN, until(LOOK, over)).await);
     }
 
     fn is_silent(&self, time: Duration) -> bool {
@@ -596,9 +596,10 @@ impl Load {
     }
 }
 
-async fn until(done: impl Fn() -> bool) {
+/// Looks at a condition every so often, until it holds.
+pub(crate) async fn until(look: Duration, done: impl Fn() -> bool) {
     while !done() {
-        sleep(LOOK).await;
+        sleep(look).await;
     }
 }
 

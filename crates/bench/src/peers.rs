@@ -41,6 +41,15 @@ pub(crate) struct Nginx {
 }
 
 impl Peers {
+    /// For those who measure Witter alone.
+    pub(crate) fn none() -> Self {
+        let reason = || "not asked for".to_owned();
+        Self {
+            node: Err(reason()),
+            nginx: Err(reason()),
+        }
+    }
+
     /// Why a row cannot be measured.
     pub(crate) fn lacking(&self, subject: &Subject) -> Option<&str> {
         match subject.maker {
@@ -113,6 +122,8 @@ async fn target(setup: Setup<'_>, address: SocketAddr) -> Result<Target> {
     let version = String::from_utf8(body).context("a version that is no text")?;
     Ok(Target {
         address,
+        source: None,
+        channel: CHANNEL.into(),
         token: "".into(),
         manners: setup.manners,
         version: version.trim().into(),

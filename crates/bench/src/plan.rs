@@ -4,14 +4,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
+use crate::soak;
 use crate::subject::{ALL, Maker, OPTIONS, PUBLISHING, Publishing, Subject};
 
 /// Measures Witter beside others: delay, throughput, processor time, memory, and what was lost.
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask bench")]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
+    /// What is done in place of measuring.
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
+
     /// A smoke run of about two minutes: small numbers, rough figures
     #[arg(long)]
     quick: bool,
@@ -99,6 +105,13 @@ pub(crate) struct Arguments {
     /// Why nginx cannot be run
     #[arg(long, value_name = "REASON", hide = true)]
     pub(crate) no_nginx: Option<String>,
+}
+
+/// What else there is to do.
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    #[command(bin_name = "cargo xtask soak", hide = true)]
+    Soak(soak::Arguments),
 }
 
 /// What is measured: the arguments, with their defaults.

@@ -32,18 +32,22 @@ struct Inner {
 }
 
 struct State {
-    delays: Histogram<u64>,
-    acknowledgements: Histogram<u64>,
+    acknowledgements: Times,
     /// How many messages of each publisher are acknowledged: a publisher goes on only then.
     acknowledged: Vec<usize>,
     order: Order,
     readers: Vec<Reader>,
     ready: usize,
     deliveries: u64,
+    doubled: u64,
     last_delivery: Instant,
-    faults: Faults,
+    retries: u64,
     last_cut: Option<String>,
 }
+
+/// How long something took, again and again. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Times(Rc<RefCell<Histogram<u64>>>);
 
 /// What went wrong, over all readers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -87,19 +91,33 @@ pub(crate) struct Delays {
 
 impl Run {
     pub(crate) fn new(readers: usize, publishers: usize) -> Self {
+        let delays = Times::new();
+        Self::sharing(
+            std::iter::repeat_n(delays, readers),
+            publishers,
+            Times::new(),
+        )
+    }
+
+    /// The same, with what each reader's delays are told to, and those of acknowledgements.
+    pub(crate) fn sharing(
+        readers: impl Iterator<Item = Times>,
+        publishers: usize,
+        acknowledgements: Times,
+    ) -> Self {
         let begun = Instant::now();
         Self(Rc::new(Inner {
             begun,
             state: RefCell::new(State {
-                delays: histogram(),
-                acknowledgements: histogram(),
+                acknowledgements,
                 acknowledged: vec![0; publishers],
                 order: Order::new(publishers),
-                readers: vec![Reader::default(); readers],
+                readers: readers.map(Reader::new).collect(),
                 ready: 0,
                 deliveries: 0,
+                doubled: 0,
                 last_delivery: begun,
-                faults: Faults::default(),
+                retries: 0,
                 last_cut: None,
             }),
             room: Notify::new(),
@@ -123,14 +141,12 @@ impl Run {
     pub(crate) fn acknowledge(&self, publisher: usize, since: Instant) {
         let state = &mut *self.0.state.borrow_mut();
         state.acknowledged[publisher] += 1;
-        state
-            .acknowledgements
-            .saturating_record(microseconds(nanoseconds(since.elapsed())));
+        state.acknowledgements.record(nanoseconds(since.elapsed()));
     }
 
     /// A publish was refused for the moment.
     pub(crate) fn retry(&self) {
-        self.0.state.borrow_mut().faults.retries += 1;
+        self.0.state.borrow_mut().retries += 1;
     }
 
     /// Waits until not too much of what was published is on its way to readers.
@@ -181,35 +197,33 @@ impl Run {
         self.0.state.borrow().last_cut.clone()
     }
 
-    /// From publish to delivery; none where nothing was delivered.
+    /// From publish to delivery to those that share their delays with the first reader; none where nothing was
+    /// delivered.
     pub(crate) fn delays(&self) -> Option<Delays> {
-        Delays::of(&self.0.state.borrow().delays)
+        self.0.state.borrow().readers.first()?.delays.summary()
     }
 
     /// From publish to acknowledgement; none where nothing was.
     pub(crate) fn acknowledgements(&self) -> Option<Delays> {
-        Delays::of(&self.0.state.borrow().acknowledgements)
+        self.0.state.borrow().acknowledgements.summary()
     }
 
     /// What went wrong up to now.
     pub(crate) fn faults(&self) -> Faults {
         let state = self.0.state.borrow();
-        let messages = || {
-            let publishers = state.acknowledged.iter().enumerate();
-            publishers
-                .flat_map(|(publisher, count)| (0..*count).map(move |number| (publisher, number)))
+        let published = Faults {
+            retries: state.retries,
+            ..Faults::default()
         };
-        let lost = |reader: &Reader| {
-            let seen = |(publisher, number)| {
-                let place = state.order.known(publisher, number);
-                place.is_some_and(|place| reader.seen.contains(place))
-            };
-            messages().filter(|message| !seen(*message)).count() as u64
-        };
-        Faults {
-            lost: state.readers.iter().map(lost).sum(),
-            ..state.faults
-        }
+        let readers = state.readers.iter().map(|reader| state.faults(reader));
+        readers.fold(published, Add::add)
+    }
+
+    /// What one reader has, and what went wrong with it.
+    pub(crate) fn of_reader(&self, reader: usize) -> (u64, Faults) {
+        let state = self.0.state.borrow();
+        let reader = &state.readers[reader];
+        (reader.seen.count as u64, state.faults(reader))
     }
 }
 
@@ -260,6 +274,11 @@ impl Inbox {
             .clone()
     }
 
+    /// Whether it has a place to read from, or had one.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.run.0.state.borrow().readers[self.reader].ready
+    }
+
     /// The query that continues from the last cursor; empty where there was none.
     pub(crate) fn after(&self) -> String {
         let state = self.run.0.state.borrow();
@@ -271,13 +290,15 @@ impl Inbox {
 
     /// The server told of a gap.
     pub(crate) fn gap(&self) {
-        self.run.0.state.borrow_mut().faults.gaps += 1;
+        self.run.0.state.borrow_mut().readers[self.reader]
+            .faults
+            .gaps += 1;
     }
 
     /// The connection ended without being asked to.
     pub(crate) fn cut(&self, why: String) {
         let state = &mut *self.run.0.state.borrow_mut();
-        state.faults.cuts += 1;
+        state.readers[self.reader].faults.cuts += 1;
         state.last_cut = Some(why);
     }
 }
@@ -286,7 +307,7 @@ impl State {
     fn has_room(&self) -> bool {
         let readers = self.readers.len() as u64;
         let published: u64 = self.acknowledged.iter().map(|count| *count as u64).sum();
-        published * readers < self.deliveries - self.faults.doubled + UNDER_WAY * readers
+        published * readers < self.deliveries - self.doubled + UNDER_WAY * readers
     }
 
     fn arrive(&mut self, reader: usize, stamp: Stamp, at: u64) {
@@ -297,25 +318,56 @@ impl State {
         let reader = &mut self.readers[reader];
         self.deliveries += 1;
         if !reader.seen.insert(place.index) {
-            self.faults.doubled += 1;
+            self.doubled += 1;
+            reader.faults.doubled += 1;
             return;
         }
         if place.late || place.index < reader.furthest {
-            self.faults.reordered += 1;
+            reader.faults.reordered += 1;
         }
         reader.furthest = reader.furthest.max(place.index);
-        self.delays
-            .saturating_record(microseconds(at.saturating_sub(stamp.sent)));
+        reader.delays.record(at.saturating_sub(stamp.sent));
+    }
+
+    /// What went wrong with a reader up to now.
+    fn faults(&self, reader: &Reader) -> Faults {
+        let publishers = self.acknowledged.iter().enumerate();
+        let messages = publishers
+            .flat_map(|(publisher, count)| (0..*count).map(move |number| (publisher, number)));
+        let is_lost = |&(publisher, number): &(usize, usize)| {
+            let place = self.order.known(publisher, number);
+            !place.is_some_and(|place| reader.seen.contains(place))
+        };
+        Faults {
+            lost: messages.filter(is_lost).count() as u64,
+            ..reader.faults
+        }
     }
 }
 
 /// One reader's place and what it has.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 struct Reader {
     ready: bool,
     cursor: String,
     seen: Seen,
     furthest: usize,
+    delays: Times,
+    /// But for what is lost, which is known at the end only.
+    faults: Faults,
+}
+
+impl Reader {
+    fn new(delays: Times) -> Self {
+        Self {
+            ready: false,
+            cursor: String::new(),
+            seen: Seen::default(),
+            furthest: 0,
+            delays,
+            faults: Faults::default(),
+        }
+    }
 }
 
 /// The one order that all readers must see: that in which the first to get a message gets it.
@@ -368,7 +420,7 @@ impl Order {
 }
 
 /// A set of places, a bit each: a thousand readers keep one each.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Seen {
     bits: Vec<u64>,
     count: usize,
@@ -394,20 +446,30 @@ impl Seen {
     }
 }
 
-impl Delays {
-    fn of(histogram: &Histogram<u64>) -> Option<Self> {
+impl Times {
+    pub(crate) fn new() -> Self {
+        let longest = microseconds(nanoseconds(LONGEST_DELAY));
+        let histogram = Histogram::new_with_bounds(1, longest, 3);
+        Self(Rc::new(RefCell::new(
+            histogram.expect("the bounds are constants"),
+        )))
+    }
+
+    fn record(&self, nanoseconds: u64) {
+        let mut histogram = self.0.borrow_mut();
+        histogram.saturating_record(microseconds(nanoseconds));
+    }
+
+    /// None where there is nothing yet.
+    pub(crate) fn summary(&self) -> Option<Delays> {
+        let histogram = self.0.borrow();
         let milliseconds = |value: u64| value as f64 / 1000.0;
-        (!histogram.is_empty()).then(|| Self {
+        (!histogram.is_empty()).then(|| Delays {
             p50: milliseconds(histogram.value_at_quantile(0.50)),
             p99: milliseconds(histogram.value_at_quantile(0.99)),
             max: milliseconds(histogram.max()),
         })
     }
-}
-
-fn histogram() -> Histogram<u64> {
-    let longest = microseconds(nanoseconds(LONGEST_DELAY));
-    Histogram::new_with_bounds(1, longest, 3).expect("the bounds are constants")
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
@@ -548,12 +610,12 @@ mod tests {
 
     #[test]
     fn percentiles_are_those_of_the_values() {
-        let mut histogram = histogram();
-        assert_eq!(Delays::of(&histogram), None);
+        let times = Times::new();
+        assert_eq!(times.summary(), None);
         for value in 1..=1000 {
-            histogram.saturating_record(value * 1000);
+            times.record(value * 1_000_000);
         }
-        let delays = Delays::of(&histogram).expect("there are values");
+        let delays = times.summary().expect("there are values");
         for (value, expected) in [
             (delays.p50, 500.0),
             (delays.p99, 990.0),

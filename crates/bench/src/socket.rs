@@ -28,9 +28,13 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Sends a request with [`UPGRADE`] among its headers.
+    /// Sends a request with [`UPGRADE`] among its headers on a connection of its own.
     pub(crate) async fn open(address: SocketAddr, request: &[u8]) -> Result<Self> {
-        let mut connection = Connection::open(address).await?;
+        Self::upgrade(Connection::open(address).await?, request).await
+    }
+
+    /// Sends a request with [`UPGRADE`] among its headers.
+    pub(crate) async fn upgrade(mut connection: Connection, request: &[u8]) -> Result<Self> {
         let status = connection.request(request).await?;
         ensure!(status == 101, "status {status}");
         Ok(Self {

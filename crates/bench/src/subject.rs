@@ -2,7 +2,8 @@
 //!
 //! Another transport, or another server altogether, is one file in `subjects` and one line in [`ALL`].
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use futures::future::LocalBoxFuture;
 use serde::Serialize;
 
 use crate::drafts::Drafts;
+use crate::http::Connection;
 use crate::peers::Peers;
 use crate::run::Inbox;
 use crate::server::{Cores, Server};
@@ -71,7 +73,7 @@ pub(crate) const PUBLISHING: &[Publishing] = &[
     Publishing::peer(&ws::SUBJECT, "ws"),
 ];
 
-/// The channel that everybody reads.
+/// The channel that everybody reads, where there is one.
 pub(crate) const CHANNEL: &str = "bench";
 
 /// One row.
@@ -88,7 +90,7 @@ pub(crate) struct Subject {
     pub(crate) start: fn(Setup<'_>) -> Started<'_>,
     /// Publishes every draft, in order, each until it is acknowledged.
     pub(crate) publish: fn(Target, Drafts) -> LocalBoxFuture<'static, Result<()>>,
-    /// Reads [`CHANNEL`] until the connection ends, from where the inbox is. It is called again then.
+    /// Reads the target's channel until the connection ends, from where the inbox is. It is called again then.
     pub(crate) read: fn(Target, Inbox) -> LocalBoxFuture<'static, Result<()>>,
 }
 
@@ -167,11 +169,22 @@ pub(crate) struct Manners {
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
+    /// The address that clients come from; none: as the system chooses. One address has some 28,000 ports.
+    pub(crate) source: Option<IpAddr>,
+    /// What readers read and publishers publish to.
+    pub(crate) channel: Rc<str>,
     /// The credential of all clients of ours: guests are rationed.
     pub(crate) token: Rc<str>,
     pub(crate) manners: Manners,
     /// What the server says it is.
     pub(crate) version: Rc<str>,
+}
+
+impl Target {
+    /// Opens a connection to the server.
+    pub(crate) async fn connect(&self) -> io::Result<Connection> {
+        Connection::open_from(self.source, self.address).await
+    }
 }
 
 impl Subject {

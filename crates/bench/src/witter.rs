@@ -1,7 +1,7 @@
 //! Our own host: how it is started and published to. How it is read from, `subjects` says.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures::FutureExt as _;
@@ -16,6 +16,9 @@ use crate::run::Inbox;
 use crate::server::Server;
 use crate::socket::UPGRADE;
 use crate::subject::{CHANNEL, Delivery, Durability, Maker, Setup, Started, Subject, Target};
+
+/// More than anybody asks for: the limit is not what is measured.
+const MOST_CONNECTIONS: &str = "1000000";
 
 /// A row of ours.
 pub(crate) const fn subject(
@@ -52,7 +55,8 @@ pub(crate) fn start(setup: Setup<'_>) -> Started<'_> {
             Durability::Full => ["--store", &sqlite, "--durability", "full"],
         });
         // All clients are at one address.
-        command.args(["--max-connections-per-address", "50000"]);
+        let (all, of_address) = ("--max-connections", "--max-connections-per-address");
+        command.args([all, MOST_CONNECTIONS, of_address, MOST_CONNECTIONS]);
         // One identity publishes what a thousand people would.
         for rate in ["PUBLISH_RATE", "PUBLISH_RATE_PER_ADDRESS"] {
             command.env(format!("SPIN_VARIABLE_{rate}"), "");
@@ -81,6 +85,8 @@ pub(crate) fn start(setup: Setup<'_>) -> Started<'_> {
             serde_json::from_slice(&answer).context("a session without a token")?;
         let target = Target {
             address,
+            source: None,
+            channel: CHANNEL.into(),
             token: session.token.into(),
             manners: setup.manners,
             version: concat!("Witter ", env!("CARGO_PKG_VERSION")).into(),
@@ -92,8 +98,8 @@ pub(crate) fn start(setup: Setup<'_>) -> Started<'_> {
 
 pub(crate) fn publish(target: Target, drafts: Drafts) -> LocalBoxFuture<'static, Result<()>> {
     async move {
-        let path = format!("/witter/publish?channel={CHANNEL}");
-        let open = async || Ok(Connection::open(target.address).await?);
+        let path = format!("/witter/publish?channel={}", target.channel);
+        let open = async || Ok(target.connect().await?);
         let store = async |connection: &mut Connection, draft: &Draft| {
             let body = format!(r#"{{"id":"{}","body":{}}}"#, draft.id, draft.body);
             store(connection, &post(&path, Some(&target.token), &body)).await
@@ -123,7 +129,7 @@ async fn store(connection: &mut Connection, request: &[u8]) -> Result<Result<()>
     }
 }
 
-/// A request to read [`CHANNEL`] by a transport; `query` goes on behind the channel.
+/// A request to read the target's channel by a transport; `query` goes on behind it.
 pub(crate) fn get(transport: &str, query: &str, target: &Target) -> Vec<u8> {
     read(transport, query, target, "")
 }
@@ -134,9 +140,14 @@ pub(crate) fn upgrade(transport: &str, query: &str, target: &Target) -> Vec<u8> 
 }
 
 fn read(transport: &str, query: &str, target: &Target, headers: &str) -> Vec<u8> {
-    let (address, token) = (target.address, &target.token);
+    let Target {
+        address,
+        token,
+        channel,
+        ..
+    } = target;
     format!(
-        "GET /witter/{transport}?channel={CHANNEL}{query} HTTP/1.1\r\nhost: {address}\r\n\
+        "GET /witter/{transport}?channel={channel}{query} HTTP/1.1\r\nhost: {address}\r\n\
          authorization: Bearer {token}\r\n{headers}\r\n"
     )
     .into_bytes()
@@ -157,6 +168,18 @@ fn post(path: &str, token: Option<&str>, body: &str) -> Vec<u8> {
 #[derive(Deserialize)]
 struct Session {
     token: String,
+}
+
+/// The built host, where it is told or where it is built.
+pub(crate) fn host(told: Option<&Path>) -> Result<PathBuf> {
+    let built = || workspace().join("target/release/witter");
+    let host = told.map_or_else(built, Path::to_owned);
+    host.canonicalize().with_context(|| {
+        format!(
+            "{} is not there: `cargo xtask build` makes it",
+            host.display()
+        )
+    })
 }
 
 /// Where spin.toml is, and what the components' paths in it are relative to.

@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask up`, `test`, `build`, `bench`, `compose`, `dist`.
+//! The project's commands: `cargo xtask up`, `test`, `build`, `bench`, `soak`, `compose`, `dist`.
 //!
 //! Each brings about what it needs, a WebAssembly compiler included, and says in one line what it did.
 
@@ -71,6 +71,16 @@ enum Verb {
         )]
         options: Vec<String>,
     },
+    /// Builds everything and leaves 10,000 readers on one host for half an hour: counts what is lost, watches memory.
+    Soak {
+        /// What the load generator takes; `-- --help` lists it.
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "OPTIONS"
+        )]
+        options: Vec<String>,
+    },
     /// Plugs components into one another: rules of your own into a messenger.
     Compose {
         /// The file to write.
@@ -133,6 +143,12 @@ fn run(verb: Verb) -> Result<bool> {
             let bench = build::program("bench")?;
             let told = peers::options(&options);
             replace(Command::new(bench).args(told).args(options))?;
+        }
+        Verb::Soak { options } => {
+            build::components()?;
+            build::host()?;
+            let bench = build::program("bench")?;
+            replace(Command::new(bench).arg("soak").args(options))?;
         }
         Verb::Compose {
             output,

@@ -15,7 +15,7 @@ pub(crate) async fn again(
     target: Target,
     inbox: Inbox,
 ) -> Result<()> {
-    let mut connection = Connection::open(target.address).await?;
+    let mut connection = target.connect().await?;
     let mut body = Vec::new();
     loop {
         let query = format!("{query}{}&limit=1000", inbox.after());

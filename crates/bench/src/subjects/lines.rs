@@ -3,7 +3,6 @@
 use anyhow::{Result, ensure};
 use memchr::memchr;
 
-use crate::http::Connection;
 use crate::subject::Target;
 
 /// Asks, and hands over each line until the response ends.
@@ -12,7 +11,7 @@ pub(crate) async fn each(
     request: &[u8],
     mut take: impl FnMut(&[u8]),
 ) -> Result<()> {
-    let mut connection = Connection::open(target.address).await?;
+    let mut connection = target.connect().await?;
     let status = connection.request(request).await?;
     ensure!(status == 200, "status {status}");
     let mut lines = Lines::default();

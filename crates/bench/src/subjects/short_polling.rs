@@ -4,7 +4,6 @@ use anyhow::Result;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::batch;
-use crate::http::Connection;
 use crate::run::Inbox;
 use crate::subject::{Delivery, Subject, Target};
 use crate::witter;
@@ -15,7 +14,7 @@ pub(crate) const SUBJECT: Subject =
     });
 
 async fn read(target: Target, inbox: Inbox) -> Result<()> {
-    let mut connection = Connection::open(target.address).await?;
+    let mut connection = target.connect().await?;
     let mut body = Vec::new();
     let mut poll = async |inbox: &Inbox| {
         let request = witter::get(

@@ -19,24 +19,31 @@ async fn read(target: Target, inbox: Inbox) -> Result<()> {
     bail!("the stream ended")
 }
 
-/// The event whose lines come: its id counts when all of it is there, as an EventSource has it.
+/// The event whose lines come: it counts when all of it is there, as an EventSource has it.
 #[derive(Default)]
 pub(super) struct Event {
+    data: Vec<u8>,
     id: Vec<u8>,
 }
 
 impl Event {
     pub(super) fn take(&mut self, line: &[u8], inbox: &Inbox) {
         if let Some(message) = line.strip_prefix(b"data: ") {
-            inbox.receive(message);
+            self.data.extend_from_slice(message);
         } else if let Some(id) = line.strip_prefix(b"id: ") {
             self.id.clear();
             self.id.extend_from_slice(id);
         } else if line == b"event: gap" {
             inbox.gap();
-        } else if line.is_empty() && !self.id.is_empty() {
-            inbox.set_cursor(&self.id);
-            self.id.clear();
+        } else if line.is_empty() {
+            if !self.data.is_empty() {
+                inbox.receive(&self.data);
+                self.data.clear();
+            }
+            if !self.id.is_empty() {
+                inbox.set_cursor(&self.id);
+                self.id.clear();
+            }
         }
     }
 }
@@ -47,12 +54,12 @@ mod tests {
     use crate::run::Run;
 
     #[test]
-    fn an_events_id_counts_at_its_end() {
+    fn an_event_counts_at_its_end() {
         let run = Run::new(1, 1);
         let mut event = Event::default();
         for (line, cursor, deliveries, gaps) in [
             ("id: a", "", 0, 0),
-            ("data: {\"body\":\"^0.0.5^\"}", "", 1, 0),
+            ("data: {\"body\":\"^0.0.5^\"}", "", 0, 0),
             ("", "a", 1, 0),
             (": hi", "a", 1, 0),
             ("", "a", 1, 0),

@@ -15,7 +15,7 @@ pub(crate) const SUBJECT: Subject =
 
 async fn read(target: Target, inbox: Inbox) -> Result<()> {
     let request = witter::upgrade("websocket", &inbox.after(), &target);
-    let mut socket = Socket::open(target.address, &request).await?;
+    let mut socket = Socket::upgrade(target.connect().await?, &request).await?;
     socket
         .each(|message, _| match frames::take(message, &inbox) {
             Some(reason) => bail!("the stream ended: {reason}"),
