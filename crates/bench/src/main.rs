@@ -12,6 +12,7 @@ mod peers;
 mod plan;
 mod progress;
 mod publishing;
+mod redis;
 mod report;
 mod run;
 mod server;
@@ -184,7 +185,11 @@ fn peers(arguments: &Arguments) -> Peers {
             .clone()
             .unwrap_or_else(|| "`cargo xtask bench` finds it".to_owned())),
     };
-    Peers { node, nginx }
+    Peers {
+        node,
+        nginx,
+        redis: redis::find(),
+    }
 }
 
 /// Everything of the plan. What fails is told in its row, and the rest goes on.

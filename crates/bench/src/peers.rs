@@ -14,8 +14,9 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use crate::http::Connection;
+use crate::redis;
 use crate::server::Server;
-use crate::subject::{CHANNEL, Maker, Setup, Started, Subject, Target};
+use crate::subject::{CHANNEL, Maker, Setup, Started, Store, Subject, Target};
 
 /// Messages that Nchan keeps of a channel; by default 10, which a reader who is away for a moment would miss.
 const KEPT: usize = 10_000;
@@ -31,6 +32,8 @@ pub(crate) struct Peers {
     /// The folder with the servers for Node.js.
     pub(crate) node: Result<PathBuf, String>,
     pub(crate) nginx: Result<Nginx, String>,
+    /// Not another's: where our host keeps its store.
+    pub(crate) redis: Result<PathBuf, String>,
 }
 
 /// Where nginx is.
@@ -47,12 +50,16 @@ impl Peers {
         Self {
             node: Err(reason()),
             nginx: Err(reason()),
+            redis: redis::find(),
         }
     }
 
     /// Why a row cannot be measured.
     pub(crate) fn lacking(&self, subject: &Subject) -> Option<&str> {
         match subject.maker {
+            Maker::Witter if subject.store == Store::Redis => {
+                self.redis.as_ref().err().map(String::as_str)
+            }
             Maker::Witter => None,
             Maker::Node => self.node.as_ref().err().map(String::as_str),
             Maker::Nginx => self.nginx.as_ref().err().map(String::as_str),
@@ -98,7 +105,7 @@ pub(crate) fn nginx(setup: Setup<'_>) -> Started<'_> {
     .boxed_local()
 }
 
-fn lacking<T>(there: &Result<T, String>) -> Result<&T> {
+pub(crate) fn lacking<T>(there: &Result<T, String>) -> Result<&T> {
     there
         .as_ref()
         .map_err(|reason| anyhow::anyhow!("not installed: {reason}"))

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::soak;
-use crate::subject::{ALL, Maker, OPTIONS, PUBLISHING, Publishing, Subject};
+use crate::subject::{ALL, Maker, OPTIONS, PUBLISHING, Publishing, Store, Subject};
 
 /// Measures Witter beside others: delay, throughput, processor time, memory, and what was lost.
 #[derive(Parser)]
@@ -29,6 +29,10 @@ pub(crate) struct Arguments {
     /// Only these rows: words of their names, as `socket.io`, `websocket` or `witter sse`; or `publish`
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
+
+    /// Where Witter keeps its messages: rows with a Redis are beside those with a file, or in their place
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) store: Stores,
 
     /// Only Witter's rows
     #[arg(long)]
@@ -107,6 +111,18 @@ pub(crate) struct Arguments {
     pub(crate) no_nginx: Option<String>,
 }
 
+/// Which rows of ours there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Stores {
+    /// Those with a file.
+    #[default]
+    Sqlite,
+    /// Those with a Redis.
+    Redis,
+    /// Both.
+    Both,
+}
+
 /// What else there is to do.
 #[derive(Subcommand)]
 pub(crate) enum Verb {
@@ -134,6 +150,16 @@ pub(crate) struct Plan {
     pub(crate) troubled: usize,
 }
 
+impl Stores {
+    fn has(self, store: Store) -> bool {
+        match self {
+            Self::Sqlite => store == Store::Own,
+            Self::Redis => store == Store::Redis,
+            Self::Both => true,
+        }
+    }
+}
+
 impl Plan {
     pub(crate) fn of(arguments: &Arguments) -> Result<Self> {
         let Arguments {
@@ -150,7 +176,7 @@ impl Plan {
             );
         }
         let sided = |subject: &Subject| match subject.maker {
-            Maker::Witter => !peers,
+            Maker::Witter => !peers && arguments.store.has(subject.store),
             Maker::Node | Maker::Nginx => !ours,
         };
         let wanted = |subject: &&Subject| {
@@ -260,6 +286,13 @@ mod tests {
         }
         check("--only sse", &["witter sse"], 0);
         check("--only publish --ours", &[], 3);
+        check("--only publish --ours --store redis", &[], 2);
+        check("--only sse --store redis", &["witter sse, redis"], 0);
+        check(
+            "--only sse --store both",
+            &["witter sse", "witter sse, redis"],
+            0,
+        );
         check("--only publish --peers", &[], 5);
         check(
             "--only nchan",
@@ -268,8 +301,12 @@ mod tests {
         );
         check("--only websocket --ours", &["witter websocket"], 0);
         let all = plan("").expect("something is measured");
-        assert_eq!(all.subjects.len(), ALL.len());
-        assert_eq!(all.publishing.len(), PUBLISHING.len());
+        let own = |subject: &Subject| subject.store == Store::Own;
+        let expected = ALL.iter().filter(|subject| own(subject)).count();
+        assert_eq!(all.subjects.len(), expected);
+        let both = plan("--store both").expect("something is measured");
+        assert_eq!(both.subjects.len(), ALL.len());
+        assert_eq!(both.publishing.len(), PUBLISHING.len());
         assert!(plan("--only nothing").is_err());
         assert!(plan("--only sse --peers").is_err());
     }

@@ -21,6 +21,8 @@ pub(crate) struct Server {
     child: Child,
     pid: u32,
     log: PathBuf,
+    /// One that it needs, and that ends after it.
+    beside: Option<Box<Server>>,
 }
 
 /// What a process has used up to now.
@@ -57,7 +59,12 @@ impl Server {
             .stdout
             .take()
             .context("standard output is not piped")?;
-        let server = Self { child, pid, log };
+        let server = Self {
+            child,
+            pid,
+            log,
+            beside: None,
+        };
         let mut lines = BufReader::new(stdout).lines();
         let found = async {
             while let Some(line) = lines.next_line().await? {
@@ -76,15 +83,24 @@ impl Server {
         Ok((server, found))
     }
 
-    /// An error where the server has ended.
+    /// The same with one that it needs: both are used, and ended, together.
+    pub(crate) fn with(mut self, beside: Self) -> Self {
+        self.beside = Some(beside.into());
+        self
+    }
+
+    /// An error where the server has ended, or what it needs.
     pub(crate) fn check(&mut self) -> Result<()> {
+        if let Some(beside) = &mut self.beside {
+            beside.check()?;
+        }
         match self.child.try_wait()? {
             None => Ok(()),
             Some(status) => bail!("the server ended, {status}{}", self.said()),
         }
     }
 
-    /// Of the server and its children.
+    /// Of the server, its children, and what it needs.
     pub(crate) fn usage(&self) -> Result<Usage> {
         let mut usage = Usage::of(&self.pid.to_string())?;
         let children = format!("/proc/{0}/task/{0}/children", self.pid);
@@ -93,6 +109,11 @@ impl Server {
             let child = Usage::of(child)?;
             usage.time += child.time;
             usage.memory += child.memory;
+        }
+        if let Some(beside) = &self.beside {
+            let beside = beside.usage()?;
+            usage.time += beside.time;
+            usage.memory += beside.memory;
         }
         Ok(usage)
     }
@@ -103,7 +124,11 @@ impl Server {
         self.child
             .kill()
             .await
-            .context("the server cannot be ended")
+            .context("the server cannot be ended")?;
+        match self.beside.take() {
+            Some(beside) => Box::pin(beside.stop()).await,
+            None => Ok(()),
+        }
     }
 
     fn kill_all(&self) {

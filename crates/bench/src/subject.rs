@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Result;
+use clap::ValueEnum;
 use futures::future::LocalBoxFuture;
 use serde::Serialize;
 
@@ -21,27 +22,34 @@ use crate::subjects::{
     faye, htmlfile, jsonp_polling, long_polling, nchan, short_polling, socket_io, sockjs, sse,
     websocket, ws, xhr_streaming,
 };
+use crate::witter;
 
 /// Every row of the table, those side by side that deliver in the same way, ours first.
 pub(crate) const ALL: &[Subject] = &[
     websocket::SUBJECT,
+    WEBSOCKET_ON_REDIS,
     nchan::WEBSOCKET,
     socket_io::WEBSOCKET,
     sockjs::WEBSOCKET,
     faye::SUBJECT,
     ws::SUBJECT,
     sse::SUBJECT,
+    on_redis(sse::SUBJECT, "witter sse, redis"),
     xhr_streaming::SUBJECT,
     htmlfile::SUBJECT,
     nchan::EVENTSOURCE,
     sockjs::XHR_STREAMING,
     long_polling::SUBJECT,
+    on_redis(long_polling::SUBJECT, "witter long-polling, redis"),
     jsonp_polling::SUBJECT,
     nchan::LONGPOLL,
     socket_io::POLLING,
     sockjs::XHR_POLLING,
     short_polling::SUBJECT,
 ];
+
+/// The first of ours, whose host keeps everything in a Redis.
+const WEBSOCKET_ON_REDIS: Subject = on_redis(websocket::SUBJECT, "witter websocket, redis");
 
 /// What is no default, and of interest where something goes wrong only.
 pub(crate) const OPTIONS: &[Subject] = &[socket_io::RECOVERY];
@@ -66,6 +74,18 @@ pub(crate) const PUBLISHING: &[Publishing] = &[
         durability: Durability::None,
         survives: "nothing",
     },
+    Publishing {
+        subject: &WEBSOCKET_ON_REDIS,
+        name: "witter, redis, fsync",
+        durability: Durability::Full,
+        survives: "loss of power",
+    },
+    Publishing {
+        subject: &WEBSOCKET_ON_REDIS,
+        name: "witter, redis",
+        durability: Durability::Normal,
+        survives: "kill -9",
+    },
     Publishing::peer(&nchan::WEBSOCKET, "nchan"),
     Publishing::peer(&socket_io::WEBSOCKET, "socket.io"),
     Publishing::peer(&sockjs::WEBSOCKET, "sockjs"),
@@ -82,6 +102,8 @@ pub(crate) struct Subject {
     pub(crate) name: &'static str,
     /// Whose server it is.
     pub(crate) maker: Maker,
+    /// Where ours keeps what it stores.
+    pub(crate) store: Store,
     /// How it reaches a browser.
     pub(crate) delivery: Delivery,
     /// The row of ours that it is compared with; none where it is ours.
@@ -111,6 +133,17 @@ pub(crate) enum Maker {
     Node,
     /// A module of nginx.
     Nginx,
+}
+
+/// Where our host keeps what it stores; of peers, which keep everything in memory, nobody asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Store {
+    /// A file, or memory, of its own.
+    #[default]
+    #[value(name = "sqlite")]
+    Own,
+    /// A Redis, which many hosts may share.
+    Redis,
 }
 
 /// How messages reach a browser.
@@ -180,6 +213,16 @@ pub(crate) struct Target {
     pub(crate) version: Rc<str>,
 }
 
+/// A row of ours whose host keeps everything in a Redis.
+const fn on_redis(subject: Subject, name: &'static str) -> Subject {
+    Subject {
+        name,
+        store: Store::Redis,
+        start: witter::start_on_redis,
+        ..subject
+    }
+}
+
 impl Target {
     /// Opens a connection to the server.
     pub(crate) async fn connect(&self) -> io::Result<Connection> {
@@ -190,7 +233,8 @@ impl Target {
 impl Subject {
     /// Whether a word of the command line means it: its name, or a word of that.
     pub(crate) fn is_called(&self, word: &str) -> bool {
-        self.name == word || self.name.split(' ').any(|part| part == word)
+        let mut parts = self.name.split([' ', ',']);
+        self.name == word || parts.any(|part| part == word)
     }
 }
 

@@ -11,11 +11,15 @@ use tokio::process::Command;
 
 use crate::drafts::{Draft, Drafts};
 use crate::http::Connection;
+use crate::peers;
 use crate::publishing;
+use crate::redis;
 use crate::run::Inbox;
 use crate::server::Server;
 use crate::socket::UPGRADE;
-use crate::subject::{CHANNEL, Delivery, Durability, Maker, Setup, Started, Subject, Target};
+use crate::subject::{
+    CHANNEL, Delivery, Durability, Maker, Setup, Started, Store, Subject, Target,
+};
 
 /// More than anybody asks for: the limit is not what is measured.
 const MOST_CONNECTIONS: &str = "1000000";
@@ -29,6 +33,7 @@ pub(crate) const fn subject(
     Subject {
         name,
         maker: Maker::Witter,
+        store: Store::Own,
         delivery,
         beside: None,
         start,
@@ -38,62 +43,79 @@ pub(crate) const fn subject(
 }
 
 pub(crate) fn start(setup: Setup<'_>) -> Started<'_> {
-    async move {
-        let mut command = Command::new(setup.host);
-        // Where somebody debugs, each error is told where it came from: that is no cost of the host.
-        command
-            .env_remove("RUST_BACKTRACE")
-            .env_remove("RUST_LIB_BACKTRACE");
-        command.current_dir(workspace());
-        command.args(["up", "--from", "spin.toml", "--listen"]);
-        let listen = setup.address.unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
-        command.arg(listen.to_string());
-        let sqlite = format!("sqlite:{}", setup.folder.join("mailbox.db").display());
-        command.args(match setup.durability {
-            Durability::None => ["--store", "memory", "--durability", "normal"],
-            Durability::Normal => ["--store", &sqlite, "--durability", "normal"],
-            Durability::Full => ["--store", &sqlite, "--durability", "full"],
-        });
-        // All clients are at one address.
-        let (all, of_address) = ("--max-connections", "--max-connections-per-address");
-        command.args([all, MOST_CONNECTIONS, of_address, MOST_CONNECTIONS]);
-        // One identity publishes what a thousand people would.
-        for rate in ["PUBLISH_RATE", "PUBLISH_RATE_PER_ADDRESS"] {
-            command.env(format!("SPIN_VARIABLE_{rate}"), "");
+    let store = match setup.durability {
+        Durability::None => "memory".to_owned(),
+        Durability::Normal | Durability::Full => {
+            format!("sqlite:{}", setup.folder.join("mailbox.db").display())
         }
-        let listening = |line: &str| {
-            line.strip_prefix("listening on http://")?
-                .trim()
-                .parse()
-                .ok()
-        };
-        let (server, address) =
-            Server::start(command, setup.cores, setup.folder, listening).await?;
-        let mut connection = Connection::open(address).await?;
-        let body = r#"{"name":"bench"}"#;
-        let status = connection
-            .request(&post("/witter/session", None, body))
-            .await?;
-        let mut answer = Vec::new();
-        connection.rest(&mut answer).await?;
-        ensure!(
-            status == 201,
-            "no session: {status} {}",
-            String::from_utf8_lossy(&answer)
-        );
-        let session: Session =
-            serde_json::from_slice(&answer).context("a session without a token")?;
-        let target = Target {
-            address,
-            source: None,
-            channel: CHANNEL.into(),
-            token: session.token.into(),
-            manners: setup.manners,
-            version: concat!("Witter ", env!("CARGO_PKG_VERSION")).into(),
-        };
-        Ok((server, target))
+    };
+    serve(setup, store).boxed_local()
+}
+
+/// The same, with a Redis beside it that keeps everything.
+pub(crate) fn start_on_redis(setup: Setup<'_>) -> Started<'_> {
+    async move {
+        let program = peers::lacking(&setup.peers.redis)?;
+        let (folder, cores) = (setup.folder, setup.cores);
+        let (redis, address) = redis::start(program, folder, cores, setup.durability).await?;
+        let (server, target) = serve(setup, format!("redis://{address}")).await?;
+        Ok((server.with(redis), target))
     }
     .boxed_local()
+}
+
+/// Starts the host on a store.
+async fn serve(setup: Setup<'_>, store: String) -> Result<(Server, Target)> {
+    let mut command = Command::new(setup.host);
+    // Where somebody debugs, each error is told where it came from: that is no cost of the host.
+    command
+        .env_remove("RUST_BACKTRACE")
+        .env_remove("RUST_LIB_BACKTRACE");
+    command.current_dir(workspace());
+    command.args(["up", "--from", "spin.toml", "--listen"]);
+    let listen = setup.address.unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
+    command.arg(listen.to_string());
+    command.args(["--store", &store, "--durability"]);
+    command.arg(match setup.durability {
+        Durability::None | Durability::Normal => "normal",
+        Durability::Full => "full",
+    });
+    // All clients are at one address.
+    let (all, of_address) = ("--max-connections", "--max-connections-per-address");
+    command.args([all, MOST_CONNECTIONS, of_address, MOST_CONNECTIONS]);
+    // One identity publishes what a thousand people would.
+    for rate in ["PUBLISH_RATE", "PUBLISH_RATE_PER_ADDRESS"] {
+        command.env(format!("SPIN_VARIABLE_{rate}"), "");
+    }
+    let listening = |line: &str| {
+        line.strip_prefix("listening on http://")?
+            .trim()
+            .parse()
+            .ok()
+    };
+    let (server, address) = Server::start(command, setup.cores, setup.folder, listening).await?;
+    let mut connection = Connection::open(address).await?;
+    let body = r#"{"name":"bench"}"#;
+    let status = connection
+        .request(&post("/witter/session", None, body))
+        .await?;
+    let mut answer = Vec::new();
+    connection.rest(&mut answer).await?;
+    ensure!(
+        status == 201,
+        "no session: {status} {}",
+        String::from_utf8_lossy(&answer)
+    );
+    let session: Session = serde_json::from_slice(&answer).context("a session without a token")?;
+    let target = Target {
+        address,
+        source: None,
+        channel: CHANNEL.into(),
+        token: session.token.into(),
+        manners: setup.manners,
+        version: concat!("Witter ", env!("CARGO_PKG_VERSION")).into(),
+    };
+    Ok((server, target))
 }
 
 pub(crate) fn publish(target: Target, drafts: Drafts) -> LocalBoxFuture<'static, Result<()>> {

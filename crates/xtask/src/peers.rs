@@ -6,15 +6,27 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::process::exists;
 use crate::terminal;
 use crate::{debian, node};
 
 /// Where nginx, as Debian builds it, makes a folder as soon as Nchan is loaded, whatever its configuration says.
 const NGINX_STATE: &str = "/var/lib/nginx";
 
+/// A server whose package starts a service where it is installed. The one with its tools starts none, and has the
+/// same program under the other name, by which tests and the load generator find it too.
+pub(crate) const REDIS: &str = "redis-server";
+const REDIS_TOOLS: (&str, &str) = ("redis-tools", "redis-check-rdb");
+
 /// Brings what can be had, and gives what the load generator is told about it: where it is, or why it is not.
 /// `options` are those that it is given anyway.
 pub(crate) fn options(options: &[String]) -> Vec<OsString> {
+    // Which stores those are is the load generator's to say; it looks for Redis where this puts it.
+    if options.iter().any(|option| option.starts_with("--store"))
+        && let Err(error) = redis()
+    {
+        terminal::complain("Left out", &format!("Redis: {error:#}"));
+    }
     let without = ["--ours", "--help", "-h"];
     if options.iter().any(|option| without.contains(&&**option)) {
         return Vec::new();
@@ -31,6 +43,15 @@ pub(crate) fn options(options: &[String]) -> Vec<OsString> {
         Err(error) => told.extend(lacking("--no-nginx", "nginx", &error)),
     }
     told
+}
+
+/// Sees to it that there is a Redis: by Debian's package with its tools, which starts no service.
+pub(crate) fn redis() -> Result<()> {
+    let (package, program) = REDIS_TOOLS;
+    if !exists(REDIS) && !exists(program) {
+        debian::ensure_installed(&[package])?;
+    }
+    Ok(())
 }
 
 fn lacking(option: &str, what: &str, error: &anyhow::Error) -> [OsString; 2] {

@@ -11,7 +11,7 @@ use crate::cargo::{self, Artifact, Package, cargo, root};
 use crate::process::exists;
 use crate::runner::{Tally, check, observe};
 use crate::terminal;
-use crate::{autobahn, build, debian, node};
+use crate::{autobahn, build, debian, node, peers};
 
 /// A group of tests that is run, and fails, as one.
 struct Ring {
@@ -25,7 +25,7 @@ enum Tests {
     /// One cargo command that succeeds or does not.
     Command(&'static [&'static str]),
     /// The tests of the packages in a folder, as far as they are of that group, and the programs that they
-    /// run, each of a Debian package of that name, or as [`REDIS`].
+    /// run, each of a Debian package of that name, or as [`peers::REDIS`].
     Packages(&'static str, Group, &'static [&'static str]),
     /// The examples in the documentation.
     Examples,
@@ -114,11 +114,6 @@ const RINGS: &[Ring] = &[
 
 /// Programs whose packages start a service where they are installed: they are unpacked.
 const SERVICES: &[&str] = &["nginx"];
-
-/// A server whose package starts a service where it is installed. The one with its tools starts none, and has the
-/// same program under the other name, by which the tests find it too.
-const REDIS: &str = "redis-server";
-const REDIS_TOOLS: (&str, &str) = ("redis-tools", "redis-check-rdb");
 
 /// What the command's help says of the rings.
 pub(crate) fn help() -> String {
@@ -337,12 +332,8 @@ fn path_to(programs: &[&str]) -> Result<OsString> {
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.push(PathBuf::from("/usr/sbin"));
     for program in programs {
-        if *program == REDIS {
-            let (package, other) = REDIS_TOOLS;
-            if !exists(program) && !exists(other) {
-                debian::ensure_installed(&[package])
-                    .with_context(|| format!("the tests need {program}"))?;
-            }
+        if *program == peers::REDIS {
+            peers::redis().with_context(|| format!("the tests need {program}"))?;
         } else if !folders.iter().any(|folder| folder.join(program).is_file()) {
             let unpacked = debian::unpacked(program);
             let unpacked = unpacked.with_context(|| format!("the tests need {program}"))?;

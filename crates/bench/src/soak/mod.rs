@@ -26,7 +26,7 @@ use crate::progress::Progress;
 use crate::report::Conditions;
 use crate::run::{Inbox, Run, Times};
 use crate::server::{Cores, Server};
-use crate::subject::{ALL, Durability, Maker, Manners, Setup, Subject, Target};
+use crate::subject::{ALL, Durability, Maker, Manners, Setup, Store, Subject, Target};
 use crate::witter;
 
 use memory::Sample;
@@ -85,6 +85,10 @@ pub(crate) struct Arguments {
     /// Seconds from one look at the host's memory to the next
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     sample: u64,
+
+    /// Where the host keeps its messages
+    #[arg(long, value_enum, default_value_t)]
+    store: Store,
 
     /// Cores for the host; the readers always have one
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
@@ -172,7 +176,11 @@ pub(crate) async fn soak(arguments: &Arguments, host: &Path, cores: &Cores) -> R
         },
         address: None,
     };
-    let (mut server, target) = witter::start(setup).await?;
+    let starting = match arguments.store {
+        Store::Own => witter::start(setup),
+        Store::Redis => witter::start_on_redis(setup),
+    };
+    let (mut server, target) = starting.await?;
     let transports = transports();
     let acknowledgements = Times::new();
     let rooms = rooms(arguments, &transports, &acknowledgements);
@@ -248,7 +256,9 @@ pub(crate) async fn soak(arguments: &Arguments, host: &Path, cores: &Cores) -> R
 
 /// Our own ways of reading.
 fn transports() -> Vec<Rc<Transport>> {
-    let ours = ALL.iter().filter(|row| row.maker == Maker::Witter);
+    let ours = ALL
+        .iter()
+        .filter(|row| row.maker == Maker::Witter && row.store == Store::Own);
     let transport = |subject| Transport {
         subject,
         delays: Times::new(),

@@ -11,11 +11,12 @@ use crate::peers;
 use crate::publishing;
 use crate::run::Inbox;
 use crate::socket::Socket;
-use crate::subject::{CHANNEL, Delivery, Maker, Subject, Target};
+use crate::subject::{CHANNEL, Delivery, Maker, Store, Subject, Target};
 
 pub(crate) const SUBJECT: Subject = Subject {
     name: "faye websocket",
     maker: Maker::Node,
+    store: Store::Own,
     delivery: Delivery::Socket,
     beside: Some("witter websocket"),
     start: |setup| peers::node(setup, "faye.mjs", &[]),

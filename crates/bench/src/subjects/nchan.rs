@@ -13,11 +13,12 @@ use crate::peers;
 use crate::publishing;
 use crate::run::Inbox;
 use crate::socket::{Socket, UPGRADE};
-use crate::subject::{Delivery, Maker, Setup, Started, Subject, Target};
+use crate::subject::{Delivery, Maker, Setup, Started, Store, Subject, Target};
 
 pub(crate) const WEBSOCKET: Subject = Subject {
     name: "nchan websocket",
     maker: Maker::Nginx,
+    store: Store::Own,
     delivery: Delivery::Socket,
     beside: Some("witter websocket"),
     start,

@@ -11,11 +11,12 @@ use crate::peers;
 use crate::publishing;
 use crate::run::Inbox;
 use crate::socket::Socket;
-use crate::subject::{Delivery, Maker, Subject, Target};
+use crate::subject::{Delivery, Maker, Store, Subject, Target};
 
 pub(crate) const WEBSOCKET: Subject = Subject {
     name: "socket.io websocket",
     maker: Maker::Node,
+    store: Store::Own,
     delivery: Delivery::Socket,
     beside: Some("witter websocket"),
     start: |setup| peers::node(setup, "socket-io.mjs", &[]),

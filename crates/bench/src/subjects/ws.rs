@@ -10,11 +10,12 @@ use crate::peers;
 use crate::publishing;
 use crate::run::Inbox;
 use crate::socket::Socket;
-use crate::subject::{Delivery, Maker, Subject, Target};
+use crate::subject::{Delivery, Maker, Store, Subject, Target};
 
 pub(crate) const SUBJECT: Subject = Subject {
     name: "ws websocket",
     maker: Maker::Node,
+    store: Store::Own,
     delivery: Delivery::Socket,
     beside: Some("witter websocket"),
     start: |setup| peers::node(setup, "ws.mjs", &[]),
