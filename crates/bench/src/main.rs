@@ -6,6 +6,7 @@
 
 mod charts;
 mod drafts;
+mod growth;
 mod http;
 mod measure;
 mod peers;
@@ -66,6 +67,10 @@ fn main() -> ExitCode {
     let outcome = match &arguments.verb {
         None => run(&arguments),
         Some(Verb::Soak(arguments)) => run_soak(arguments),
+        Some(Verb::Growth(arguments)) => growth::grow(arguments).map(|reports| {
+            reports.iter().for_each(|report| print!("{report}"));
+            ExitCode::SUCCESS
+        }),
     };
     match outcome {
         Ok(code) => code,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::growth;
 use crate::soak;
 use crate::subject::{ALL, Maker, OPTIONS, PUBLISHING, Publishing, Store, Subject};
 
@@ -128,6 +129,8 @@ pub(crate) enum Stores {
 pub(crate) enum Verb {
     #[command(bin_name = "cargo xtask soak", hide = true)]
     Soak(soak::Arguments),
+    #[command(bin_name = "cargo xtask growth", hide = true)]
+    Growth(growth::Arguments),
 }
 
 /// What is measured: the arguments, with their defaults.

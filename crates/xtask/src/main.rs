@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask up`, `test`, `build`, `bench`, `soak`, `compose`, `dist`.
+//! The project's commands: `cargo xtask up`, `test`, `build`, `bench`, `soak`, `growth`, `compose`, `dist`.
 //!
 //! Each brings about what it needs, a WebAssembly compiler included, and says in one line what it did.
 
@@ -81,6 +81,16 @@ enum Verb {
         )]
         options: Vec<String>,
     },
+    /// Computes how many hosts, and which Redis, a load takes: docs/growth.md.
+    Growth {
+        /// What it takes; `-- --help` lists it.
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "OPTIONS"
+        )]
+        options: Vec<String>,
+    },
     /// Plugs components into one another: rules of your own into a messenger.
     Compose {
         /// The file to write.
@@ -149,6 +159,10 @@ fn run(verb: Verb) -> Result<bool> {
             build::host()?;
             let bench = build::program("bench")?;
             replace(Command::new(bench).arg("soak").args(options))?;
+        }
+        Verb::Growth { options } => {
+            let bench = build::program("bench")?;
+            replace(Command::new(bench).arg("growth").args(options))?;
         }
         Verb::Compose {
             output,
