@@ -1,4 +1,5 @@
-// The built host, on a port of its own and with a store of its own.
+// The built host, on a port of its own and with a store of its own; or many of them, one for each request in turn,
+// where `WITTER_NODES` says how many.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -7,15 +8,25 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 
+import { Balancer } from "./balancer.js";
+import { LONG_ADDRESSES, Nginx, PASSES_UPGRADES } from "./nginx.js";
+import { Redis } from "./redis.js";
+
 export const ROOT = path.resolve(import.meta.dirname, "../..");
 const PROGRAM = path.join(ROOT, "target/release/witter");
+
+/** How many hosts serve an application. */
+const NODES = Number(process.env.WITTER_NODES ?? 1);
 
 /** Tests are faster than people. */
 const UNLIMITED = { publish_rate: "", publish_rate_per_address: "", command_rate: "", command_rate_per_address: "" };
 
 export class Host {
   #folder;
-  #process;
+  #processes = [];
+  /** Where many hosts have what they share, and who stands before them. */
+  #redis;
+  #front;
   #environment;
   #options;
   #scheme = "http";
@@ -34,6 +45,7 @@ export class Host {
       Object.entries({ ...UNLIMITED, ...variables }).map(([name, value]) => [`SPIN_VARIABLE_${name.toUpperCase()}`, value]),
     );
     host.#folder = await mkdtemp(path.join(tmpdir(), "witter-browser-"));
+    if (NODES > 1) host.#redis = await Redis.start();
     await host.start();
     return host;
   }
@@ -49,20 +61,34 @@ export class Host {
 
   /** Starts it again, on what it has stored. */
   async start() {
-    const store = `sqlite:${path.join(this.#folder, "mailbox.db")}`;
-    this.#process = spawn(PROGRAM, ["up", "--listen", this.address, "--store", store, ...this.#options], {
+    if (NODES === 1) {
+      this.address = await this.#serve(this.address, `sqlite:${path.join(this.#folder, "mailbox.db")}`);
+      return;
+    }
+    const nodes = [];
+    while (nodes.length < NODES) nodes.push(await this.#serve("127.0.0.1:0", this.#redis.url));
+    this.#front = this.trusted
+      ? await Balancer.start(this.address, nodes)
+      : await Nginx.before(nodes, this.address, PASSES_UPGRADES + LONG_ADDRESSES);
+    this.address = this.#front.address;
+  }
+
+  /** One more host, and where it listens. */
+  async #serve(listen, store) {
+    const host = spawn(PROGRAM, ["up", "--listen", listen, "--store", store, ...this.#options], {
       cwd: ROOT,
       env: { ...process.env, ...this.#environment },
       stdio: ["ignore", "pipe", "inherit"],
     });
-    const failed = once(this.#process, "exit").then(([code, signal]) => {
+    this.#processes.push(host);
+    const failed = once(host, "exit").then(([code, signal]) => {
       throw new Error(`the host ended before it listened: ${code ?? signal}`);
     });
-    const [line] = await Promise.race([once(createInterface(this.#process.stdout), "line"), failed]);
+    const [line] = await Promise.race([once(createInterface(host.stdout), "line"), failed]);
     const [, scheme, address] = /^listening on (https?):\/\/(\S+)$/.exec(line) ?? [];
     if (!address) throw new Error(`not the line that says where the host listens: ${line}`);
     this.#scheme = scheme;
-    this.address = address;
+    return address;
   }
 
   /** Ends it without a chance to say so. */
@@ -73,14 +99,21 @@ export class Host {
   /** Ends it, and what it has stored. */
   async stop() {
     await this.#end("SIGTERM");
+    await this.#redis?.stop();
     await rm(this.#folder, { recursive: true });
   }
 
   async #end(signal) {
-    const ended = once(this.#process, "exit");
-    if (this.#process.exitCode === null && this.#process.signalCode === null) {
-      this.#process.kill(signal);
-      await ended;
-    }
+    // First, or it would say to those who come back meanwhile that there is nobody.
+    await this.#front?.stop();
+    this.#front = undefined;
+    const hosts = this.#processes.splice(0).map(async (host) => {
+      const ended = once(host, "exit");
+      if (host.exitCode === null && host.signalCode === null) {
+        host.kill(signal);
+        await ended;
+      }
+    });
+    await Promise.all(hosts);
   }
 }

@@ -3,11 +3,11 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
+import { answers, free } from "./ports.js";
 import { find } from "./programs.js";
 
 /**
@@ -16,6 +16,9 @@ import { find } from "./programs.js";
  */
 export const PASSES_UPGRADES = `proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;
   proxy_set_header Connection upgrade; proxy_set_header Host $http_host;`;
+
+/** Addresses are as long as the host takes them: a script element publishes by its address. */
+export const LONG_ADDRESSES = "large_client_header_buffers 4 72k;";
 
 /** Nobody may ask for anything to be passed on at once. */
 export const HOLDS_BACK = "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;";
@@ -27,23 +30,37 @@ export class Nginx {
 
   /** One that hands every request to a host, with more directives for its `server` block. */
   static async start(host, directives) {
+    return await Nginx.before([host.address], "127.0.0.1:0", directives);
+  }
+
+  /** One that hands each request to the next of many hosts, listening on an address, whose port 0 takes a free one. */
+  static async before(hosts, address, directives) {
     const nginx = new Nginx();
     nginx.#folder = await mkdtemp(path.join(tmpdir(), "witter-nginx-"));
-    // It takes no free port by itself, and one that is free now may be taken when it comes to it.
-    while (!(await nginx.#listen(await free(), host, directives)));
+    if (address.endsWith(":0")) {
+      // It takes no free port by itself, and one that is free now may be taken when it comes to it.
+      while (!(await nginx.#listen(await free(), hosts, directives)));
+    } else if (!(await nginx.#listen(address, hosts, directives))) {
+      throw new Error("the address of nginx was taken meanwhile");
+    }
     return nginx;
+  }
+
+  /** Where it listens, `127.0.0.1:PORT`. */
+  get address() {
+    return this.url.slice("http://".length);
   }
 
   /** Ends what is open, and starts on the same address with other directives, or before another host. */
   async restart(host, directives) {
     await this.#end();
-    const listens = await this.#listen(this.url.slice("http://".length), host, directives);
+    const listens = await this.#listen(this.address, [host.address], directives);
     if (!listens) throw new Error("the address of nginx was taken meanwhile");
   }
 
-  async #listen(address, host, directives) {
+  async #listen(address, hosts, directives) {
     const file = path.join(this.#folder, "nginx.conf");
-    await writeFile(file, configuration(address, host.address, directives));
+    await writeFile(file, configuration(address, hosts, directives));
     this.#process = spawn(find("nginx"), ["-p", this.#folder, "-c", file, "-e", "error.log"], { stdio: "inherit" });
     this.url = `http://${address}`;
     while (!(await answers(address))) {
@@ -69,24 +86,8 @@ export class Nginx {
   }
 }
 
-async function free() {
-  const server = net.createServer();
-  await once(server.listen(0, "127.0.0.1"), "listening");
-  const { port } = server.address();
-  await once(server.close(), "close");
-  return `127.0.0.1:${port}`;
-}
-
-async function answers(address) {
-  const [host, port] = address.split(":");
-  const socket = net.connect(Number(port), host);
-  const answered = await once(socket, "connect").then(() => true, () => false);
-  socket.destroy();
-  return answered;
-}
-
 /** What Debian's `nginx.conf` says of HTTP, and where nginx leaves what it writes. */
-const configuration = (address, host, directives) => `
+const configuration = (address, hosts, directives) => `
 daemon off;
 # One process: no other outlives it when it is killed.
 master_process off;
@@ -106,11 +107,14 @@ http {
   fastcgi_temp_path fastcgi;
   uwsgi_temp_path uwsgi;
   scgi_temp_path scgi;
+  upstream hosts {
+    ${hosts.map((host) => `server ${host};`).join(" ")}
+  }
   server {
     listen ${address};
     ${directives}
     location / {
-      proxy_pass http://${host};
+      proxy_pass http://hosts;
     }
   }
 }

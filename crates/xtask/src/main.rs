@@ -51,6 +51,10 @@ enum Verb {
         /// Runs this ring only. Repeatable.
         #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(rings::names()), hide_possible_values = true)]
         ring: Vec<String>,
+        /// Runs what can be against so many hosts that share a Redis, behind a balancer without affinity, and nothing
+        /// else.
+        #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+        nodes: u8,
         /// What the test programs take: a part of a test's name, --nocapture and so on.
         #[arg(last = true)]
         options: Vec<String>,
@@ -119,7 +123,11 @@ fn main() -> ExitCode {
 
 fn run(verb: Verb) -> Result<bool> {
     match verb {
-        Verb::Test { ring, options } => return rings::run(&ring, &options),
+        Verb::Test {
+            ring,
+            nodes,
+            options,
+        } => return rings::run(&ring, nodes, &options),
         Verb::Build {
             components_only: true,
         } => build::components()?,

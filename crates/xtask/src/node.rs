@@ -1,6 +1,6 @@
 //! npm packages: their tests, and what is built of some.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -128,22 +128,31 @@ pub(crate) fn pack_client(into: &Path) -> Result<PathBuf> {
 }
 
 /// Runs the tests of the package in a folder, as they are built; installs what they need first. `arguments` are
-/// node's, or parts of the names of tests; `path` is where programs are found.
-pub(crate) fn test(folder: &str, arguments: &[String], path: &OsStr) -> Result<Tally> {
+/// node's, files of tests, or parts of the names of tests.
+pub(crate) fn test<const N: usize>(
+    folder: &str,
+    arguments: &[String],
+    environment: [(&str, OsString); N],
+) -> Result<Tally> {
     let name = folder.rsplit('/').next().unwrap_or(folder);
     let folder = root().join(folder);
     install(&folder, &[])?;
     let mut npm = npm(&folder)?;
     npm.args(["test", "--ignore-scripts", "--silent", "--"])
-        .env("PATH", path)
-        .arg("--test-reporter=spec")
-        .args(arguments.iter().map(|argument| {
-            if argument.starts_with('-') {
-                argument.clone()
-            } else {
-                format!("--test-name-pattern={argument}")
-            }
-        }));
+        .envs(environment)
+        .arg("--test-reporter=spec");
+    // Files stand behind all else.
+    let (files, others): (Vec<_>, Vec<_>) = arguments
+        .iter()
+        .partition(|argument| argument.ends_with(".test.js"));
+    npm.args(others.into_iter().map(|argument| {
+        if argument.starts_with('-') {
+            argument.clone()
+        } else {
+            format!("--test-name-pattern={argument}")
+        }
+    }));
+    npm.args(files);
     observe(&mut npm, name)
 }
 

@@ -18,6 +18,9 @@ struct Ring {
     name: &'static str,
     about: &'static str,
     tests: Tests,
+    /// What of it is run against many hosts too, by parts of the names of tests: all where there are none. The
+    /// tests ask the environment how many.
+    nodes: Option<&'static [&'static str]>,
 }
 
 /// Where a ring's tests are.
@@ -32,9 +35,14 @@ enum Tests {
     /// A suite that others wrote, against the built host.
     Autobahn,
     /// The tests of a folder's npm package, run by node, which are of that group, and the programs that they
-    /// run, each of a Debian package of that name.
+    /// run, as those of packages.
     Node(&'static str, Group, &'static [&'static str]),
+    /// Parts of other rings, against [`SOME`] hosts: a ring, and what its test programs take.
+    Nodes(&'static [(&'static str, &'static [&'static str])]),
 }
+
+/// Hosts in every run: fewer than three, and one that is not asked would be no third party to anything.
+const SOME: u8 = 3;
 
 /// What is compiled at once, since the selection decides the features of the dependencies.
 #[derive(Clone, Copy, PartialEq)]
@@ -55,51 +63,68 @@ const RINGS: &[Ring] = &[
         name: "format",
         about: "the source is formatted",
         tests: Tests::Command(&["fmt", "--all", "--check"]),
+        nodes: None,
     },
     Ring {
         name: "client",
         about: "the client library by itself",
         tests: Tests::Node("client", Group::Alone, &[]),
+        nodes: None,
     },
     Ring {
         name: "crates",
         about: "each crate by itself",
         tests: Tests::Packages("crates", Group::Alone, &[]),
+        nodes: None,
     },
     Ring {
         name: "components",
         about: "what of them runs natively",
         tests: Tests::Packages("components", Group::Alone, &[]),
+        nodes: None,
     },
     Ring {
         name: "javascript",
         about: "the policy in JavaScript by itself",
         tests: Tests::Node("components/policy-javascript", Group::Alone, &[]),
+        nodes: None,
     },
     Ring {
         name: "host",
         about: "the host by itself",
         tests: Tests::Packages("crates", Group::Hosted, &["redis-server"]),
+        nodes: None,
     },
     Ring {
         name: "examples",
         about: "those in the documentation",
         tests: Tests::Examples,
+        nodes: None,
     },
     Ring {
         name: "conformance",
         about: "one corpus over every transport",
         tests: Tests::Packages("tests/conformance", Group::Hosted, &[]),
+        nodes: Some(&[]),
     },
     Ring {
         name: "autobahn",
         about: "the Autobahn suite of WebSocket, against an echo",
         tests: Tests::Autobahn,
+        nodes: None,
     },
     Ring {
         name: "faults",
         about: "kills, cuts, proxies and broken stores",
         tests: Tests::Packages("tests/faults", Group::Hosted, &["nginx", "redis-server"]),
+        nodes: Some(&[
+            "changes::",
+            "cuts::",
+            "kills::",
+            "presence::a_",
+            "redis::",
+            "webhook::",
+        ]),
     },
     Ring {
         name: "browser",
@@ -107,8 +132,18 @@ const RINGS: &[Ring] = &[
         tests: Tests::Node(
             "tests/browser",
             Group::Hosted,
-            &["chromium", "curl", "nginx", "openssl"],
+            &["chromium", "curl", "nginx", "openssl", "redis-server"],
         ),
+        nodes: Some(&[]),
+    },
+    Ring {
+        name: "nodes",
+        about: "a part of it all on three hosts that share a Redis; the whole: --nodes 3",
+        tests: Tests::Nodes(&[
+            ("conformance", &["native/"]),
+            ("browser", &["chat.test.js"]),
+        ]),
+        nodes: None,
     },
 ];
 
@@ -133,20 +168,30 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     RINGS.iter().map(|ring| ring.name)
 }
 
-/// Runs the rings, all or those named, until one fails. `arguments` go to the test programs.
+/// Runs the rings, all or those named, until one fails. `arguments` go to the test programs. With more than one node,
+/// what can be is run against so many hosts that share a Redis, and nothing else.
 ///
 /// The last line printed is the sum of the tests. Tells whether all passed.
-pub(crate) fn run(only: &[String], arguments: &[String]) -> Result<bool> {
+pub(crate) fn run(only: &[String], nodes: u8, arguments: &[String]) -> Result<bool> {
     let mut suite = Suite {
         packages: tested_packages()?,
         built: Vec::new(),
-        arguments,
+        nodes,
+        arguments: arguments.to_vec(),
     };
     let mut total = Tally::default();
     let mut failed = None;
     for ring in RINGS {
-        if !only.is_empty() && !only.iter().any(|name| name == ring.name) {
+        let is_named = only.iter().any(|name| name == ring.name);
+        if !only.is_empty() && !is_named {
             continue;
+        }
+        if nodes > 1 {
+            match ring.nodes {
+                None if is_named => bail!("nothing of the ring {} is about many hosts", ring.name),
+                None => continue,
+                Some(part) => suite.part(part, arguments),
+            }
         }
         let tally = suite.run(&ring.tests).unwrap_or_else(|error| {
             terminal::error(&error);
@@ -170,7 +215,10 @@ pub(crate) fn run(only: &[String], arguments: &[String]) -> Result<bool> {
     if let Some(name) = failed {
         terminal::complain(
             "Failed",
-            &format!("ring {name}; again: cargo xtask test --ring {name}"),
+            &match nodes {
+                1 => format!("ring {name}; again: cargo xtask test --ring {name}"),
+                _ => format!("ring {name}; again: cargo xtask test --nodes {nodes} --ring {name}"),
+            },
         );
     }
     println!("{total}");
@@ -192,14 +240,27 @@ fn group(package: &Package) -> Group {
 }
 
 /// What the rings share.
-struct Suite<'a> {
+struct Suite {
     packages: Vec<Package>,
     /// The test programs of the groups that a ring asked for.
     built: Vec<(Group, Rc<[Artifact]>)>,
-    arguments: &'a [String],
+    /// By how many hosts what tests start is served.
+    nodes: u8,
+    arguments: Vec<String>,
 }
 
-impl Suite<'_> {
+/// How test programs are told by how many hosts what they start is served.
+const NODES: &str = "WITTER_NODES";
+
+impl Suite {
+    /// The arguments for a part of a ring; who names tests has chosen.
+    fn part(&mut self, part: &[&str], arguments: &[String]) {
+        self.arguments = arguments.to_vec();
+        if !arguments.iter().any(|argument| !argument.starts_with('-')) {
+            self.arguments.extend(part.iter().map(ToString::to_string));
+        }
+    }
+
     fn run(&mut self, tests: &Tests) -> Result<Tally> {
         match tests {
             Tests::Command(command) => check(cargo().args(*command)),
@@ -209,7 +270,24 @@ impl Suite<'_> {
             Tests::Examples => self.examples(),
             Tests::Autobahn => autobahn::run(&self.host()?),
             Tests::Node(folder, group, programs) => self.node(folder, *group, programs),
+            Tests::Nodes(parts) => self.nodes(parts),
         }
+    }
+
+    /// Runs parts of other rings against many hosts.
+    fn nodes(&mut self, parts: &[(&str, &[&str])]) -> Result<Tally> {
+        let (nodes, arguments) = (self.nodes, self.arguments.clone());
+        let mut tally = Tally::default();
+        for (name, part) in parts {
+            let ring = RINGS.iter().find(|ring| ring.name == *name);
+            let ring = ring.with_context(|| format!("there is no ring {name}"))?;
+            self.nodes = SOME;
+            self.part(part, &arguments);
+            let outcome = self.run(&ring.tests);
+            (self.nodes, self.arguments) = (nodes, arguments.clone());
+            tally.add(outcome?);
+        }
+        Ok(tally)
     }
 
     /// The built host. It comes with the tests of its group: built by itself, with the features that it alone
@@ -274,8 +352,9 @@ impl Suite<'_> {
                 };
                 let mut command = Command::new(program);
                 command
-                    .args(self.arguments)
+                    .args(&self.arguments)
                     .env("PATH", path)
+                    .env(NODES, self.nodes.to_string())
                     .current_dir(root().join(package.folder()));
                 // A library's target has underscores for its package's hyphens.
                 let target = artifact.target.name.replace('_', "-");
@@ -298,7 +377,7 @@ impl Suite<'_> {
             command
                 .args(["test", "--release", "--doc"])
                 .args(self.selection(group));
-            command.arg("--").args(self.arguments);
+            command.arg("--").args(&self.arguments);
             tally.add(observe(&mut command, "examples")?);
         }
         Ok(tally)
@@ -314,14 +393,18 @@ impl Suite<'_> {
         }
         let (services, others): (Vec<&str>, Vec<&str>) = programs
             .iter()
-            .partition(|program| SERVICES.contains(program));
+            .partition(|program| SERVICES.contains(program) || **program == peers::REDIS);
         for program in others {
             if !exists(program) {
                 debian::ensure_installed(&[program])
                     .with_context(|| format!("the tests need {program}"))?;
             }
         }
-        node::test(folder, self.arguments, &path_to(&services)?)
+        let environment = [
+            ("PATH", path_to(&services)?),
+            (NODES, self.nodes.to_string().into()),
+        ];
+        node::test(folder, &self.arguments, environment)
     }
 }
 
@@ -353,5 +436,38 @@ mod tests {
         unique.sort_unstable();
         unique.dedup();
         assert_eq!(unique.len(), RINGS.len());
+    }
+
+    #[test]
+    fn what_runs_on_many_hosts_in_part_runs_there_as_a_whole_too() {
+        for ring in RINGS {
+            let Tests::Nodes(parts) = ring.tests else {
+                continue;
+            };
+            assert!(!parts.is_empty());
+            for (name, _) in parts {
+                let whole = RINGS.iter().find(|ring| ring.name == *name);
+                assert!(whole.is_some_and(|ring| ring.nodes.is_some()), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_names_tests_chooses_them_and_options_choose_none() {
+        let mut suite = Suite {
+            packages: Vec::new(),
+            built: Vec::new(),
+            nodes: 3,
+            arguments: Vec::new(),
+        };
+        for (given, expected) in [
+            (&[][..], &["redis::", "cuts::"][..]),
+            (&["--nocapture"], &["--nocapture", "redis::", "cuts::"]),
+            (&["kills::"], &["kills::"]),
+        ] {
+            let given: Vec<_> = given.iter().map(ToString::to_string).collect();
+            suite.part(&["redis::", "cuts::"], &given);
+            assert_eq!(suite.arguments, expected);
+        }
     }
 }

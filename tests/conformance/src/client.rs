@@ -51,12 +51,24 @@ impl Client {
     /// A client of the host at this address, without a connection yet.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
+        Self::keeping(address, usize::MAX)
+    }
+
+    /// The same with a new connection for every request, so that a balancer hands each to another host.
+    #[must_use]
+    pub fn roaming(address: SocketAddr) -> Self {
+        Self::keeping(address, 0)
+    }
+
+    /// One that keeps so many connections on which nothing is asked.
+    fn keeping(address: SocketAddr, idle: usize) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
             // A request that was written into a connection that is about to close may have been carried
             // out: sending it again is the caller's decision.
             .retry_canceled_requests(false)
+            .pool_max_idle_per_host(idle)
             .build(connector);
         Self { http, address }
     }

@@ -4,7 +4,9 @@
 //! The corpus that is run with it stands in `tests/`.
 
 mod client;
+mod cluster;
 mod command;
+mod deployed;
 mod hook;
 mod live;
 mod process;
@@ -13,8 +15,11 @@ mod reader;
 mod server;
 mod socket;
 mod token;
+mod wire;
 
 pub use client::{Answer, Client, Session};
+pub use cluster::Cluster;
+pub use deployed::{Deployed, nodes};
 pub use hook::{Attempt, HOOK_SECRET, Hook, Said as HookSaid};
 pub use live::{Live, State};
 pub use process::{Process, manifest, program};
@@ -23,6 +28,7 @@ pub use reader::{Batch, Denied, Envelope, Fault, Gap, Query, Reader};
 pub use server::{Server, UNLIMITED, Wakeup};
 pub use socket::{Said, Socket};
 pub use token::{SECRET, sign, token};
+pub use wire::{Wire, Wiring};
 pub use yawc::Frame;
 
 include!(concat!(env!("OUT_DIR"), "/transport.rs"));

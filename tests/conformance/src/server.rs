@@ -6,8 +6,8 @@ use anyhow::Result;
 use host::{Options, Running};
 use tempfile::TempDir;
 
-use crate::Process;
 use crate::process::manifest;
+use crate::{Client, Cluster, Process};
 
 /// The flags of a host that is asked by one address for all, faster than people would.
 pub const UNLIMITED: [&str; 10] = [
@@ -39,6 +39,8 @@ pub enum Server {
     InProcess(Box<Running>),
     /// As a process, with a store in a file of its own.
     Built(Process, TempDir),
+    /// As many of them, with a Redis of their own, behind a balancer.
+    Nodes(Cluster),
 }
 
 impl Wakeup {
@@ -92,12 +94,34 @@ impl Server {
         Ok(Self::Built(Process::start(arguments)?, folder))
     }
 
+    /// Starts the built program so many times, on one Redis.
+    ///
+    /// # Errors
+    /// Where it is not built, or Redis not installed.
+    pub fn nodes(nodes: usize, wakeup: Wakeup) -> Result<Self> {
+        let arguments: Vec<_> = UNLIMITED
+            .into_iter()
+            .chain(["--wakeup", wakeup.name()])
+            .collect();
+        Ok(Self::Nodes(Cluster::alone(nodes, &arguments, &[])?))
+    }
+
+    /// A client of it; of many hosts, one each of whose requests is served by another one.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        match self {
+            Self::InProcess(_) | Self::Built(..) => Client::new(self.address()),
+            Self::Nodes(_) => Client::roaming(self.address()),
+        }
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         match self {
             Self::InProcess(running) => running.address(),
             Self::Built(process, _) => process.address(),
+            Self::Nodes(cluster) => *cluster.address().borrow(),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! One store, and the hosts that serve it one after the other.
+//! One store, and the hosts that serve it: one after the other, or many at once.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, Result};
-use conformance::{Client, Process, UNLIMITED, manifest, program};
+use conformance::{Client, Cluster, Process, UNLIMITED, manifest, nodes, program};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -16,6 +16,88 @@ pub struct Deployment {
     arguments: Vec<String>,
     process: Option<Process>,
     address: watch::Sender<SocketAddr>,
+}
+
+/// A store that is served all the time, and may be by many hosts.
+#[derive(Debug)]
+pub enum Service {
+    /// One host, on a file.
+    One(Deployment),
+    /// Many, on a Redis, and which of them was ended last.
+    Many(Cluster, usize),
+}
+
+impl Service {
+    /// Starts it on a new store, on as many hosts as [`nodes`] says, with more arguments.
+    ///
+    /// # Errors
+    /// Where the host is not built, or Redis not installed.
+    pub fn start(arguments: &[&str]) -> Result<Self> {
+        Ok(match nodes() {
+            1 => Self::One(Deployment::start(arguments)?),
+            nodes => {
+                let arguments = [&UNLIMITED, arguments].concat();
+                Self::Many(Cluster::alone(nodes, &arguments, &[])?, nodes - 1)
+            }
+        })
+    }
+
+    /// Where it is, and where it will be.
+    #[must_use]
+    pub fn address(&self) -> watch::Receiver<SocketAddr> {
+        match self {
+            Self::One(deployment) => deployment.address(),
+            Self::Many(cluster, _) => cluster.address(),
+        }
+    }
+
+    /// A client of it; where there are many hosts, one each of whose requests is served by another one.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        match self {
+            Self::One(deployment) => deployment.client(),
+            Self::Many(..) => Client::roaming(*self.address().borrow()),
+        }
+    }
+
+    /// Ends a host at once, by SIGKILL: the next one, where there are many.
+    ///
+    /// # Errors
+    /// Where it does not serve.
+    pub fn kill(&mut self) -> Result<()> {
+        match self {
+            Self::One(deployment) => deployment.kill(),
+            Self::Many(cluster, last) => {
+                *last = (*last + 1) % cluster.nodes();
+                cluster.kill(*last)
+            }
+        }
+    }
+
+    /// Ends a host in order, by SIGTERM, and tells how it ended: the next one, where there are many.
+    ///
+    /// # Errors
+    /// Where it does not end.
+    pub fn terminate(&mut self) -> Result<ExitStatus> {
+        match self {
+            Self::One(deployment) => deployment.terminate(),
+            Self::Many(cluster, last) => {
+                *last = (*last + 1) % cluster.nodes();
+                cluster.terminate(*last)
+            }
+        }
+    }
+
+    /// Starts the host again that was ended.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn restart(&mut self) -> Result<()> {
+        match self {
+            Self::One(deployment) => deployment.restart(),
+            Self::Many(cluster, last) => cluster.restart(*last),
+        }
+    }
 }
 
 impl Deployment {

@@ -12,25 +12,23 @@
 //! | `WITTER_READERS`    | idle SSE readers, and as many held polls  | 500       | 2,000   |
 //! | `WITTER_SOCKETS`    | idle WebSockets, after as many streams    | 2,000     | 5,000   |
 //!
+//! `WITTER_NODES=3` has as many hosts on one Redis, behind a balancer, wherever a [`Service`] is started.
 //! `WITTER_SEED` makes the choices of a run with changes again; it is told where one fails.
 
-mod cluster;
 mod crowd;
 mod deployment;
 mod follower;
 mod load;
 mod nginx;
 mod process;
-mod wire;
 
-pub use cluster::Cluster;
+pub use conformance::{Cluster, Wire, Wiring};
 pub use crowd::{hold, hold_all, idle, raise_file_limit};
-pub use deployment::Deployment;
+pub use deployment::{Deployment, Service};
 pub use follower::{Follower, Progress, Read, Way};
 pub use load::{Load, Offsets, Sending, check_read, check_writers, id_of};
 pub use nginx::Nginx;
 pub use process::Usage;
-pub use wire::{Wire, Wiring};
 
 use std::env;
 use std::future::Future;

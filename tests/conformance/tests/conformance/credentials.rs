@@ -1,11 +1,11 @@
 //! Credentials that the deployment's own server signs.
 
 use anyhow::Result;
-use conformance::{Client, Fault, Process, Query, Reader, SECRET, Transport, sign, token};
+use conformance::{Deployed, Fault, Query, Reader, SECRET, Transport, sign, token};
 
 /// A deployment that knows everybody.
-fn start() -> Result<Process> {
-    Process::deployed(&[
+fn start() -> Result<Deployed> {
+    Deployed::start(&[
         ("token_secret", SECRET),
         ("guests", "false"),
         ("anonymous_read", ""),
@@ -15,7 +15,7 @@ fn start() -> Result<Process> {
 #[tokio::test]
 async fn a_signed_credential_says_who_it_is_and_what_it_may() -> Result<()> {
     let host = start()?;
-    let client = Client::new(host.address());
+    let client = host.client();
     let ann = token(r#"{"sub":"ann","name":"Ann","read":["room-*","@ann"],"publish":["room-1"]}"#);
     for (channel, read, published) in [
         ("room-1", 200, 201),
@@ -50,7 +50,7 @@ async fn a_signed_credential_says_who_it_is_and_what_it_may() -> Result<()> {
 #[tokio::test]
 async fn what_does_not_hold_is_refused_on_every_transport() -> Result<()> {
     let host = start()?;
-    let client = Client::new(host.address());
+    let client = host.client();
     let holds = r#"{"sub":"ann","read":["*"],"publish":["*"]}"#;
     let refused = [
         ("nothing", String::new()),
@@ -127,7 +127,8 @@ async fn what_does_not_hold_is_refused_on_every_transport() -> Result<()> {
 #[tokio::test]
 async fn a_deployment_without_guests_makes_none() -> Result<()> {
     let host = start()?;
-    let answer = Client::new(host.address())
+    let answer = host
+        .client()
         .post("/witter/session", None, r#"{"name":"Ann"}"#)
         .await?;
     assert_eq!(

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use conformance::{Answer, Client, Process, Query, Reader, Transport};
+use conformance::{Answer, Client, Deployed, Query, Reader, Transport};
 use futures::{StreamExt, TryStreamExt, stream};
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -107,8 +107,8 @@ const KEPT: Table = &[
 ];
 
 /// A deployment whose backend signs for its users, with guests.
-fn start() -> Result<Process> {
-    Process::deployed(&[("token_secret", SECRET), ("anonymous_read", "*")])
+fn start() -> Result<Deployed> {
+    Deployed::start(&[("token_secret", SECRET), ("anonymous_read", "*")])
 }
 
 fn sign(secret: &str, header: Value, claims: &Value) -> String {
@@ -348,7 +348,7 @@ async fn stage<'c>(client: &'c Client, kind: &str, who: &str, cell: usize) -> Re
 /// Tries every cell of a table, each in a channel of its own.
 async fn check(kind: &str, table: Table) -> Result<()> {
     let host = start()?;
-    let client = Client::new(host.address());
+    let client = host.client();
     let nobody = NOBODY.map(|who| (who, "uuuu uuu uuu uuuuu u"));
     let mut cells = Vec::new();
     for (who, expected) in table.iter().chain(&nobody) {
@@ -403,7 +403,7 @@ tables! {
 #[tokio::test]
 async fn whoever_may_read_may_read_by_every_transport() -> Result<()> {
     let host = start()?;
-    let client = Client::new(host.address());
+    let client = host.client();
     for (kind, table) in [
         ("plain", PLAIN),
         ("public", PUBLIC),
@@ -443,7 +443,7 @@ async fn whoever_may_read_may_read_by_every_transport() -> Result<()> {
 #[tokio::test]
 async fn commands_of_ones_own_need_a_credential_that_holds() -> Result<()> {
     let host = start()?;
-    let client = Client::new(host.address());
+    let client = host.client();
     let commands = [
         json!({"me": {}}),
         json!({"rooms": {}}),
@@ -482,7 +482,7 @@ async fn commands_of_ones_own_need_a_credential_that_holds() -> Result<()> {
 #[tokio::test]
 async fn what_moderators_did_is_told_to_who_administers() -> Result<()> {
     let host = start()?;
-    let client = Client::new(host.address());
+    let client = host.client();
     let scene = stage(&client, "public", "moderator", 1).await?;
     for operation in ["mute", "unmute", "slow", "delete", "ban", "unban"] {
         let answer = scene.try_it(operation).await?;

@@ -1,7 +1,7 @@
 //! How much of a channel is kept is the deployment's to say, for rooms of everybody and for private ones.
 
 use anyhow::{Context, Result, ensure};
-use conformance::{Client, Process, Query, SECRET, Transport, token};
+use conformance::{Client, Deployed, Query, SECRET, Transport, token};
 use serde_json::{Value, json};
 
 /// Two arrays of so many are published to each channel, and one message more: what an array brings, only what comes
@@ -40,13 +40,13 @@ async fn kept(client: &Client, channel: &str) -> Result<(u64, u64)> {
 
 #[tokio::test]
 async fn as_much_is_kept_as_the_deployment_says() -> Result<()> {
-    let host = Process::deployed(&[
+    let host = Deployed::start(&[
         ("token_secret", SECRET),
         ("retention", "10 for 1h"),
         ("private_retention", "120 for 30d"),
         ("publish_rate", ""),
     ])?;
-    let client = Client::new(host.address());
+    let client = host.client();
     let create = json!({"create": {"private": true, "title": "ours"}});
     let token = ann();
     let created = client
@@ -66,8 +66,8 @@ async fn as_much_is_kept_as_the_deployment_says() -> Result<()> {
 #[tokio::test]
 async fn what_is_no_retention_is_told_before_anything_is_stored() -> Result<()> {
     for variable in ["retention", "private_retention"] {
-        let host = Process::deployed(&[("token_secret", SECRET), (variable, "for ever")])?;
-        let client = Client::new(host.address());
+        let host = Deployed::start(&[("token_secret", SECRET), (variable, "for ever")])?;
+        let client = host.client();
         let draft = json!({"id": "1", "body": 1}).to_string();
         let target = "/witter/publish?channel=room";
         let answer = client.post(target, Some(&ann()), draft).await?;

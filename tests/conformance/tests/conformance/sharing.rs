@@ -1,7 +1,7 @@
 //! Deployments that share with some pages only.
 
 use anyhow::{Context, Result, ensure};
-use conformance::{Answer, Client, Process, Query, Transport};
+use conformance::{Answer, Client, Deployed, Query, Transport};
 use http::Method;
 use http_body_util::Full;
 
@@ -62,8 +62,8 @@ fn check(answer: &Answer, origin: Option<&str>) -> Result<()> {
 
 #[tokio::test]
 async fn a_page_that_is_not_listed_sees_nothing_on_any_route() -> Result<()> {
-    let host = Process::deployed(&[("origins", &LISTED.join(" , "))])?;
-    let client = Client::new(host.address());
+    let host = Deployed::start(&[("origins", &LISTED.join(" , "))])?;
+    let client = host.client();
     let reading = Transport::ALL.iter().flat_map(|&transport| {
         [
             Query::of(["a"]).target(transport),
@@ -111,8 +111,8 @@ async fn a_list_with_something_else_in_it_shares_with_nobody() -> Result<()> {
         "*, https://chat.example",
         ",",
     ] {
-        let host = Process::deployed(&[("origins", origins)])?;
-        let client = Client::new(host.address());
+        let host = Deployed::start(&[("origins", origins)])?;
+        let client = host.client();
         for &transport in Transport::ALL {
             let target = Query::of(["a"]).target(transport);
             let answer = ask(&client, Method::GET, &target, Some(LISTED[0])).await?;
@@ -129,9 +129,9 @@ async fn a_list_with_something_else_in_it_shares_with_nobody() -> Result<()> {
 #[tokio::test]
 async fn pages_that_are_listed_open_websockets() -> Result<()> {
     /// What is answered to a page of an origin; to none, whoever is no browser.
-    async fn status(host: &Process, origin: Option<&str>) -> Result<u16> {
+    async fn status(host: &Deployed, origin: Option<&str>) -> Result<u16> {
         let transport = Transport::Websocket;
-        let client = Client::new(host.address());
+        let client = host.client();
         let mut request = transport.request(&client, &Query::of(["a"]).target(transport));
         if let Some(origin) = origin {
             request = request.header("origin", origin);
@@ -156,7 +156,7 @@ async fn pages_that_are_listed_open_websockets() -> Result<()> {
         ("*, https://chat.example".to_owned(), [503, 503]),
         ("chat.example".to_owned(), [503, 503]),
     ] {
-        let host = Process::deployed(&[("websocket_origins", &listed), ("origins", "*")])?;
+        let host = Deployed::start(&[("websocket_origins", &listed), ("origins", "*")])?;
         let own = format!("http://{}", host.address());
         let [listed_ones, others] = is_listed;
         let is_known = if others == 503 { 503 } else { 101 };
@@ -183,8 +183,8 @@ async fn the_documents_domain_is_the_deployments_word() -> Result<()> {
         ("", None),
         ("chat.example", Some("document.domain='chat.example'")),
     ] {
-        let host = Process::deployed(&[("document_domain", domain)])?;
-        let client = Client::new(host.address());
+        let host = Deployed::start(&[("document_domain", domain)])?;
+        let client = host.client();
         let text = client.stream_until(&target, "</script>\n").await?;
         assert_eq!(text.contains(DOMAIN), script.is_some());
         ensure!(text.contains(script.unwrap_or_default()), "{text}");
@@ -193,8 +193,8 @@ async fn the_documents_domain_is_the_deployments_word() -> Result<()> {
         assert_eq!(answer.header("origin-agent-cluster"), cluster);
     }
     for domain in ["chat.example'", "</script>", "chat example"] {
-        let host = Process::deployed(&[("document_domain", domain)])?;
-        let answer = Client::new(host.address()).get(&target).await?;
+        let host = Deployed::start(&[("document_domain", domain)])?;
+        let answer = host.client().get(&target).await?;
         assert_eq!(
             (answer.status.as_u16(), answer.code().as_deref()),
             (503, Some("unavailable")),

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
-use conformance::{Client, Fault, Process, Query, Reader, SECRET, Transport, token};
+use conformance::{Client, Deployed, Fault, Query, Reader, SECRET, Transport, token};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -13,8 +13,8 @@ const HANGS: Duration = Duration::from_secs(40);
 const WAIT: u32 = 55;
 
 /// A deployment that knows everybody; what is open is read by anybody.
-fn start() -> Result<Process> {
-    Process::deployed(&[
+fn start() -> Result<Deployed> {
+    Deployed::start(&[
         ("token_secret", SECRET),
         ("guests", "false"),
         ("anonymous_read", "open-*"),
@@ -63,7 +63,7 @@ async fn cut(reader: &mut Reader) -> Result<String> {
 #[tokio::test]
 async fn a_reader_ends_with_its_credential_and_goes_on_with_the_next_one() -> Result<()> {
     let host = start()?;
-    let client = Client::new(host.address());
+    let client = host.client();
     try_join_all(Transport::ALL.iter().map(async |&transport| {
         let channel = format!("room-{}", transport.name());
         let writer = of("writer", json!({}));
@@ -94,7 +94,7 @@ async fn a_reader_ends_with_its_credential_and_goes_on_with_the_next_one() -> Re
 #[tokio::test]
 async fn who_is_revoked_is_cut_and_nobody_else() -> Result<()> {
     let host = start()?;
-    let client = Client::new(host.address());
+    let client = host.client();
     let admin = of("admin", json!({"administer": true}));
     let issued = now()? - 10;
     let perform = async |transport, token: &str, command| {

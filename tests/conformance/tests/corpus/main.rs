@@ -2,7 +2,8 @@
 //! the host's own wakeups and with the timer that serves other hosts.
 //!
 //! A trial's name is host, wakeup, transport and case, so that any part of it is run alone:
-//! `cargo test -p conformance --test corpus -- built/timer/sse`.
+//! `cargo test -p conformance --test corpus -- built/timer/sse`. `WITTER_NODES=3` has every case run against as many
+//! hosts with a Redis, behind a balancer that hands each request to another one.
 
 mod calling;
 mod carrying;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use conformance::{Transport, Wakeup};
+use conformance::{Transport, Wakeup, nodes};
 use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
     let runtime = Arc::new(Runtime::new().expect("a runtime starts"));
     let mut trials = Vec::new();
     let mut settings = Vec::new();
-    for host in [Host::InProcess, Host::Built] {
+    for &host in &hosts() {
         for wakeup in [Wakeup::Native, Wakeup::Timer] {
             let setting = Arc::new(Setting::new(host, wakeup));
             settings.push(Arc::clone(&setting));
@@ -88,6 +89,14 @@ fn main() -> ExitCode {
             .for_each(|log| eprintln!("{log}"));
     }
     conclusion.exit_code()
+}
+
+/// What cases run against: one host in two ways; where it is asked for, many hosts in its place.
+fn hosts() -> Vec<Host> {
+    match nodes() {
+        1 => vec![Host::InProcess, Host::Built],
+        nodes => vec![Host::Nodes(nodes)],
+    }
 }
 
 /// Where cases are added.

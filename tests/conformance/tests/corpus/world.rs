@@ -16,6 +16,8 @@ pub(crate) enum Host {
     InProcess,
     /// As the built program, with a store in a file.
     Built,
+    /// As so many of them, with a Redis, behind a balancer without affinity.
+    Nodes(usize),
 }
 
 impl Host {
@@ -23,6 +25,7 @@ impl Host {
         match self {
             Self::InProcess => "in-process",
             Self::Built => "built",
+            Self::Nodes(_) => "nodes",
         }
     }
 }
@@ -46,15 +49,13 @@ impl Setting {
 
     /// What the host has logged, if it is a process of its own.
     pub(crate) fn log(&self) -> Option<String> {
-        match &self.world.get()?.server {
-            Server::Built(process, _) => Some(format!(
-                "{}/{} said:\n{}",
-                self.host.name(),
-                self.wakeup.name(),
-                process.log()
-            )),
-            Server::InProcess(_) => None,
-        }
+        let log = match &self.world.get()?.server {
+            Server::Built(process, _) => process.log(),
+            Server::Nodes(cluster) => cluster.log(),
+            Server::InProcess(_) => return None,
+        };
+        let (host, wakeup) = (self.host.name(), self.wakeup.name());
+        Some(format!("{host}/{wakeup} said:\n{log}"))
     }
 
     pub(crate) async fn world(&self) -> Result<&World> {
@@ -63,8 +64,9 @@ impl Setting {
                 let server = match self.host {
                     Host::InProcess => Server::in_process(self.wakeup).await?,
                     Host::Built => Server::built(self.wakeup, &[])?,
+                    Host::Nodes(nodes) => Server::nodes(nodes, self.wakeup)?,
                 };
-                let client = Client::new(server.address());
+                let client = server.client();
                 let ann = client.session("Ann").await?;
                 let bob = client.session("Bob").await?;
                 Ok(World {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use conformance::Transport;
 use fastrand::Rng;
 use faults::{
-    Deployment, Follower, Load, Offsets, Progress, Sending, Way, check_read, check_writers, id_of,
+    Follower, Load, Offsets, Progress, Sending, Service, Way, check_read, check_writers, id_of,
     size,
 };
 use tokio::task::JoinSet;
@@ -46,7 +46,7 @@ fn changing_the_transport_at_any_moment_loses_and_doubles_nothing() -> Result<()
 async fn run(changes: u64, mut random: Rng) -> Result<()> {
     // The reader changes once in so many messages or sooner.
     let publishes = changes * FEW;
-    let mut deployment = Deployment::start(&[])?;
+    let mut deployment = Service::start(&[])?;
     let progress = Progress::default();
     let load = Arc::new(Load::begin(deployment.address(), CHANNEL, progress.clone()).await?);
     let mut follower = Follower {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use conformance::{Session, Transport};
-use faults::{Deployment, Follower, Progress, Way, size};
+use faults::{Follower, Progress, Service, Way, size};
 use protocol::Cursor;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -32,7 +32,7 @@ fn readers_cut_at_any_moment_miss_nothing() -> Result<()> {
 }
 
 async fn run(transport: Transport, time: Duration) -> Result<()> {
-    let deployment = Deployment::start(&[])?;
+    let deployment = Service::start(&[])?;
     let session = deployment.client().session("Ann").await?;
     let end = Instant::now() + time;
     let mut readers = JoinSet::new();
@@ -94,7 +94,7 @@ async fn run(transport: Transport, time: Duration) -> Result<()> {
     Ok(())
 }
 
-async fn publish(deployment: &Deployment, session: &Session, id: &str) -> Result<()> {
+async fn publish(deployment: &Service, session: &Session, id: &str) -> Result<()> {
     let answer = deployment
         .client()
         .publish(session, CHANNEL, id, "0")

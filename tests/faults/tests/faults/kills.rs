@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use conformance::Transport;
-use faults::{Deployment, Follower, Load, Offsets, Progress, Sending, Way, check_read, size};
+use faults::{Follower, Load, Offsets, Progress, Sending, Service, Way, check_read, size};
 use tokio::task::JoinSet;
 
 const CHANNEL: &str = "kills";
@@ -23,7 +23,7 @@ fn what_was_acknowledged_before_a_kill_is_read_once_and_in_one_order() -> Result
 }
 
 async fn run(publishes: u64, kills: u64) -> Result<()> {
-    let mut deployment = Deployment::start(&[])?;
+    let mut deployment = Service::start(&[])?;
     let progress = Progress::default();
     let load = Arc::new(Load::begin(deployment.address(), CHANNEL, progress.clone()).await?);
     let mut readers = JoinSet::new();

@@ -132,7 +132,7 @@ fn a_store_moves_to_redis_and_back_whole_though_the_migration_is_killed() -> Res
 
         // Killed after one batch of values, and after another.
         for batches in [2, 3] {
-            let mut wire = Wire::to(vec![server.address()]).await?;
+            let mut wire = Wire::to(vec![server.address()])?;
             wire.set(Wiring::Deaf {
                 to: "MSET",
                 count: batches,
@@ -142,7 +142,7 @@ fn a_store_moves_to_redis_and_back_whole_though_the_migration_is_killed() -> Res
             child.kill()?;
             let output = child.wait_with_output()?;
             met.with_context(|| format!("it does not come so far: {}", said(&output)))?;
-            let half = Cluster::start(vec![server.url()]).await;
+            let half = Cluster::start(vec![server.url()]);
             let error = format!("{:#}", half.expect_err("half of it is there"));
             ensure!(error.contains("on the way"), "{error}");
         }
@@ -150,7 +150,7 @@ fn a_store_moves_to_redis_and_back_whole_though_the_migration_is_killed() -> Res
         let error = format!("{:#}", deployment.restart().expect_err("it was moved"));
         ensure!(error.contains("were moved to"), "{error}");
 
-        let mut cluster = Cluster::start(vec![server.url(); 2]).await?;
+        let mut cluster = Cluster::start(vec![server.url(); 2])?;
         ensure!(before == tell(&cluster.client(0), &ann, &bob, &room).await?);
         publish(&cluster.client(1), &bob, "second").await?;
         let then = tell(&cluster.client(0), &ann, &bob, &room).await?;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use conformance::{Client, Query, Reader, Server, Transport, Wakeup};
-use faults::{Deployment, HANGS, hold_all, raise_file_limit, size};
+use faults::{Deployment, HANGS, Service, hold_all, raise_file_limit, size};
 use http::Method;
 use http_body_util::Full;
 use tokio::task::JoinSet;
@@ -68,7 +68,7 @@ fn who_dies_with_a_host_is_told_as_gone_by_another() -> Result<()> {
 #[test]
 fn a_client_that_vanishes_is_told_as_gone_and_one_that_comes_back_is_not() -> Result<()> {
     faults::run(async {
-        let deployment = Deployment::start(&[])?;
+        let deployment = Service::start(&[])?;
         let client = deployment.client();
         let mut watching = ann(&client).await?;
         for &transport in Transport::ALL {
@@ -106,7 +106,7 @@ fn a_client_that_vanishes_is_told_as_gone_and_one_that_comes_back_is_not() -> Re
 #[test]
 fn a_websocket_that_falls_silent_is_told_as_gone() -> Result<()> {
     faults::run(async {
-        let deployment = Deployment::start(&[])?;
+        let deployment = Service::start(&[])?;
         let client = deployment.client();
         let mut watching = ann(&client).await?;
         let bob = client.session("Bob").await?;

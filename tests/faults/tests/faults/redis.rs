@@ -30,8 +30,8 @@ const KEPT: Duration = Duration::from_secs(1);
 /// The longest that a node, or Redis, is away.
 const AWAY: Duration = Duration::from_millis(300);
 
-async fn cluster(server: &RedisServer, nodes: usize) -> Result<Cluster> {
-    Cluster::start(vec![server.url(); nodes]).await
+fn cluster(server: &RedisServer, nodes: usize) -> Result<Cluster> {
+    Cluster::start(vec![server.url(); nodes])
 }
 
 /// Publishes until it is taken, for as long as the answer is a clear 503.
@@ -92,7 +92,7 @@ async fn history(client: &Client, token: &str) -> Result<Vec<Envelope>> {
 fn what_is_published_at_one_node_is_read_at_the_others_without_polling() -> Result<()> {
     faults::run(async {
         let server = RedisServer::start(&[])?;
-        let cluster = cluster(&server, NODES).await?;
+        let cluster = cluster(&server, NODES)?;
         let session = cluster.client(0).session("Ann").await?;
         let mut readers = Vec::new();
         for node in 0..NODES {
@@ -133,7 +133,7 @@ fn changing_node_and_transport_while_nodes_and_redis_are_killed_loses_and_double
 async fn change(changes: u64, mut random: Rng) -> Result<()> {
     let publishes = changes * FEW;
     let mut server = RedisServer::start(SAFE)?;
-    let mut cluster = cluster(&server, NODES).await?;
+    let mut cluster = cluster(&server, NODES)?;
     let progress = Progress::default();
     let load = Arc::new(Load::begin(cluster.address(), CHANNEL, progress.clone()).await?);
     let mut readers = JoinSet::new();
@@ -208,7 +208,7 @@ async fn change(changes: u64, mut random: Rng) -> Result<()> {
 fn while_redis_is_away_who_publishes_is_told_and_nothing_is_lost() -> Result<()> {
     faults::run(async {
         let mut server = RedisServer::start(SAFE)?;
-        let cluster = cluster(&server, 2).await?;
+        let cluster = cluster(&server, 2)?;
         let session = cluster.client(0).session("Ann").await?;
         let mut expected = vec!["before".to_owned()];
         publish(&cluster.client(0), &session, "before").await?;
@@ -261,9 +261,9 @@ fn while_redis_is_away_who_publishes_is_told_and_nothing_is_lost() -> Result<()>
 fn a_swap_whose_answer_is_lost_stores_a_message_once() -> Result<()> {
     faults::run(async {
         let server = RedisServer::start(SAFE)?;
-        let mut wire = Wire::to(vec![server.address()]).await?;
+        let mut wire = Wire::to(vec![server.address()])?;
         let cut_off = format!("redis://{}", wire.address());
-        let cluster = Cluster::start(vec![cut_off, server.url()]).await?;
+        let cluster = Cluster::start(vec![cut_off, server.url()])?;
         let (one, other) = (cluster.client(0), cluster.client(1));
         let session = one.session("Ann").await?;
         publish(&one, &session, "first").await?;
@@ -297,9 +297,9 @@ fn a_swap_whose_answer_is_lost_stores_a_message_once() -> Result<()> {
 fn a_node_that_is_cut_off_reads_on_when_the_network_is_back() -> Result<()> {
     faults::run(async {
         let server = RedisServer::start(&[])?;
-        let wire = Wire::to(vec![server.address()]).await?;
+        let wire = Wire::to(vec![server.address()])?;
         let cut_off = format!("redis://{}", wire.address());
-        let cluster = Cluster::start(vec![cut_off, server.url()]).await?;
+        let cluster = Cluster::start(vec![cut_off, server.url()])?;
         let (one, other) = (cluster.client(0), cluster.client(1));
         let session = other.session("Ann").await?;
         publish(&other, &session, "first").await?;
@@ -341,7 +341,7 @@ fn a_node_that_is_cut_off_reads_on_when_the_network_is_back() -> Result<()> {
 
 /// Publishes until Redis takes no more, makes room, and publishes what was refused.
 async fn fill(server: &RedisServer, room: impl FnOnce() -> Result<()>) -> Result<()> {
-    let cluster = cluster(server, 2).await?;
+    let cluster = cluster(server, 2)?;
     let (one, other) = (cluster.client(0), cluster.client(1));
     let session = one.session("Ann").await?;
     let body = format!("\"{}\"", "x".repeat(10_000));
@@ -405,7 +405,7 @@ fn a_redis_whose_disk_is_full_refuses_and_takes_again() -> Result<()> {
 fn a_redis_that_ends_because_its_disk_is_full_has_all_that_was_acknowledged() -> Result<()> {
     faults::run(async {
         let mut server = RedisServer::start(SAFE)?;
-        let cluster = cluster(&server, 2).await?;
+        let cluster = cluster(&server, 2)?;
         let session = cluster.client(0).session("Ann").await?;
         publish(&cluster.client(0), &session, "first").await?;
         server.limit_files("1000000")?;
@@ -441,10 +441,10 @@ fn a_redis_that_ends_because_its_disk_is_full_has_all_that_was_acknowledged() ->
 fn a_host_without_its_redis_does_not_begin_to_serve() -> Result<()> {
     faults::run(async {
         let server = RedisServer::start(&[])?;
-        let wire = Wire::to(vec![server.address()]).await?;
+        let wire = Wire::to(vec![server.address()])?;
         wire.set(Wiring::Cut);
         let store = format!("redis://ann:secret@{}", wire.address());
-        let started = Cluster::start(vec![store]).await;
+        let started = Cluster::start(vec![store]);
         let error = format!("{:#}", started.expect_err("Redis is away"));
         ensure!(error.contains("cannot be opened"), "{error}");
         ensure!(!error.contains("secret"), "{error}");

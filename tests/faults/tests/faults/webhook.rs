@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use conformance::{
     Client, Frame, Hook, HookSaid, Process, Query, SECRET, Socket, Transport, token,
 };
-use faults::Deployment;
+use faults::{Deployment, Service};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -22,9 +22,9 @@ fn flags(variables: impl IntoIterator<Item = String>) -> Vec<String> {
         .collect()
 }
 
-fn deployment(hook: &Hook) -> Result<Deployment> {
+fn deployment(hook: &Hook) -> Result<Service> {
     let flags = flags(hook.variables());
-    Deployment::start(&flags.iter().map(String::as_str).collect::<Vec<_>>())
+    Service::start(&flags.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 fn of(sender: &str) -> String {

@@ -43,8 +43,13 @@ impl Wire {
     ///
     /// # Errors
     /// Where it cannot listen.
-    pub async fn to(servers: Vec<SocketAddr>) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    pub fn to(servers: Vec<SocketAddr>) -> Result<Self> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
         let (servers, wiring) = (
             watch::Sender::new(servers),
