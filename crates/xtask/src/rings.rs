@@ -232,6 +232,15 @@ fn tested_packages() -> Result<Vec<Package>> {
     Ok(packages)
 }
 
+/// How many tests of a program go on at once. Those that start hosts wait for what happens there, most of the time: one
+/// for each core, which is what they are by default, leaves the cores idle. What is set already stands.
+fn threads(group: Group) -> Option<(&'static str, String)> {
+    const THREADS: &str = "RUST_TEST_THREADS";
+    let waits = group == Group::Hosted && std::env::var_os(THREADS).is_none();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    waits.then(|| (THREADS, (2 * cores).to_string()))
+}
+
 fn group(package: &Package) -> Group {
     let hosted = HOSTED
         .iter()
@@ -355,6 +364,7 @@ impl Suite {
                     .args(&self.arguments)
                     .env("PATH", path)
                     .env(NODES, self.nodes.to_string())
+                    .envs(threads(wanted))
                     .current_dir(root().join(package.folder()));
                 // A library's target has underscores for its package's hyphens.
                 let target = artifact.target.name.replace('_', "-");
