@@ -369,6 +369,7 @@ impl Bench<'_> {
             cores: self.cores,
             durability,
             manners: self.manners,
+            kept: None,
             address,
         }
     }

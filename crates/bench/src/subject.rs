@@ -176,6 +176,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) durability: Durability,
     /// What the target tells clients.
     pub(crate) manners: Manners,
+    /// How many messages of a channel ours keeps; none: as many as it does by default.
+    pub(crate) kept: Option<u32>,
     /// Where the server was that it follows on.
     pub(crate) address: Option<SocketAddr>,
 }

@@ -83,6 +83,9 @@ async fn serve(setup: Setup<'_>, store: String) -> Result<(Server, Target)> {
     // All clients are at one address.
     let (all, of_address) = ("--max-connections", "--max-connections-per-address");
     command.args([all, MOST_CONNECTIONS, of_address, MOST_CONNECTIONS]);
+    if let Some(kept) = setup.kept {
+        command.env("SPIN_VARIABLE_RETENTION", format!("{kept} for 24h"));
+    }
     // One identity publishes what a thousand people would.
     for rate in ["PUBLISH_RATE", "PUBLISH_RATE_PER_ADDRESS"] {
         command.env(format!("SPIN_VARIABLE_{rate}"), "");

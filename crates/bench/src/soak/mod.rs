@@ -82,6 +82,10 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     cut: u64,
 
+    /// Messages that are kept of each room: what an instance knows of them is as much as it gets when there are so many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    kept: u32,
+
     /// Seconds from one look at the host's memory to the next
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     sample: u64,
@@ -174,6 +178,7 @@ pub(crate) async fn soak(arguments: &Arguments, host: &Path, cores: &Cores) -> R
         manners: Manners {
             interval: Duration::from_millis(arguments.interval.into()),
         },
+        kept: Some(arguments.kept),
         address: None,
     };
     let starting = match arguments.store {
