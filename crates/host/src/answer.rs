@@ -45,6 +45,44 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    /// What [`Self::reason`] may be.
+    pub(crate) const REASONS: [&str; 14] = [
+        "bad-request",
+        "not-found",
+        "timeout",
+        "body-too-large",
+        "target-too-long",
+        "head-too-large",
+        "unknown-protocol",
+        "too-many-from-address",
+        "too-many-guests",
+        "too-many-connections",
+        "component-failed",
+        "instance-ended",
+        "upstream-away",
+        "upstream-failed",
+    ];
+
+    /// What it is counted as: the code is the same for several.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad-request",
+            Self::NotFound => "not-found",
+            Self::Timeout => "timeout",
+            Self::BodyTooLarge => "body-too-large",
+            Self::TargetTooLong => "target-too-long",
+            Self::HeadTooLarge => "head-too-large",
+            Self::UnknownProtocol => "unknown-protocol",
+            Self::TooManyFromAddress => "too-many-from-address",
+            Self::TooManyGuests(_) => "too-many-guests",
+            Self::TooManyConnections => "too-many-connections",
+            Self::ComponentFailed => "component-failed",
+            Self::InstanceEnded => "instance-ended",
+            Self::UpstreamAway => "upstream-away",
+            Self::UpstreamFailed => "upstream-failed",
+        }
+    }
+
     fn status(self) -> StatusCode {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
@@ -165,4 +203,31 @@ pub(crate) fn text(text: &'static str) -> Response<Answer> {
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_is_counted() {
+        for refusal in [
+            Refusal::BadRequest,
+            Refusal::NotFound,
+            Refusal::Timeout,
+            Refusal::BodyTooLarge,
+            Refusal::TargetTooLong,
+            Refusal::HeadTooLarge,
+            Refusal::UnknownProtocol,
+            Refusal::TooManyFromAddress,
+            Refusal::TooManyGuests(Duration::ZERO),
+            Refusal::TooManyConnections,
+            Refusal::ComponentFailed,
+            Refusal::InstanceEnded,
+            Refusal::UpstreamAway,
+            Refusal::UpstreamFailed,
+        ] {
+            assert!(Refusal::REASONS.contains(&refusal.reason()), "{refusal:?}");
+        }
+    }
 }

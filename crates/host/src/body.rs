@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use hyper::body::Incoming;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::instance::Seat;
+use crate::metrics::Counters;
 use crate::peers::Slot;
 
 /// The body of a response.
@@ -28,6 +30,8 @@ pub(crate) struct Streaming {
     pub(crate) body: WasiBody,
     /// Counts in the instance for as long as this is open.
     pub(crate) seat: Seat,
+    /// What is counted of the component.
+    pub(crate) counters: Arc<Counters>,
     /// The request's place among those of its address.
     pub(crate) _slot: Slot,
 }
@@ -69,6 +73,14 @@ impl Body for Answer {
             Self::Own(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
             Self::Component(streaming) => {
                 let frame = ready!(Pin::new(&mut streaming.body).poll_frame(cx));
+                // Of no bytes are those by which a component asks whether its reader is there.
+                if let Some(Ok(frame)) = &frame
+                    && let Some(data) = frame.data_ref().filter(|data| !data.is_empty())
+                {
+                    let written = &streaming.counters.written;
+                    written.writes.increment();
+                    written.bytes.add(data.len() as u64);
+                }
                 Poll::Ready(match frame {
                     // An instance that ends closes its bodies as if they had ended well.
                     None if streaming.seat.is_cut() => Some(Err(Broken::Instance)),

@@ -1,7 +1,7 @@
 //! One connection, from its first byte to its last.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::answer::Refusal;
 use crate::body::{Answer, Broken};
+use crate::metrics::Held;
 use crate::peers::Slot;
 use crate::server::{Reply, Server};
 use crate::socket::{Activity, Open, Protocol, Socket, Stream, Waiting};
@@ -43,6 +44,10 @@ const STREAMS: u32 = 128;
 /// How many bytes a client may send on an HTTP/2 stream before they are read. Less slows down bodies from
 /// far away; more is held for each stream that its component does not read.
 const WINDOW: u32 = 64 << 10;
+
+/// How long a host that stops waits for the first bytes of a connection that it has taken. Shorter, and requests break
+/// off that were on their way; longer, and connections that are opened ahead and never used hold it up.
+const ON_ITS_WAY: Duration = Duration::from_millis(250);
 
 /// How far the host is in stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,12 +96,13 @@ pub(crate) async fn serve(
     mut stage: watch::Receiver<Stage>,
 ) {
     let _slot = slot;
+    let _open = Held::of(&server.metrics, |metrics| &metrics.connections);
     if let Err(error) = tune(&stream) {
         tracing::debug!(%error, "a connection cannot be tuned");
     }
     let accepted = tokio::select! {
         accepted = timeout(server.limits.head_timeout, accept(&server, stream)) => accepted,
-        _ = stage.wait_for(|stage| *stage > Stage::Serving) => return,
+        () = too_late(&mut stage) => return,
     };
     // Who said nothing in time, left, or failed is owed no answer.
     let Ok(Ok(Some((socket, activity)))) = accepted else {
@@ -112,6 +118,19 @@ pub(crate) async fn serve(
         }
         // In a box of its own: the other, of which there are thousands, would be as large.
         Protocol::Http2 => Box::pin(http2(&server, socket, peer, &activity, &mut stage)).await,
+    }
+}
+
+/// Ends when nobody waits any more for a connection's first bytes.
+async fn too_late(stage: &mut watch::Receiver<Stage>) {
+    // The sender is gone with the host.
+    if stage
+        .wait_for(|stage| *stage > Stage::Serving)
+        .await
+        .is_ok()
+    {
+        let cut = stage.wait_for(|stage| *stage == Stage::Cut);
+        timeout(ON_ITS_WAY, cut).await.ok();
     }
 }
 
@@ -169,6 +188,7 @@ async fn http1(
             Some((tunnel, socket, begun))
         }
         End::Refused(refusal) => {
+            server.metrics.refused(refusal);
             socket.refuse(refusal).await;
             None
         }
@@ -266,20 +286,20 @@ async fn drive<C>(
 where
     C: Future<Output = hyper::Result<()>> + Unpin,
 {
-    let mut closing = false;
+    let mut closing = *stage.borrow() > Stage::Serving;
+    if closing {
+        // A host that stops answers what was on its way, and no more. Told to close before it has read that, hyper
+        // would answer nothing.
+        let begun = poll_fn(|cx| Poll::Ready(Pin::new(&mut *connection).poll(cx)));
+        if let Poll::Ready(result) = begun.await {
+            return ended(result, activity);
+        }
+        close(Pin::new(connection));
+    }
     let mut look = Box::pin(sleep_until(Instant::now() + limits.head_timeout));
     loop {
         tokio::select! {
-            ended = &mut *connection => {
-                if let Some(refusal) = activity.refused() {
-                    return End::Refused(refusal);
-                }
-                let Err(error) = ended else {
-                    return End::InOrder;
-                };
-                tracing::debug!(%error, "a connection ended");
-                return End::Broken;
-            }
+            result = &mut *connection => return ended(result, activity),
             () = &mut look => {
                 let now = Instant::now();
                 let next = match activity.waiting() {
@@ -311,6 +331,17 @@ where
     }
 }
 
+fn ended(result: hyper::Result<()>, activity: &Activity) -> End {
+    if let Some(refusal) = activity.refused() {
+        return End::Refused(refusal);
+    }
+    let Err(error) = result else {
+        return End::InOrder;
+    };
+    tracing::debug!(%error, "a connection ended");
+    End::Broken
+}
+
 /// The response to a request, and what goes on when its head is out, where that is an upgrade.
 async fn answer(
     server: &Arc<Server>,
@@ -340,9 +371,11 @@ async fn answer(
         None => (answer, None),
         Some(handover) => {
             head.headers.remove(CONTENT_LENGTH);
+            server.metrics.upgrades.increment();
             let tunnel = Tunnel {
                 handover,
                 answer,
+                _upgraded: Held::of(&server.metrics, |metrics| &metrics.upgraded),
                 _open: activity.open(),
             };
             (Answer::Own(None), Some(tunnel))

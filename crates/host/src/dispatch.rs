@@ -27,6 +27,7 @@ use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use crate::body::{Answer, Streaming};
 use crate::instance::{self, Allowance, Call, End, Fault, Queue};
+use crate::metrics::{SeenComponent, Turns};
 use crate::peers::{Block, Slot};
 use crate::state::{Grants, State};
 
@@ -116,6 +117,7 @@ impl Component {
             Answer::Component(Streaming {
                 body,
                 seat,
+                counters: self.grants.counters.clone(),
                 _slot: slot,
             })
         }))
@@ -140,6 +142,23 @@ impl Component {
         let (head, mut body) = answered.await.map_err(|_| Failure::Ended)??.into_parts();
         while let Some(Ok(_)) = body.frame().await {}
         Ok(http::Response::from_parts(head, ()))
+    }
+
+    /// What is counted of it, and how much there is of it at this moment.
+    pub(crate) fn seen(&self) -> SeenComponent<'_> {
+        let mut seen = SeenComponent {
+            id: &self.grants.id,
+            counters: &self.grants.counters,
+            instances: 0,
+            open: 0,
+        };
+        for instance in &self.instances {
+            if let Some(running) = lock(instance).as_ref() {
+                seen.instances += 1;
+                seen.open += running.queue.load() as u64;
+            }
+        }
+        seen
     }
 
     /// Ends all instances, whatever is open in them.
@@ -178,10 +197,11 @@ impl Component {
         };
         let (queue, seat, instance) = instance::new(call);
         let (component, own) = (self.clone(), queue.clone());
+        self.grants.counters.instances.increment();
         let task = tokio::spawn(async move {
-            let end = instance
-                .run(&component.pre, &component.grants, component.allowance)
-                .await;
+            let running = instance.run(&component.pre, &component.grants, component.allowance);
+            let end = Turns::of(running, &component.grants.counters.turns).await;
+            component.grants.counters.traps.increment();
             component.ended(place, &own, end);
         });
         *current = Some(Running {

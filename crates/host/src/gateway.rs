@@ -4,6 +4,7 @@
 use std::error::Error as _;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,12 +24,15 @@ use wasmtime_wasi_http::{Error, WasiBody};
 use crate::answer::Refusal;
 use crate::body::{Answer, Passing};
 use crate::connection::{SILENCE, UNCONFIRMED};
-use crate::listening::Listening;
+use crate::handed::Handed;
+use crate::listening::{self, Listening};
+use crate::metrics::Metrics;
+use crate::operating::{self, Operations, Served};
 use crate::options::Connections;
 use crate::peers::Slot;
 use crate::request;
 use crate::routes::Routes;
-use crate::server::{Backend, GUESTS, Limits, Server};
+use crate::server::{Backend, GUESTS, Limits, Server, scheme};
 
 /// How long a connection to the application is kept on which nothing is asked. Longer than its host keeps
 /// it, and a request may go to one that is just being closed.
@@ -41,7 +45,7 @@ pub struct Options {
     #[arg(long, value_name = "URL")]
     pub to: Uri,
 
-    /// The address to listen on; port 0 takes a free one
+    /// The address to listen on; port 0 takes a free one. A socket that is handed over, as by systemd, comes first
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -50,6 +54,10 @@ pub struct Options {
     )]
     pub listen: SocketAddr,
 
+    /// A socket that listens already, in place of that address: the one that systemd hands over
+    #[arg(skip)]
+    pub handed: Option<Handed>,
+
     /// The most guests that one address may make in an hour
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
     pub guests_per_address: u32,
@@ -57,11 +65,18 @@ pub struct Options {
     /// What connections may be
     #[command(flatten)]
     pub connections: Connections,
+
+    /// How the gateway is run
+    #[command(flatten)]
+    pub operating: operating::Options,
 }
 
 /// A gateway that is open. Dropping it cuts everything off; [`Running::shutdown`] ends it in order.
 #[derive(Debug)]
-pub struct Running(Listening);
+pub struct Running {
+    listening: Listening,
+    operations: Operations,
+}
 
 /// Opens a gateway, in the runtime that this is called in. Once it returns, connections are answered. Whether
 /// the application is there is seen by each request.
@@ -69,36 +84,57 @@ pub struct Running(Listening);
 /// # Errors
 /// Where the URL, the certificate or the address is not usable.
 pub async fn start(options: Options) -> anyhow::Result<Running> {
+    let operations = Operations::begin(&options.operating).await?;
     let limits = options.connections.limits();
+    let upstream = Upstream::new(&options.to, &limits)?;
+    let served = Served::Elsewhere(upstream.authority.clone());
+    let tls = options.connections.tls()?;
+    // Which routes there are only the application knows.
+    let metrics = Arc::new(Metrics::new([], scheme(tls.is_some())));
     let server = Server {
-        backend: Backend::Upstream(Box::new(Upstream::new(&options.to, &limits)?)),
+        backend: Backend::Upstream(Box::new(upstream)),
         upgrades: true,
-        tls: options.connections.tls()?,
+        tls,
         peers: options.connections.peers(options.guests_per_address),
         limits,
+        metrics: metrics.clone(),
+        tracer: operations.tracer(),
     };
     let stop_timeout = options.connections.stop_timeout;
-    let listening = Listening::start(options.listen, server, stop_timeout).await?;
-    Ok(Running(listening))
+    let listener = listening::listen(options.listen, options.handed.as_ref()).await?;
+    let listening = Listening::start(listener, server, stop_timeout)?;
+    operations.serve(metrics, served);
+    Ok(Running {
+        listening,
+        operations,
+    })
 }
 
 impl Running {
     /// The address that it listens on, with the port that it got.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.0.address()
+        self.listening.address()
     }
 
     /// Where it is found, by that address: `http://` or, with a certificate, `https://`.
     #[must_use]
     pub fn url(&self) -> String {
-        self.0.url()
+        self.listening.url()
     }
 
-    /// Accepts nothing more, waits until what is open has ended, for as long as the options allow, then cuts
-    /// off the rest.
-    pub async fn shutdown(self) {
-        self.0.shutdown(|| {}).await;
+    /// Where it is asked for what it counts, if anywhere.
+    #[must_use]
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.operations.address()
+    }
+
+    /// Tells balancers that it stops, and takes what comes meanwhile for as long as the options say; then accepts
+    /// nothing more, waits until what is open has ended, for as long as the options allow, and cuts off the rest.
+    pub async fn shutdown(mut self) {
+        self.operations.drain().await;
+        self.listening.shutdown(|| {}).await;
+        self.operations.finish().await;
     }
 }
 

@@ -7,10 +7,14 @@
 //! that they send themselves go `outbound`, to where they are `allowed`. Some routes the host `visits` by itself.
 //! Those that share a store are `nodes`, which wake each other.
 //!
+//! What the host counts of all that is in `metrics`; those who run it ask for it where it is [`operating`], by
+//! [`asking`] or at a [`top`], or have a collector told by [`telemetry`].
+//!
 //! A [`gateway`] serves the same connections with an application elsewhere in place of the components.
 
 mod allowed;
 mod answer;
+pub mod asking;
 mod bindings;
 mod body;
 mod compose;
@@ -19,12 +23,15 @@ mod connection;
 mod dispatch;
 mod engine;
 pub mod gateway;
+mod handed;
 mod instance;
 mod keyvalue;
 mod listening;
 pub mod manifest;
+mod metrics;
 pub mod migration;
 mod nodes;
+pub mod operating;
 mod options;
 mod outbound;
 mod outbound_redis;
@@ -37,7 +44,9 @@ mod socket;
 mod state;
 pub mod store;
 mod streams;
+pub mod telemetry;
 mod tls;
+pub mod top;
 mod upgrade;
 pub mod variables;
 mod visits;
@@ -54,6 +63,7 @@ use anyhow::{Context as _, bail};
 
 pub use crate::allowed::{AllowedHost, AllowedHostError};
 pub use crate::compose::Wakeup;
+pub use crate::handed::Handed;
 pub use crate::options::{Connections, Options, Upgrades};
 
 use crate::compose::Composer;
@@ -62,10 +72,12 @@ use crate::engine::Workshop;
 use crate::instance::Allowance;
 use crate::listening::Listening;
 use crate::manifest::App;
+use crate::metrics::Metrics;
 use crate::nodes::{Nodes, Outbox};
+use crate::operating::{Operations, Served};
 use crate::outbound::Outbound;
 use crate::routes::Routes;
-use crate::server::{Backend, Server};
+use crate::server::{Backend, Server, scheme};
 use crate::state::Grants;
 use crate::store::{Store, without_password};
 use crate::variables::environment_name;
@@ -76,6 +88,7 @@ use crate::wakeup::Wakeups;
 #[derive(Debug)]
 pub struct Running {
     listening: Listening,
+    operations: Operations,
     _visits: Visits,
     components: Vec<Arc<Component>>,
     wakeups: Wakeups,
@@ -105,6 +118,7 @@ fn application(manifest: &Path, variables: &[(String, String)]) -> anyhow::Resul
 /// # Errors
 /// Where the manifest, a component, the store or the address is not usable.
 pub async fn start(options: Options) -> anyhow::Result<Running> {
+    let operations = Operations::begin(&options.operating).await?;
     let app = application(&options.manifest, &options.variables)?;
     let url = options.store_url();
     let store = Store::open(&url, options.durability)
@@ -130,27 +144,40 @@ pub async fn start(options: Options) -> anyhow::Result<Running> {
             .iter()
             .map(|trigger| (&*trigger.route, &*trigger.component)),
     )?;
-    let running = components.values().cloned().collect();
+    let running: Vec<Arc<Component>> = components.values().cloned().collect();
+    let tls = options.connections.tls()?;
+    let patterns = app.triggers.iter().map(|trigger| &*trigger.route);
+    let metrics = Arc::new(Metrics::new(patterns, scheme(tls.is_some())));
     let visited: Vec<_> = app
         .visits
         .iter()
         .filter_map(|visit| Some((visit.clone(), components.get(&visit.component)?.clone())))
         .collect();
+    let listener = listening::listen(options.listen, options.handed.as_ref()).await?;
     let server = Server {
         backend: Backend::Components { routes, components },
         upgrades: options.upgrades == Upgrades::On,
-        tls: options.connections.tls()?,
+        tls,
         peers: options.connections.peers(options.guests_per_address),
         limits: options.connections.limits(),
+        metrics: metrics.clone(),
+        tracer: operations.tracer(),
     };
     let stop_timeout = options.connections.stop_timeout;
-    let listening = Listening::start(options.listen, server, stop_timeout).await?;
+    let listening = Listening::start(listener, server, stop_timeout)?;
     let mut visits = Visits::default();
     for (visit, component) in visited {
         visits.begin(visit, component);
     }
+    let served = Served::Here {
+        store: store.clone(),
+        wakeups: wakeups.clone(),
+        components: running.clone(),
+    };
+    operations.serve(metrics, served);
     Ok(Running {
         listening,
+        operations,
         _visits: visits,
         components: running,
         _nodes: Nodes::join(&store, outbox, &wakeups),
@@ -178,10 +205,19 @@ impl Running {
         &self.store
     }
 
-    /// Accepts nothing more, tells components that the host stops, waits until what is open has ended, for
-    /// as long as the options allow, then cuts off the rest.
-    pub async fn shutdown(self) {
+    /// Where it is asked for what it counts, if anywhere.
+    #[must_use]
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.operations.address()
+    }
+
+    /// Tells balancers that it stops, and takes what comes meanwhile for as long as the options say; then accepts
+    /// nothing more, tells components that the host stops, waits until what is open has ended, for as long as the
+    /// options allow, and cuts off the rest.
+    pub async fn shutdown(mut self) {
+        self.operations.drain().await;
         self.listening.shutdown(|| self.wakeups.close()).await;
+        self.operations.finish().await;
     }
 }
 
@@ -238,6 +274,7 @@ fn load(
             outbound: outbound.clone(),
             store: store.clone(),
             wakeups: wakeups.clone(),
+            counters: Arc::default(),
         });
         let made = Component::new(pre, grants, allowance, options.instances());
         components.insert(component.id.clone(), Arc::new(made));

@@ -12,12 +12,26 @@ use tokio::time::{sleep, timeout};
 
 use crate::answer::Refusal;
 use crate::connection::{self, Stage};
-use crate::server::Server;
+use crate::handed::Handed;
+use crate::server::{Server, scheme};
 use crate::socket;
 
 /// How many connections that are turned away get to hear why at once. More would let whoever is turned
 /// away hold what the limits are there to protect.
 const TURNED_AWAY: usize = 256;
+
+/// Listens on a socket that was handed over, or else on an address.
+pub(crate) async fn listen(
+    address: SocketAddr,
+    handed: Option<&Handed>,
+) -> anyhow::Result<TcpListener> {
+    match handed {
+        Some(handed) => handed.listener().context("the socket is unusable"),
+        None => TcpListener::bind(address)
+            .await
+            .with_context(|| format!("{address} cannot be listened on")),
+    }
+}
 
 /// A server that takes connections. Dropping it cuts them off.
 #[derive(Debug)]
@@ -30,14 +44,12 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    pub(crate) async fn start(
-        address: SocketAddr,
+    /// Takes connections from now on.
+    pub(crate) fn start(
+        listener: TcpListener,
         server: Server,
         stop_timeout: Duration,
     ) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("{address} cannot be listened on"))?;
         let (stage, stages) = watch::channel(Stage::Serving);
         Ok(Self {
             address: listener.local_addr()?,
@@ -54,8 +66,7 @@ impl Listening {
     }
 
     pub(crate) fn url(&self) -> String {
-        let scheme = if self.is_secure { "https" } else { "http" };
-        format!("{scheme}://{}", self.address)
+        format!("{}://{}", scheme(self.is_secure), self.address)
     }
 
     /// Accepts nothing more, tells `close` that what is open is to end, waits until it has, for as long as
@@ -101,6 +112,7 @@ async fn accept(listener: TcpListener, server: Arc<Server>, mut stage: watch::Re
         };
         match server.peers.connect(peer.ip()) {
             Ok(slot) => {
+                server.metrics.accepted.increment();
                 tokio::spawn(connection::serve(
                     server.clone(),
                     stream,
@@ -111,6 +123,7 @@ async fn accept(listener: TcpListener, server: Arc<Server>, mut stage: watch::Re
             }
             Err(full) => {
                 tracing::debug!(%peer, "{full}");
+                server.metrics.refused(Refusal::from(full));
                 // With TLS it could be told only after a handshake, which costs more than most requests.
                 if server.tls.is_none()
                     && let Ok(permit) = turned_away.clone().try_acquire_owned()

@@ -1,15 +1,18 @@
 //! `witter`: serves an application, stands in front of one, or moves what one has stored.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use host::migration::{self, Moved, Progress};
-use host::{Options, gateway};
+use host::{Handed, Options, asking, gateway, top};
 use indicatif::{ProgressBar, ProgressStyle};
 use mimalloc::MiMalloc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sd_notify::NotifyState;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -54,6 +57,16 @@ enum Command {
     ///
     /// The application has to be stopped on all hosts. Interrupted, it goes on where it was when it is run again.
     Migrate(migration::Options),
+
+    /// Show a host as it is now: what goes through it, how late, what it takes
+    ///
+    /// The host has to be asked where its `--metrics` are. Ctrl-C ends it.
+    Top(top::Options),
+
+    /// Say whether a host is ready to serve, by the exit code: 0 where it is
+    ///
+    /// For health checks of containers, which have no other program to ask with.
+    Ready(asking::Options),
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
@@ -63,25 +76,20 @@ enum LogFormat {
     Json,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let Witter {
         command,
         log_format,
     } = Witter::parse();
     log(log_format);
-    let served = match command {
-        Command::Up(options) => {
-            let starting = host::start(*options);
-            serve(starting, host::Running::url, host::Running::shutdown).await
-        }
-        Command::Gateway(options) => {
-            let starting = gateway::start(*options);
-            serve(starting, gateway::Running::url, gateway::Running::shutdown).await
-        }
-        Command::Migrate(options) => migrate(&options).await,
+    // Before the runtime has threads.
+    let handed = match command {
+        Command::Up(_) | Command::Gateway(_) => Handed::from_environment(),
+        Command::Migrate(_) | Command::Top(_) | Command::Ready(_) => Ok(None),
     };
-    match served {
+    let runtime = Runtime::new().context("no threads can be started");
+    let done = handed.and_then(|handed| runtime?.block_on(run(command, handed)));
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -90,10 +98,38 @@ async fn main() -> ExitCode {
     }
 }
 
+async fn run(command: Command, handed: Option<Handed>) -> anyhow::Result<()> {
+    match command {
+        Command::Up(mut options) => {
+            options.handed = handed;
+            let starting = host::start(*options);
+            serve(
+                starting,
+                |running| (running.url(), running.metrics()),
+                host::Running::shutdown,
+            )
+            .await
+        }
+        Command::Gateway(mut options) => {
+            options.handed = handed;
+            let starting = gateway::start(*options);
+            serve(
+                starting,
+                |running| (running.url(), running.metrics()),
+                gateway::Running::shutdown,
+            )
+            .await
+        }
+        Command::Migrate(options) => migrate(&options).await,
+        Command::Top(options) => watch(options).await,
+        Command::Ready(options) => asking::ready(&options).await,
+    }
+}
+
 /// Starts, tells where it is found, and shuts it down when told to.
 async fn serve<R>(
     starting: impl Future<Output = anyhow::Result<R>>,
-    url: impl FnOnce(&R) -> String,
+    places: impl FnOnce(&R) -> (String, Option<SocketAddr>),
     shutdown: impl AsyncFnOnce(R),
 ) -> anyhow::Result<()> {
     open_files();
@@ -110,14 +146,38 @@ async fn serve<R>(
         running = starting => running?,
         () = told() => return Ok(()),
     };
-    writeln!(io::stdout(), "listening on {}", url(&running))?;
+    let (url, metrics) = places(&running);
+    writeln!(io::stdout(), "listening on {url}")?;
+    if let Some(address) = metrics {
+        writeln!(io::stdout(), "metrics on http://{address}/metrics")?;
+    }
+    tell(&NotifyState::Ready);
     told().await;
+    tell(&NotifyState::Stopping);
     // Told twice, it does not wait for anybody.
     tokio::select! {
         () = shutdown(running) => {}
         () = told() => {}
     }
     Ok(())
+}
+
+/// Tells whoever supervises the process, where somebody does who wants to know (sd_notify(3)).
+fn tell(state: &NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+        tracing::warn!("the service manager cannot be told {state}: {error}");
+    }
+}
+
+/// Shows a host until told to end.
+async fn watch(options: top::Options) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
+    // What is shown is dropped before the end, and leaves the terminal as it was.
+    tokio::select! {
+        shown = top::run(options) => shown,
+        told = tokio::signal::ctrl_c() => Ok(told?),
+        _ = terminate.recv() => Ok(()),
+    }
 }
 
 /// Moves a store, and shows how far it is.

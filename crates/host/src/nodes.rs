@@ -132,7 +132,7 @@ async fn hear(redis: &Redis, wakeups: &Wakeups, own: &str) -> Result<(), redis::
         match timeout(SILENCE, messages.next()).await {
             Ok(Some(message)) => match read(message.get_payload_bytes(), own) {
                 Told::Nothing => {}
-                Told::Names(names) => names.iter().for_each(|name| wakeups.notify_here(name)),
+                Told::Names(names) => names.iter().for_each(|name| wakeups.hear(name)),
                 Told::All => wakeups.notify_all(),
             },
             Ok(None) => return Ok(()),

@@ -11,6 +11,8 @@ use ipnet::IpNet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::compose::Wakeup;
+use crate::handed::Handed;
+use crate::operating;
 use crate::peers::{self, Peers};
 use crate::store::Durability;
 use crate::{server, tls};
@@ -25,7 +27,7 @@ pub struct Options {
     #[arg(long = "from", value_name = "PATH", default_value = "spin.toml")]
     pub manifest: PathBuf,
 
-    /// The address to listen on; port 0 takes a free one
+    /// The address to listen on; port 0 takes a free one. A socket that is handed over, as by systemd, comes first
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -33,6 +35,10 @@ pub struct Options {
         default_value = "127.0.0.1:3000"
     )]
     pub listen: SocketAddr,
+
+    /// A socket that listens already, in place of that address: the one that systemd hands over
+    #[arg(skip)]
+    pub handed: Option<Handed>,
 
     /// Where keys and values are kept: `sqlite:PATH`, `memory`, or in a Redis or Valkey that many hosts share,
     /// `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE][?prefix=PREFIX]`, `rediss://` for TLS [default:
@@ -85,6 +91,10 @@ pub struct Options {
     /// What connections may be
     #[command(flatten)]
     pub connections: Connections,
+
+    /// How the host is run
+    #[command(flatten)]
+    pub operating: operating::Options,
 }
 
 /// What connections may be, and requests on them.
@@ -230,7 +240,7 @@ impl Options {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .parse()
         .map_err(|_| "not a number of seconds".to_owned())?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::uri::Scheme;
-use http::{Method, Response, StatusCode};
+use http::{Method, Response, StatusCode, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -18,9 +18,11 @@ use crate::answer::{Refusal, text};
 use crate::body::Answer;
 use crate::dispatch::{Component, Failure};
 use crate::gateway::{self, Upstream};
+use crate::metrics::Metrics;
 use crate::peers::{Full, Peers, Slot};
 use crate::request;
 use crate::routes::{Match, Routes};
+use crate::telemetry::Tracer;
 use crate::upgrade::{self, Asked, Handover};
 
 /// Where Spin answers itself that it is there.
@@ -78,17 +80,47 @@ pub(crate) struct Server {
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) peers: Peers,
     pub(crate) limits: Limits,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Who is told of requests, if anybody is.
+    pub(crate) tracer: Option<Tracer>,
 }
 
 impl Server {
-    pub(crate) async fn answer(&self, request: http::Request<Incoming>, peer: SocketAddr) -> Reply {
-        self.find(request, peer).await.unwrap_or_else(Reply::from)
+    pub(crate) async fn answer(
+        &self,
+        mut request: http::Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Reply {
+        let begun = Instant::now();
+        let (method, version) = (request.method().clone(), request.version());
+        let tracer = self.tracer.as_ref();
+        let tracing = tracer.and_then(|tracer| tracer.begin(request.headers_mut()));
+        let mut found = None;
+        let reply = self.find(request, peer, &mut found).await;
+        let reply = reply.unwrap_or_else(|refusal| {
+            self.metrics.refused(refusal);
+            refusal.into()
+        });
+        let switches = reply.handover.is_some() && version == Version::HTTP_11;
+        let status = if switches {
+            StatusCode::SWITCHING_PROTOCOLS
+        } else {
+            reply.response.status()
+        };
+        let requests = &self.metrics.requests;
+        requests.answered(found, &method, status, begun.elapsed());
+        if let Some(tracing) = tracing {
+            tracing.end(&method, found, status);
+        }
+        reply
     }
 
-    async fn find(
-        &self,
+    /// Answers, and tells in `led_to` by which route.
+    async fn find<'a>(
+        &'a self,
         request: http::Request<Incoming>,
         peer: SocketAddr,
+        led_to: &mut Option<&'a str>,
     ) -> Result<Reply, Refusal> {
         let (mut head, body) = request.into_parts();
         let path = head.uri.path().to_owned();
@@ -101,6 +133,7 @@ impl Server {
             Backend::Components { routes, components } => {
                 let found = routes.find(&path).ok_or(Refusal::NotFound)?;
                 let component = components.get(found.component).ok_or(Refusal::NotFound)?;
+                *led_to = Some(found.route);
                 Target::Component(component, found)
             }
             Backend::Upstream(upstream) => Target::Upstream(upstream),
@@ -195,6 +228,11 @@ impl Server {
             Scheme::HTTP
         }
     }
+}
+
+/// What URLs begin with, with TLS or without.
+pub(crate) fn scheme(is_secure: bool) -> &'static str {
+    if is_secure { "https" } else { "http" }
 }
 
 impl From<Response<Answer>> for Reply {

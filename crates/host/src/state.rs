@@ -12,6 +12,7 @@ use wasmtime_wasi_http::{
 };
 
 use crate::allowed::AllowedHost;
+use crate::metrics::Counters;
 use crate::outbound::{Outbound, Sending, Sent};
 use crate::outbound_redis::Connections;
 use crate::output::Output;
@@ -36,6 +37,8 @@ pub(crate) struct Grants {
     pub(crate) store: Store,
     /// Who waits for what.
     pub(crate) wakeups: Wakeups,
+    /// What is counted of it.
+    pub(crate) counters: Arc<Counters>,
 }
 
 /// The state of one instance.
@@ -61,9 +64,9 @@ impl State {
             .build();
         Self {
             hooks: Hooks(grants.clone()),
+            memory: Memory::new(memory, grants.counters.clone()),
             grants,
             table: ResourceTable::new(),
-            memory: Memory::new(memory),
             connections: Connections::default(),
             wasi,
             http: WasiHttpCtx::new(),
@@ -95,18 +98,27 @@ impl WasiHttpView for State {
 pub(crate) struct Memory {
     limit: usize,
     used: usize,
+    /// Where the memory of all instances is counted.
+    counters: Arc<Counters>,
     rest: StoreLimits,
 }
 
 impl Memory {
-    fn new(limit: usize) -> Self {
+    fn new(limit: usize, counters: Arc<Counters>) -> Self {
         // A table of functions or references; the largest here has some hundred elements.
         let rest = StoreLimitsBuilder::new().table_elements(100_000).build();
         Self {
             limit,
             used: 0,
+            counters,
             rest,
         }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.counters.memory.subtract(self.used as u64);
     }
 }
 
@@ -121,6 +133,7 @@ impl ResourceLimiter for Memory {
         if used > self.limit {
             return Ok(false);
         }
+        self.counters.memory.add((used - self.used) as u64);
         self.used = used;
         Ok(true)
     }
@@ -157,7 +170,12 @@ impl WasiHttpHooks for Hooks {
         Box::new(async move {
             let outbound = grants.outbound.clone();
             let allowed = &grants.allowed_outbound_hosts;
-            outbound.send(&grants.id, allowed, request, options).await
+            let _timing = grants.counters.sent.time();
+            let sent = outbound.send(&grants.id, allowed, request, options).await;
+            if sent.is_err() {
+                grants.counters.send_failures.increment();
+            }
+            sent
         })
     }
 }

@@ -26,6 +26,7 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::answer::Refusal;
 use crate::body::Answer;
+use crate::metrics::Held;
 use crate::request::empty;
 use crate::socket::Open;
 
@@ -154,6 +155,8 @@ pub(crate) struct Tunnel {
     pub(crate) handover: Handover,
     /// The bytes for the client.
     pub(crate) answer: Answer,
+    /// Counts as one that was upgraded.
+    pub(crate) _upgraded: Held,
     /// Until it is dropped, the connection is not idle.
     pub(crate) _open: Open,
 }

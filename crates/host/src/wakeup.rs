@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use wasmtime::component::{Accessor, HasSelf, Resource};
 
 use crate::bindings::witter::messaging::wakeup::{Host, HostWatch, HostWatchWithStore, Outcome};
+use crate::metrics::Counter;
 use crate::nodes::Outbox;
 use crate::state::State;
 
@@ -25,6 +26,8 @@ struct Inner {
     keys: Mutex<HashMap<String, Arc<Key>>>,
     /// By which the other nodes are told, where there may be some.
     others: Option<Arc<Outbox>>,
+    /// What the others told.
+    heard: Counter,
     closing: AtomicBool,
 }
 
@@ -34,7 +37,13 @@ struct Key {
     generation: AtomicU64,
     notified: Notify,
     watches: AtomicUsize,
+    times: Mutex<Times>,
 }
+
+/// When a key was notified the last few times, by the generation that it got. Who has not seen more of them waits
+/// at least since the first of these.
+#[derive(Debug, Default)]
+struct Times([Option<Instant>; 4]);
 
 /// A watch on one key.
 #[derive(Debug)]
@@ -82,6 +91,22 @@ impl Wakeups {
         }
     }
 
+    /// Wakes every watch of this host on `key`, since another node says so.
+    pub(crate) fn hear(&self, key: &str) {
+        self.0.heard.increment();
+        self.notify_here(key);
+    }
+
+    /// How many notifications came from other nodes. One of all keys is none.
+    pub(crate) fn heard(&self) -> u64 {
+        self.0.heard.get()
+    }
+
+    /// How many keys somebody watches.
+    pub(crate) fn keys_watched(&self) -> u64 {
+        self.keys().len() as u64
+    }
+
     /// Wakes every watch of this host.
     pub(crate) fn notify_all(&self) {
         for key in self.keys().values() {
@@ -122,8 +147,31 @@ impl Wakeups {
 
 impl Key {
     fn notify(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        {
+            let mut times = self.times();
+            let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+            *times.of(generation) = Some(Instant::now());
+        }
         self.notified.notify_waiters();
+    }
+
+    fn times(&self) -> MutexGuard<'_, Times> {
+        // Each is set in one step.
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long ago the first notification was that somebody who has seen `seen` of them has not.
+    fn since(&self, seen: u64, now: u64) -> Option<Duration> {
+        let mut times = self.times();
+        let first = (seen + 1).max((now + 1).saturating_sub(times.0.len() as u64));
+        times.of(first).map(|time| time.elapsed())
+    }
+}
+
+impl Times {
+    fn of(&mut self, generation: u64) -> &mut Option<Instant> {
+        let length = self.0.len() as u64;
+        &mut self.0[(generation % length) as usize]
     }
 }
 
@@ -148,7 +196,8 @@ impl Drop for Watch {
 }
 
 impl Waiting {
-    async fn wait(self, most: Duration) -> Outcome {
+    /// How the wait ended, and for how long it could have ended already.
+    async fn wait(self, most: Duration) -> (Outcome, Option<Duration>) {
         let woken = async {
             loop {
                 let notified = self.key.notified.notified();
@@ -156,21 +205,24 @@ impl Waiting {
                 // From here on no notification is missed, so the state is looked at after this.
                 notified.as_mut().enable();
                 if self.wakeups.0.closing.load(Ordering::Acquire) {
-                    return Outcome::Closing;
+                    return (Outcome::Closing, None);
                 }
                 let now = self.key.generation.load(Ordering::Acquire);
-                if self.seen.swap(now, Ordering::AcqRel) != now {
-                    return Outcome::Changed;
+                let seen = self.seen.swap(now, Ordering::AcqRel);
+                if seen != now {
+                    return (Outcome::Changed, self.key.since(seen, now));
                 }
                 notified.await;
             }
         };
-        timeout(most, woken).await.unwrap_or(Outcome::TimedOut)
+        let ended = timeout(most, woken).await;
+        ended.unwrap_or((Outcome::TimedOut, None))
     }
 }
 
 impl Host for State {
     fn notify(&mut self, key: String) -> wasmtime::Result<()> {
+        self.grants.counters.notified(&key);
         self.grants.wakeups.notify(&key);
         Ok(())
     }
@@ -194,9 +246,15 @@ impl<T: 'static> HostWatchWithStore<T> for HasSelf<State> {
         _idle: u32,
         timeout_ms: u32,
     ) -> wasmtime::Result<Outcome> {
-        let waiting =
-            accessor.with(|mut access| access.get().table.get(&watch).map(Watch::waiting))?;
-        Ok(waiting.wait(Duration::from_millis(timeout_ms.into())).await)
+        let (waiting, name, grants) = accessor.with(|mut access| {
+            let state = access.get();
+            let watch = state.table.get(&watch)?;
+            wasmtime::error::Ok((watch.waiting(), watch.name.clone(), state.grants.clone()))
+        })?;
+        let most = Duration::from_millis(timeout_ms.into());
+        let (outcome, delay) = waiting.wait(most).await;
+        grants.counters.waited(&name, outcome, delay);
+        Ok(outcome)
     }
 }
 
@@ -204,7 +262,7 @@ impl<T: 'static> HostWatchWithStore<T> for HasSelf<State> {
 impl Watch {
     /// Whether it is notified within some time, since it was asked the last time.
     pub(crate) async fn is_woken(&self, most: Duration) -> bool {
-        self.waiting().wait(most).await == Outcome::Changed
+        self.waiting().wait(most).await.0 == Outcome::Changed
     }
 }
 
@@ -218,7 +276,9 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(3600);
 
-    fn is_pending(future: std::pin::Pin<&mut impl Future<Output = Outcome>>) -> bool {
+    fn is_pending(
+        future: std::pin::Pin<&mut impl Future<Output = (Outcome, Option<Duration>)>>,
+    ) -> bool {
         matches!(
             future.poll(&mut Context::from_waker(Waker::noop())),
             Poll::Pending
@@ -231,9 +291,9 @@ mod tests {
         let watch = wakeups.watch("a".into());
         wakeups.notify("a");
         wakeups.notify("a");
-        assert_eq!(watch.waiting().wait(LONG).await, Outcome::Changed);
+        assert_eq!(watch.waiting().wait(LONG).await.0, Outcome::Changed);
         assert_eq!(
-            watch.waiting().wait(Duration::ZERO).await,
+            watch.waiting().wait(Duration::ZERO).await.0,
             Outcome::TimedOut
         );
     }
@@ -253,8 +313,8 @@ mod tests {
             is_pending(first.as_mut()) && is_pending(second.as_mut()) && is_pending(third.as_mut())
         );
         wakeups.notify("a");
-        assert_eq!(first.await, Outcome::Changed);
-        assert_eq!(second.await, Outcome::Changed);
+        assert_eq!(first.await.0, Outcome::Changed);
+        assert_eq!(second.await.0, Outcome::Changed);
         assert!(is_pending(third.as_mut()));
     }
 
@@ -264,7 +324,7 @@ mod tests {
         let (one, two) = (wakeups.watch("a".into()), wakeups.watch("a".into()));
         drop(one);
         wakeups.notify("a");
-        assert_eq!(two.waiting().wait(LONG).await, Outcome::Changed);
+        assert_eq!(two.waiting().wait(LONG).await.0, Outcome::Changed);
         drop(two);
         assert!(wakeups.keys().is_empty());
         wakeups.notify("a");
@@ -278,10 +338,31 @@ mod tests {
         let mut waiting = pin!(watch.waiting().wait(LONG));
         assert!(is_pending(waiting.as_mut()));
         wakeups.close();
-        assert_eq!(waiting.await, Outcome::Closing);
+        assert_eq!(waiting.await.0, Outcome::Closing);
         assert_eq!(
-            wakeups.watch("b".into()).waiting().wait(LONG).await,
+            wakeups.watch("b".into()).waiting().wait(LONG).await.0,
             Outcome::Closing
         );
+    }
+
+    #[tokio::test]
+    async fn a_delay_counts_from_the_first_notification_that_was_not_seen() {
+        let pause = Duration::from_millis(2);
+        for notifications in 1..=6 {
+            let wakeups = Wakeups::default();
+            let watch = wakeups.watch("a".into());
+            let begun = Instant::now();
+            for _ in 0..notifications {
+                wakeups.notify("a");
+                std::thread::sleep(pause);
+            }
+            let (outcome, delay) = watch.waiting().wait(LONG).await;
+            assert_eq!(outcome, Outcome::Changed);
+            let delay = delay.expect("it was notified");
+            assert!(delay >= pause * notifications.min(4), "{delay:?}");
+            assert!(delay <= begun.elapsed(), "{delay:?}");
+            let waited = watch.waiting().wait(Duration::ZERO).await;
+            assert_eq!(waited, (Outcome::TimedOut, None));
+        }
     }
 }

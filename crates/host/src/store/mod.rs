@@ -14,6 +14,7 @@ mod redis;
 mod sqlite;
 
 pub(crate) use self::redis::{Redis, without_password};
+use crate::metrics::{Counter, Histogram};
 use memory::Memory;
 use sqlite::Sqlite;
 
@@ -74,6 +75,38 @@ struct Inner {
     backend: Backend,
     reads: AtomicU64,
     writes: AtomicU64,
+    measured: [Measured; OPERATIONS.len()],
+    swaps_lost: Counter,
+}
+
+/// What is asked of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Get,
+    Exists,
+    Keys,
+    Set,
+    Delete,
+    Increment,
+    Swap,
+}
+
+/// All of them, in their order, and what they are called.
+pub(crate) const OPERATIONS: [(Operation, &str); 7] = [
+    (Operation::Get, "get"),
+    (Operation::Exists, "exists"),
+    (Operation::Keys, "keys"),
+    (Operation::Set, "set"),
+    (Operation::Delete, "delete"),
+    (Operation::Increment, "increment"),
+    (Operation::Swap, "swap"),
+];
+
+/// What an operation took.
+#[derive(Debug, Default)]
+pub(crate) struct Measured {
+    pub(crate) durations: Histogram,
+    pub(crate) failures: Counter,
 }
 
 #[derive(Debug)]
@@ -109,6 +142,8 @@ impl Store {
             backend,
             reads: AtomicU64::new(0),
             writes: AtomicU64::new(0),
+            measured: Default::default(),
+            swaps_lost: Counter::default(),
         })))
     }
 
@@ -124,39 +159,55 @@ impl Store {
         label: &str,
         keys: &[String],
     ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        match self.read() {
-            Backend::Memory(memory) => Ok(memory.get_many(label, keys)),
-            Backend::Redis(redis) => redis.get_many(label, keys).await,
-            Backend::Sqlite(sqlite) => sqlite.get_many(label, keys).await,
-        }
+        let backend = self.read();
+        let done = async {
+            match backend {
+                Backend::Memory(memory) => Ok(memory.get_many(label, keys)),
+                Backend::Redis(redis) => redis.get_many(label, keys).await,
+                Backend::Sqlite(sqlite) => sqlite.get_many(label, keys).await,
+            }
+        };
+        self.measure(Operation::Get, done).await
     }
 
     /// Whether `key` has a value.
     pub async fn exists(&self, label: &str, key: &str) -> Result<bool, StoreError> {
-        match self.read() {
-            Backend::Memory(memory) => Ok(memory.exists(label, key)),
-            Backend::Redis(redis) => redis.exists(label, key).await,
-            Backend::Sqlite(sqlite) => sqlite.exists(label, key).await,
-        }
+        let backend = self.read();
+        let done = async {
+            match backend {
+                Backend::Memory(memory) => Ok(memory.exists(label, key)),
+                Backend::Redis(redis) => redis.exists(label, key).await,
+                Backend::Sqlite(sqlite) => sqlite.exists(label, key).await,
+            }
+        };
+        self.measure(Operation::Exists, done).await
     }
 
     /// Every key that has a value, in no order. Costs time and memory with their number; in Redis, with the number
     /// of all keys in the database, and what comes or goes meanwhile may be told or not.
     pub async fn keys(&self, label: &str) -> Result<Vec<String>, StoreError> {
-        match self.read() {
-            Backend::Memory(memory) => Ok(memory.keys(label)),
-            Backend::Redis(redis) => redis.keys(label).await,
-            Backend::Sqlite(sqlite) => sqlite.keys(label).await,
-        }
+        let backend = self.read();
+        let done = async {
+            match backend {
+                Backend::Memory(memory) => Ok(memory.keys(label)),
+                Backend::Redis(redis) => redis.keys(label).await,
+                Backend::Sqlite(sqlite) => sqlite.keys(label).await,
+            }
+        };
+        self.measure(Operation::Keys, done).await
     }
 
     /// Every key of every label, as [`Self::keys`].
     pub(crate) async fn entries(&self) -> Result<Vec<(String, String)>, StoreError> {
-        match self.read() {
-            Backend::Memory(memory) => Ok(memory.entries()),
-            Backend::Redis(redis) => redis.entries().await,
-            Backend::Sqlite(sqlite) => sqlite.entries().await,
-        }
+        let backend = self.read();
+        let done = async {
+            match backend {
+                Backend::Memory(memory) => Ok(memory.entries()),
+                Backend::Redis(redis) => redis.entries().await,
+                Backend::Sqlite(sqlite) => sqlite.entries().await,
+            }
+        };
+        self.measure(Operation::Keys, done).await
     }
 
     /// Whether a file is open elsewhere: in another process, or another store of this one.
@@ -176,14 +227,18 @@ impl Store {
         label: &str,
         pairs: Vec<(String, Vec<u8>)>,
     ) -> Result<(), StoreError> {
-        match self.write() {
-            Backend::Memory(memory) => {
-                memory.set_many(label, pairs);
-                Ok(())
+        let backend = self.write();
+        let done = async {
+            match backend {
+                Backend::Memory(memory) => {
+                    memory.set_many(label, pairs);
+                    Ok(())
+                }
+                Backend::Redis(redis) => redis.set_many(label, pairs).await,
+                Backend::Sqlite(sqlite) => sqlite.set_many(label, pairs).await,
             }
-            Backend::Redis(redis) => redis.set_many(label, pairs).await,
-            Backend::Sqlite(sqlite) => sqlite.set_many(label, pairs).await,
-        }
+        };
+        self.measure(Operation::Set, done).await
     }
 
     /// Takes `key` away, if it is there.
@@ -193,25 +248,33 @@ impl Store {
 
     /// Takes all of these away, or none.
     pub async fn delete_many(&self, label: &str, keys: &[String]) -> Result<(), StoreError> {
-        match self.write() {
-            Backend::Memory(memory) => {
-                memory.delete_many(label, keys);
-                Ok(())
+        let backend = self.write();
+        let done = async {
+            match backend {
+                Backend::Memory(memory) => {
+                    memory.delete_many(label, keys);
+                    Ok(())
+                }
+                Backend::Redis(redis) => redis.delete_many(label, keys).await,
+                Backend::Sqlite(sqlite) => sqlite.delete_many(label, keys).await,
             }
-            Backend::Redis(redis) => redis.delete_many(label, keys).await,
-            Backend::Sqlite(sqlite) => sqlite.delete_many(label, keys).await,
-        }
+        };
+        self.measure(Operation::Delete, done).await
     }
 
     /// Adds `delta` to the counter at `key`, which begins at 0, and returns the sum.
     ///
     /// A counter is kept as Spin keeps it: in Redis in decimal digits, elsewhere as 8 bytes, little-endian.
     pub async fn increment(&self, label: &str, key: &str, delta: i64) -> Result<i64, StoreError> {
-        match self.write() {
-            Backend::Memory(memory) => memory.increment(label, key, delta),
-            Backend::Redis(redis) => redis.increment(label, key, delta).await,
-            Backend::Sqlite(sqlite) => sqlite.increment(label, key, delta).await,
-        }
+        let backend = self.write();
+        let done = async {
+            match backend {
+                Backend::Memory(memory) => memory.increment(label, key, delta),
+                Backend::Redis(redis) => redis.increment(label, key, delta).await,
+                Backend::Sqlite(sqlite) => sqlite.increment(label, key, delta).await,
+            }
+        };
+        self.measure(Operation::Increment, done).await
     }
 
     /// Sets `key` to `value` if its value is `expected` (none: if it has none), and says whether it did.
@@ -222,11 +285,19 @@ impl Store {
         expected: Option<&[u8]>,
         value: &[u8],
     ) -> Result<bool, StoreError> {
-        match self.write() {
-            Backend::Memory(memory) => Ok(memory.swap(label, key, expected, value)),
-            Backend::Redis(redis) => redis.swap(label, key, expected, value).await,
-            Backend::Sqlite(sqlite) => sqlite.swap(label, key, expected, value).await,
+        let backend = self.write();
+        let done = async {
+            match backend {
+                Backend::Memory(memory) => Ok(memory.swap(label, key, expected, value)),
+                Backend::Redis(redis) => redis.swap(label, key, expected, value).await,
+                Backend::Sqlite(sqlite) => sqlite.swap(label, key, expected, value).await,
+            }
+        };
+        let swapped = self.measure(Operation::Swap, done).await?;
+        if !swapped {
+            self.0.swaps_lost.increment();
         }
+        Ok(swapped)
     }
 
     /// How many operations read since the store was opened; one of many keys counts once.
@@ -241,12 +312,45 @@ impl Store {
         self.0.writes.load(Ordering::Relaxed)
     }
 
+    /// How many swaps found another value than they expected.
+    pub(crate) fn swaps_lost(&self) -> u64 {
+        self.0.swaps_lost.get()
+    }
+
+    /// What the operations of a kind took.
+    pub(crate) fn measured(&self, operation: Operation) -> &Measured {
+        &self.0.measured[operation as usize]
+    }
+
+    /// What kind of store it is.
+    pub(crate) fn system(&self) -> &'static str {
+        match &self.0.backend {
+            Backend::Memory(_) => "memory",
+            Backend::Redis(_) => "redis",
+            Backend::Sqlite(_) => "sqlite",
+        }
+    }
+
     /// The server, where the store is on one that others may share.
     pub(crate) fn redis(&self) -> Option<&Redis> {
         match &self.0.backend {
             Backend::Redis(redis) => Some(redis.as_ref()),
             Backend::Memory(_) | Backend::Sqlite(_) => None,
         }
+    }
+
+    async fn measure<T>(
+        &self,
+        operation: Operation,
+        done: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let measured = self.measured(operation);
+        let _timing = measured.durations.time();
+        let done = done.await;
+        if done.is_err() {
+            measured.failures.increment();
+        }
+        done
     }
 
     fn read(&self) -> &Backend {

@@ -14,12 +14,14 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
 /// Opens a gateway to what is at an address.
-async fn open(to: SocketAddr, change: impl FnOnce(&mut Options)) -> Running {
+pub(crate) async fn open(to: SocketAddr, change: impl FnOnce(&mut Options)) -> Running {
     let mut options = Options {
         to: format!("http://{to}").parse().expect("a URL"),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         guests_per_address: 1000,
         connections: Connections::default(),
+        handed: None,
+        operating: Default::default(),
     };
     change(&mut options);
     gateway::start(options).await.expect("it can be opened")
@@ -314,6 +316,8 @@ async fn only_an_origin_is_stood_in_front_of() {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             guests_per_address: 1,
             connections: Connections::default(),
+            handed: None,
+            operating: Default::default(),
         };
         let started = gateway::start(options).await;
         assert_eq!(started.is_ok(), works, "{url}");
