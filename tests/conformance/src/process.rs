@@ -61,10 +61,18 @@ impl Process {
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub fn spawn(mut command: Command) -> Result<Self> {
+    pub fn spawn(command: Command) -> Result<Self> {
+        Self::spawn_with(command, Stdio::null())
+    }
+
+    /// The same, with a standard input for the command.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn spawn_with(mut command: Command, input: Stdio) -> Result<Self> {
         let log = NamedTempFile::new()?;
         command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(log.reopen()?);
         let mut child = command.spawn().with_context(|| format!("{command:?}"))?;

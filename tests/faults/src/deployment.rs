@@ -1,8 +1,9 @@
 //! One store, and the hosts that serve it: one after the other, or many at once.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
 use conformance::{Client, Cluster, Process, UNLIMITED, manifest, nodes, program};
@@ -15,6 +16,8 @@ pub struct Deployment {
     folder: TempDir,
     arguments: Vec<String>,
     process: Option<Process>,
+    /// Handed over to each host, as systemd does.
+    socket: Option<TcpListener>,
     address: watch::Sender<SocketAddr>,
 }
 
@@ -106,6 +109,18 @@ impl Deployment {
     /// # Errors
     /// Where the host is not built.
     pub fn start(arguments: &[&str]) -> Result<Self> {
+        Self::begin(arguments, None)
+    }
+
+    /// The same, with a socket that listens before, between and after the hosts.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_on(socket: TcpListener, arguments: &[&str]) -> Result<Self> {
+        Self::begin(arguments, Some(socket))
+    }
+
+    fn begin(arguments: &[&str], socket: Option<TcpListener>) -> Result<Self> {
         let folder = TempDir::new()?;
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let arguments = arguments.iter().map(ToString::to_string).collect();
@@ -113,6 +128,7 @@ impl Deployment {
             folder,
             arguments,
             process: None,
+            socket,
             address: watch::Sender::new(nowhere),
         };
         deployment.restart()?;
@@ -163,10 +179,15 @@ impl Deployment {
     /// Where it does not start.
     pub fn beside(&self) -> Result<Process> {
         // A write beyond a limit of the process is then an error that it is told, not a signal that ends it.
+        let (script, input) = match &self.socket {
+            None => (r#"trap '' XFSZ; exec "$0" "$@""#, Stdio::null()),
+            Some(socket) => (
+                r#"trap '' XFSZ; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$0" "$@" 3<&0 0</dev/null"#,
+                Stdio::from(OwnedFd::from(socket.try_clone()?)),
+            ),
+        };
         let mut command = Command::new("sh");
-        command
-            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
-            .arg(program()?);
+        command.args(["-c", script]).arg(program()?);
         command
             .args(["up", "--from"])
             .arg(manifest())
@@ -175,7 +196,7 @@ impl Deployment {
             .arg("--store")
             .arg(format!("sqlite:{}", self.file().display()));
         command.args(UNLIMITED).args(&self.arguments);
-        Process::spawn(command)
+        Process::spawn_with(command, input)
     }
 
     /// Ends the host at once, by SIGKILL.

@@ -2,6 +2,7 @@
 
 mod changes;
 mod cuts;
+mod handover;
 mod idle;
 mod kills;
 mod migration;
