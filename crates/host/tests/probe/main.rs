@@ -1,6 +1,7 @@
 //! The host and a component that misbehaves on request, over real sockets.
 
 mod command;
+mod deploy;
 mod gateway;
 mod http2;
 mod instances;
