@@ -26,7 +26,6 @@ const SMALLEST_GZIP: usize = 1400;
 /// A request whose body is still to come.
 pub struct Request {
     inner: wasi::Request,
-    headers: wasi::Fields,
     target: String,
 }
 
@@ -34,11 +33,8 @@ impl Request {
     #[doc(hidden)]
     #[must_use]
     pub fn new(inner: wasi::Request) -> Self {
-        Self {
-            headers: inner.get_headers(),
-            target: inner.get_path_with_query().unwrap_or_default(),
-            inner,
-        }
+        let target = inner.get_path_with_query().unwrap_or_default();
+        Self { inner, target }
     }
 
     /// The method.
@@ -64,13 +60,13 @@ impl Request {
     /// The first value of a header; none where it is absent or not UTF-8.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {
-        let value = self.headers.get(name).into_iter().next()?;
+        let value = self.inner.get_headers().get(name).into_iter().next()?;
         String::from_utf8(value).ok()
     }
 
     /// Every value of a header.
     pub(crate) fn headers(&self, name: &str) -> Vec<Vec<u8>> {
-        self.headers.get(name)
+        self.inner.get_headers().get(name)
     }
 
     /// The host, and its port unless it is the scheme's own, that the client believes to talk to.
@@ -79,8 +75,6 @@ impl Request {
     }
 
     fn body(self) -> (StreamReader<u8>, Trailers) {
-        // A host may take them for a part of the request, which ends here.
-        drop(self.headers);
         let (_, result) = wit_future::new(|| Ok(()));
         wasi::Request::consume_body(self.inner, result)
     }
