@@ -8,7 +8,7 @@ use crate::reader::{Item, News, Reader, Stay};
 use crate::sending::store;
 use crate::socket::{Handshake, Socket};
 use crate::types::{self, Caller};
-use futures::future::{self, LocalBoxFuture};
+use futures::future::{self, FutureExt as _, LocalBoxFuture};
 use protocol::framing::Frame;
 use protocol::{
     Ask, Channel, Cursor, Drafts, Error, Heartbeat, MOST_CHANNELS, MOST_DRAFTS, Origins, Reference,
@@ -65,6 +65,7 @@ pub async fn duplex(request: Request, origins: Option<Origins>) -> Response {
                 cursor: reader.cursor(),
                 reader,
                 asked: Asked::default(),
+                working: None,
                 limit: asked.limit as usize,
                 heartbeat: asked.heartbeat,
             };
@@ -129,6 +130,8 @@ struct Conversation {
     reader: Reader,
     cursor: Cursor,
     asked: Asked,
+    /// What was begun.
+    working: Option<LocalBoxFuture<'static, Done>>,
     limit: usize,
     heartbeat: Heartbeat,
 }
@@ -206,6 +209,11 @@ impl Conversation {
             Ok(never) => match never {},
             Err(end) => end,
         };
+        // What was begun is done, whoever waits for it. Besides, a call that is called off while it returns ends the
+        // instance, seldom (Wasmtime 48, `subtask.drop`: "resource not present").
+        if let Some(work) = self.working.take() {
+            Hub::shared().spawn(work.map(drop));
+        }
         match end {
             End::Over => {}
             End::Closed(code, reason) => self.socket.close(code, reason).await,
@@ -227,7 +235,6 @@ impl Conversation {
 
     async fn converse(&mut self) -> Result<std::convert::Infallible, End> {
         let hub = Hub::shared();
-        let mut working: Option<LocalBoxFuture<'static, Done>> = None;
         let mut beat = hub.now() + ticks(self.heartbeat.first);
         let mut paused = 0;
         // Beats since anything came, or was let come.
@@ -235,17 +242,17 @@ impl Conversation {
         let cursor = self.cursor.encode();
         self.tell(&Frame::Open { cursor: &cursor })?;
         loop {
-            if working.is_none() {
-                working = self.work()?;
+            if self.working.is_none() {
+                self.working = self.work()?;
             }
             if !self.socket.flush().await {
                 return Err(End::Over);
             }
-            match self.next(&hub, &mut working, beat, paused).await {
+            match self.next(&hub, beat, paused).await {
                 Next::Received(None) => return Err(End::Over),
                 Next::Received(Some(event)) => self.hear(event)?,
                 Next::Done(done) => {
-                    working = None;
+                    self.working = None;
                     self.answer(done).await?;
                 }
                 Next::News(News::Messages) => {
@@ -281,17 +288,12 @@ impl Conversation {
         }
     }
 
-    async fn next(
-        &mut self,
-        hub: &Hub,
-        working: &mut Option<LocalBoxFuture<'static, Done>>,
-        beat: u64,
-        paused: u64,
-    ) -> Next {
+    async fn next(&mut self, hub: &Hub, beat: u64, paused: u64) -> Next {
         let Self {
             socket,
             reader,
             asked,
+            working,
             ..
         } = self;
         let now = hub.now();
