@@ -245,6 +245,7 @@ async fn serve(
     ticks: &AtomicU32,
 ) -> wasmtime::Result<Infallible> {
     let mut open = FuturesUnordered::new();
+    let mut gathered = false;
     poll_fn(|cx| {
         // Polled at every turn of the event loop, so whoever was computing has returned.
         ticks.store(0, Ordering::Relaxed);
@@ -255,13 +256,23 @@ async fn serve(
                     Err(trap) => return Poll::Ready(Err(trap)),
                 }
             }
+            // The runtime goes on with whom it woke last, so the first of several requests that have arrived would
+            // come alone, and be through with its work when the next is let in. Waiting for one turn, it has the
+            // others beside it, with whom it shares reads and commits.
+            if !calls.is_empty() && !std::mem::replace(&mut gathered, true) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             match calls.poll_recv(cx) {
                 Poll::Ready(Some(call)) => match answer(accessor, service, call, vital) {
                     Ok(answer) => open.push(answer),
                     Err(error) => return Poll::Ready(Err(error)),
                 },
                 // None: nothing comes any more, and what is open goes on.
-                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) | Poll::Pending => {
+                    gathered = false;
+                    return Poll::Pending;
+                }
             }
         }
     })
