@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt as _;
+use sandbox::Sandbox;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use wasmtime_wasi_http::WasiBody;
@@ -29,7 +30,7 @@ use crate::body::{Answer, Streaming};
 use crate::instance::{self, Allowance, Call, End, Fault, Queue};
 use crate::metrics::{SeenComponent, Turns};
 use crate::peers::{Block, Slot};
-use crate::state::{Grants, State};
+use crate::state::Grants;
 
 /// How long a suspect's requests are kept apart, from the last trap that they may have brought about.
 /// Shorter, and one who traps at that pace takes the others' readers along each time; longer, and whoever
@@ -42,7 +43,7 @@ const SUSPECTS: usize = 4096;
 
 /// A component and its instances.
 pub(crate) struct Component {
-    pre: ServicePre<State>,
+    pre: ServicePre<Sandbox>,
     grants: Arc<Grants>,
     allowance: Allowance,
     hasher: RandomState,
@@ -77,7 +78,7 @@ impl fmt::Debug for Component {
 impl Component {
     /// A component that has up to `instances` at once, and one in quarantine.
     pub(crate) fn new(
-        pre: ServicePre<State>,
+        pre: ServicePre<Sandbox>,
         grants: Arc<Grants>,
         allowance: Allowance,
         instances: usize,

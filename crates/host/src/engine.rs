@@ -4,6 +4,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use sandbox::Sandbox;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::error::Context as _;
 use wasmtime::{
@@ -26,7 +27,7 @@ const PARTS: u32 = 32;
 /// Compiles components and makes them ready to be instantiated.
 pub(crate) struct Workshop {
     engine: Engine,
-    linker: Linker<State>,
+    linker: Linker<Sandbox>,
 }
 
 impl Workshop {
@@ -51,15 +52,13 @@ impl Workshop {
         };
         interrupt(&engine)?;
         let mut linker = Linker::new(&engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-        Imports::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+        sandbox::link(&mut linker)?;
+        Imports::add_to_linker::<_, HasSelf<State>>(&mut linker, Sandbox::guest)?;
         Ok(Self { engine, linker })
     }
 
     /// A component that exports `wasi:http/handler`, from its binary.
-    pub(crate) fn prepare(&self, binary: &[u8]) -> wasmtime::Result<ServicePre<State>> {
+    pub(crate) fn prepare(&self, binary: &[u8]) -> wasmtime::Result<ServicePre<Sandbox>> {
         let component = Component::new(&self.engine, binary)?;
         let pre = self
             .linker

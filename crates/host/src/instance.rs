@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use sandbox::Sandbox;
 use tokio::sync::{mpsc, oneshot};
 use wasmtime::component::Accessor;
 use wasmtime::{Store, UpdateDeadline};
@@ -170,7 +171,7 @@ impl Instance {
     /// Runs until the component traps.
     pub(crate) async fn run(
         mut self,
-        pre: &ServicePre<State>,
+        pre: &ServicePre<Sandbox>,
         grants: &Arc<Grants>,
         allowance: Allowance,
     ) -> End {
@@ -197,14 +198,15 @@ impl Instance {
 
     async fn live(
         &mut self,
-        pre: &ServicePre<State>,
+        pre: &ServicePre<Sandbox>,
         grants: &Arc<Grants>,
         allowance: Allowance,
         instantiated: &mut bool,
     ) -> wasmtime::Result<Infallible> {
-        let mut store = Store::new(pre.engine(), State::new(grants.clone(), allowance.memory));
+        let state = State::new(grants.clone(), allowance.memory);
+        let mut store = Store::new(pre.engine(), Sandbox::new(state));
         let _mark = Mark(&self.vital);
-        store.limiter(|state| &mut state.memory);
+        store.limiter(|sandbox| &mut sandbox.guest::<State>().memory);
         let ticks = Arc::new(AtomicU32::new(0));
         limit_computing(&mut store, ticks.clone(), allowance.computing);
         let service = pre.instantiate_async(&mut store).await?;
@@ -218,7 +220,7 @@ impl Instance {
 
 /// Ends, by a trap, what computes longer than `most` between two turns of the event loop, in ticks that it
 /// was running: waiting for the store or for the processor does not count.
-fn limit_computing(store: &mut Store<State>, ticks: Arc<AtomicU32>, most: Duration) {
+fn limit_computing(store: &mut Store<Sandbox>, ticks: Arc<AtomicU32>, most: Duration) {
     let most = u32::try_from(most.as_millis() / TICK.as_millis())
         .unwrap_or(u32::MAX)
         .max(2);
@@ -238,7 +240,7 @@ fn limit_computing(store: &mut Store<State>, ticks: Arc<AtomicU32>, most: Durati
 
 /// Takes requests in and sends responses out.
 async fn serve(
-    accessor: &Accessor<State>,
+    accessor: &Accessor<Sandbox>,
     service: &Service,
     calls: &mut mpsc::UnboundedReceiver<Box<Call>>,
     vital: &Vital,
@@ -281,7 +283,7 @@ async fn serve(
 
 /// Starts a request in the component. The future ends when its response has been sent; an error is a trap.
 fn answer<'a>(
-    accessor: &'a Accessor<State>,
+    accessor: &'a Accessor<Sandbox>,
     service: &'a Service,
     call: Box<Call>,
     vital: &'a Vital,
@@ -311,7 +313,7 @@ fn answer<'a>(
         let response = match returned {
             // Made even where nobody waits for it any more: the component learns it by writing the body.
             Ok(response) => accessor.with(|mut access| {
-                let response = access.get().table.delete(response)?;
+                let response = access.get().http().table.delete(response)?;
                 wasmtime::error::Ok(
                     response
                         .into_http(access, received)

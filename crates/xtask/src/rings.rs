@@ -56,7 +56,7 @@ enum Group {
 const GROUPS: [Group; 2] = [Group::Alone, Group::Hosted];
 
 /// The folders of [`Group::Hosted`].
-const HOSTED: &[&str] = &["crates/bench", "crates/host", "tests"];
+const HOSTED: &[&str] = &["crates/bench", "crates/host", "crates/sandbox", "tests"];
 
 const RINGS: &[Ring] = &[
     Ring {
