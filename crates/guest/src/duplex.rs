@@ -8,6 +8,7 @@ use crate::reader::{Item, News, Reader, Stay};
 use crate::sending::store;
 use crate::socket::{Handshake, Socket};
 use crate::types::{self, Caller};
+use futures::channel::oneshot;
 use futures::future::{self, FutureExt as _, LocalBoxFuture};
 use protocol::framing::Frame;
 use protocol::{
@@ -124,6 +125,20 @@ fn code(code: u16) -> CloseCode {
     CloseCode::new(code).unwrap_or(CloseCode::POLICY)
 }
 
+/// Does what was asked, whether the client waits for it or leaves.
+///
+/// As a tenant of its own, since a call that has returned has to be let go of at once: where its caller first waits for
+/// something else, and the callee ends meanwhile, Wasmtime (48) forgets it, and letting go of it ends the instance
+/// (`subtask.drop`: "resource not present").
+fn begin(work: LocalBoxFuture<'static, Done>) -> oneshot::Receiver<Done> {
+    let (done, told) = oneshot::channel();
+    Hub::shared().spawn(async move {
+        // A client that left is told nothing.
+        done.send(work.await).ok();
+    });
+    told
+}
+
 /// One client's connection.
 struct Conversation {
     socket: Socket,
@@ -131,7 +146,7 @@ struct Conversation {
     cursor: Cursor,
     asked: Asked,
     /// What was begun.
-    working: Option<LocalBoxFuture<'static, Done>>,
+    working: Option<oneshot::Receiver<Done>>,
     limit: usize,
     heartbeat: Heartbeat,
 }
@@ -209,11 +224,6 @@ impl Conversation {
             Ok(never) => match never {},
             Err(end) => end,
         };
-        // What was begun is done, whoever waits for it. Besides, a call that is called off while it returns ends the
-        // instance, seldom (Wasmtime 48, `subtask.drop`: "resource not present").
-        if let Some(work) = self.working.take() {
-            Hub::shared().spawn(work.map(drop));
-        }
         match end {
             End::Over => {}
             End::Closed(code, reason) => self.socket.close(code, reason).await,
@@ -243,7 +253,7 @@ impl Conversation {
         self.tell(&Frame::Open { cursor: &cursor })?;
         loop {
             if self.working.is_none() {
-                self.working = self.work()?;
+                self.working = self.work()?.map(begin);
             }
             if !self.socket.flush().await {
                 return Err(End::Over);
@@ -307,7 +317,7 @@ impl Conversation {
         });
         future::poll_fn(|cx| {
             if let Some(work) = working
-                && let Poll::Ready(done) = work.as_mut().poll(cx)
+                && let Poll::Ready(Ok(done)) = work.poll_unpin(cx)
             {
                 return Poll::Ready(Next::Done(done));
             }
