@@ -19,6 +19,7 @@ mod crowd;
 mod deployment;
 mod follower;
 mod load;
+mod meeting;
 mod nginx;
 mod process;
 
@@ -27,6 +28,7 @@ pub use crowd::{hold, hold_all, idle, raise_file_limit};
 pub use deployment::{Deployment, Service};
 pub use follower::{Follower, Progress, Read, Way};
 pub use load::{Load, Offsets, Sending, check_read, check_writers, id_of};
+pub use meeting::Meeting;
 pub use nginx::Nginx;
 pub use process::Usage;
 

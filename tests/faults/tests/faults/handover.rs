@@ -1,25 +1,18 @@
 //! Hosts that are replaced, one after the other, behind a socket that stays open.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use conformance::Transport;
-use faults::{
-    Deployment, Follower, HANGS, Load, Offsets, Progress, Sending, Way, check_read, size,
-};
+use faults::{Deployment, HANGS, Meeting, size};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 const CHANNEL: &str = "handover";
-const LAST: &str = "last";
 const PUBLISHERS: u64 = 8;
-/// As in the kills: within the window.
-const AHEAD: u64 = 500;
 /// Between two connections of those who come anew.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -38,63 +31,20 @@ async fn run(publishes: u64, restarts: u64) -> Result<()> {
         deployment.process().address() == address,
         "it listens where it was told to, not on what it was handed"
     );
-    let progress = Progress::default();
-    let load = Arc::new(Load::begin(deployment.address(), CHANNEL, progress.clone()).await?);
-    let mut readers = JoinSet::new();
-    for &transport in Transport::ALL {
-        let mut follower = Follower {
-            way: Way::One(transport),
-            channel: CHANNEL.to_owned(),
-            last: LAST.to_owned(),
-            address: deployment.address(),
-            cut: None,
-        };
-        let (place, progress) = (follower.begin().await?, progress.clone());
-        readers.spawn(async move {
-            Ok::<_, anyhow::Error>((transport, follower.follow(place, progress).await?))
-        });
-    }
-    let mut publishers = JoinSet::new();
-    for publisher in 0..PUBLISHERS {
-        let (first, end) = (
-            publishes * publisher / PUBLISHERS,
-            publishes * (publisher + 1) / PUBLISHERS,
-        );
-        let load = Arc::clone(&load);
-        publishers.spawn(async move {
-            let ids = (first..end).map(|number| number.to_string());
-            let sending = [Sending::Posting, Sending::Conversing][(publisher % 2) as usize];
-            load.publish(sending, ids, || AHEAD).await
-        });
-    }
+    let mut meeting = Meeting::begin(deployment.address(), CHANNEL, publishes, PUBLISHERS).await?;
     let (over, strangers) = watch::channel(false);
     let strangers = tokio::spawn(knock(address, strangers));
     let mut longest = Duration::ZERO;
     for restart in 1..=restarts {
-        load.reaches(publishes * restart / (restarts + 1)).await;
+        meeting.reaches(restart, restarts + 1).await;
         let told = Instant::now();
         let status = deployment.terminate()?;
         ensure!(status.success(), "{status}");
         deployment.restart()?;
         longest = longest.max(told.elapsed());
     }
-    let mut offsets = Offsets::new();
-    while let Some(published) = publishers.join_next().await {
-        offsets.extend(published??);
-    }
-    offsets.extend(
-        load.publish(Sending::Posting, [LAST.to_owned()], || AHEAD)
-            .await?,
-    );
-    ensure!(
-        offsets.get(LAST) == Some(&(publishes + 1)),
-        "{:?} messages are stored, {publishes} were published before the last",
-        offsets.get(LAST)
-    );
-    while let Some(read) = readers.join_next().await {
-        let (transport, read) = read??;
-        check_read(&read, &offsets).context(transport.name())?;
-    }
+    meeting.published().await?;
+    meeting.end().await?;
     over.send_replace(true);
     let Knocked {
         answered,
