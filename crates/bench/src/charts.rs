@@ -173,7 +173,7 @@ fn chart(title: &str, unit: &str, bars: &[Bar]) -> Document {
         .set("height", y)
 }
 
-fn text(content: &str, x: f64, y: f64, class: &str) -> Text {
+pub(crate) fn text(content: &str, x: f64, y: f64, class: &str) -> Text {
     Text::new(content)
         .set("x", x)
         .set("y", y)
@@ -181,7 +181,7 @@ fn text(content: &str, x: f64, y: f64, class: &str) -> Text {
 }
 
 /// A tenth of a pixel is fine enough.
-fn round(pixels: f64) -> f64 {
+pub(crate) fn round(pixels: f64) -> f64 {
     (pixels * 10.0).round() / 10.0
 }
 

@@ -1,9 +1,10 @@
 //! The host's memory over the time.
 
 use svg::Document;
-use svg::node::element::{Line, Polyline, Style, Text, Title};
+use svg::node::element::{Line, Polyline, Style, Title};
 
 use super::memory::{Memory, mib};
+use crate::charts::{round, text};
 use crate::table::figure;
 
 const WIDTH: f64 = 760.0;
@@ -106,18 +107,6 @@ fn line(from: (f64, f64), to: (f64, f64), class: &str) -> Line {
         .set("y1", from.1)
         .set("x2", to.0)
         .set("y2", to.1)
-}
-
-fn text(content: &str, x: f64, y: f64, class: &str) -> Text {
-    Text::new(content)
-        .set("x", x)
-        .set("y", y)
-        .set("class", class)
-}
-
-/// A tenth of a pixel is fine enough.
-fn round(pixels: f64) -> f64 {
-    (pixels * 10.0).round() / 10.0
 }
 
 #[cfg(test)]
