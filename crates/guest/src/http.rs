@@ -15,6 +15,10 @@ use wit_bindgen::{FutureReader, StreamReader, StreamResult, StreamWriter};
 /// larger: one request holds that much of the instance's memory.
 const LONGEST_BODY: usize = 1024 * 1024;
 
+/// What room is made for a body before any of it has come, whatever is announced: on a host that does not read it
+/// first, who announces much and sends nothing holds no more.
+const FIRST_ROOM: usize = 4096;
+
 /// What an idle connection holds to be read into. Smaller: more reads for one message.
 const FIRST_READ: usize = 512;
 /// What one that sends much does.
@@ -127,7 +131,7 @@ impl Request {
         let length = self.header("content-length");
         let length = length.and_then(|length| length.parse::<usize>().ok());
         let (mut stream, trailers) = self.body();
-        let mut body = Vec::with_capacity(length.unwrap_or(4096).clamp(1, LONGEST_BODY + 1));
+        let mut body = Vec::with_capacity(length.unwrap_or(FIRST_ROOM).clamp(1, FIRST_ROOM));
         loop {
             if body.len() == body.capacity() {
                 body.reserve(body.capacity());
