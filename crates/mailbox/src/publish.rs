@@ -22,8 +22,6 @@ struct Pending<'a> {
     result: Option<Result<Receipt, PublishError>>,
     /// The draft of this batch that has the same sender and id.
     twin: Option<usize>,
-    /// An earlier attempt may have stored it: finding it is no duplicate.
-    tried: bool,
 }
 
 /// What an attempt tried to store.
@@ -137,9 +135,6 @@ impl<S: Store, E: Env> Inner<S, E> {
         }
         self.begin_later(name, &snapshot.tail, &mut next);
 
-        for &index in &fresh {
-            pending[index].tried = true;
-        }
         let bytes = next.encode();
         let key = crate::birth::tail_key(name, snapshot.epoch);
         let swapped = self.store.swap(&key, &snapshot.bytes, &bytes).await;
@@ -432,7 +427,7 @@ impl Pending<'_> {
         self.result = Some(if same {
             Ok(Receipt {
                 offset,
-                duplicate: !self.tried,
+                duplicate: true,
             })
         } else {
             Err(PublishError::IdReused)
@@ -453,7 +448,6 @@ fn pending(drafts: &[Draft]) -> Vec<Pending<'_>> {
                 twin if twin == index => None,
                 twin => Some(twin),
             },
-            tried: false,
         })
         .collect()
 }
