@@ -41,7 +41,8 @@ rect.ours { fill: #2dba9f }
 /// One bar.
 struct Bar {
     name: &'static str,
-    delivery: Delivery,
+    /// What bars side by side have in common.
+    kind: &'static str,
     is_ours: bool,
     value: f64,
     /// A bar that goes on behind the first.
@@ -100,30 +101,54 @@ pub(crate) fn write(report: &Report, folder: &Path) -> Result<()> {
         ),
     ];
     for (name, title, unit, of) in charts {
-        let bars: Vec<_> = report
-            .rows
-            .iter()
+        let rows = report.rows.iter();
+        let bars: Vec<_> = rows
             // How late a poll is that comes once a second, its client decides.
             .filter(|row| row.delivery != Delivery::Polled)
             .filter_map(|row| {
                 let (value, more) = of(row)?;
                 Some(Bar {
                     name: row.name,
-                    delivery: row.delivery,
+                    kind: row.delivery.heading(),
                     is_ours: row.is_ours(),
                     value,
                     more,
                 })
             })
             .collect();
-        if bars.is_empty() {
-            continue;
-        }
-        let path = folder.join(name).with_extension("svg");
-        svg::save(&path, &chart(title, &unit, &bars))
-            .with_context(|| format!("{} cannot be written", path.display()))?;
+        save(folder, name, title, &unit, &bars)?;
     }
-    Ok(())
+    let publishing = report.publishing.iter().filter_map(|row| {
+        let load = row.load.as_ref()?;
+        Some(Bar {
+            name: row.name,
+            kind: row.means.heading(),
+            is_ours: row.is_ours,
+            value: load.published_per_second / 1e3,
+            more: None,
+        })
+    });
+    let unit = format!(
+        "thousands, by {} clients into one channel, each when it is answered",
+        conditions.clients
+    );
+    let title = "Acknowledged publishes a second";
+    save(
+        folder,
+        "publishing",
+        title,
+        &unit,
+        &Vec::from_iter(publishing),
+    )
+}
+
+fn save(folder: &Path, name: &str, title: &str, unit: &str, bars: &[Bar]) -> Result<()> {
+    if bars.is_empty() {
+        return Ok(());
+    }
+    let path = folder.join(name).with_extension("svg");
+    svg::save(&path, &chart(title, unit, bars))
+        .with_context(|| format!("{} cannot be written", path.display()))
 }
 
 fn chart(title: &str, unit: &str, bars: &[Bar]) -> Document {
@@ -139,10 +164,10 @@ fn chart(title: &str, unit: &str, bars: &[Bar]) -> Document {
         .add(text(title, 0.0, 16.0, "title"))
         .add(text(unit, 0.0, 36.0, "dim"));
     let mut y = HEAD;
-    let mut delivery = None;
+    let mut kind = None;
     for bar in bars {
-        if delivery.replace(bar.delivery) != Some(bar.delivery) {
-            drawing = drawing.add(text(bar.delivery.heading(), 0.0, y + 16.0, "kind"));
+        if kind.replace(bar.kind) != Some(bar.kind) {
+            drawing = drawing.add(text(bar.kind, 0.0, y + 16.0, "kind"));
             y += LINE;
         }
         let class = if bar.is_ours { "ours" } else { "peer" };
@@ -193,7 +218,7 @@ mod tests {
     fn the_longest_bar_has_the_most_and_ours_stand_out() {
         let bar = |name, is_ours, value, more| Bar {
             name,
-            delivery: Delivery::Stream,
+            kind: "streams",
             is_ours,
             value,
             more,

@@ -254,8 +254,10 @@ async fn measure(
         let lacking = bench.peers.lacking(publishing_of.subject);
         let mut row = Acknowledging::new(publishing_of, lacking);
         progress.next(&format!(
-            "publishing, {}: {} clients",
-            row.name, arguments.clients
+            "publishing, {}, {}: {} clients",
+            row.name,
+            row.means.heading(),
+            arguments.clients
         ));
         if lacking.is_none() {
             let load = Load {

@@ -288,8 +288,8 @@ mod tests {
             assert_eq!(plan.publishing.len(), publishing);
         }
         check("--only sse", &["witter sse"], 0);
-        check("--only publish --ours", &[], 3);
-        check("--only publish --ours --store redis", &[], 2);
+        check("--only publish --ours", &[], 6);
+        check("--only publish --ours --store redis", &[], 4);
         check("--only sse --store redis", &["witter sse, redis"], 0);
         check(
             "--only sse --store both",

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::measure::{Broadcast, Idle, Trial};
 use crate::run::{Delays, Faults};
-use crate::subject::{Delivery, Maker, Publishing, Subject};
+use crate::subject::{Delivery, Maker, Means, Publishing, Subject};
 use crate::table::{Better, Cell, Column, Line, Table, grouped};
 
 /// A generator that is busier measures itself: its readers come late to what the server has sent.
@@ -73,6 +73,7 @@ pub(crate) struct Row {
 #[derive(Serialize)]
 pub(crate) struct Acknowledging {
     pub(crate) name: &'static str,
+    pub(crate) means: Means,
     /// What an acknowledged message survives.
     pub(crate) survives: &'static str,
     pub(crate) is_ours: bool,
@@ -155,7 +156,8 @@ impl Acknowledging {
     pub(crate) fn new(publishing: &Publishing, not_installed: Option<&str>) -> Self {
         Self {
             name: publishing.name,
-            survives: publishing.survives,
+            means: publishing.means,
+            survives: publishing.durability.survives(),
             is_ours: publishing.subject.maker == Maker::Witter,
             not_installed: not_installed.map(str::to_owned),
             problem: None,
@@ -350,11 +352,18 @@ impl Report {
             Column::new("ack, ms", "p99"),
             Column::new("cpu", "µs each"),
         ];
-        // Peers keep nothing: that of ours which does not either stands beside them.
-        let ours = self.publishing.iter().rfind(|row| row.is_ours);
-        let ours = ours.and_then(|row| row.load.as_ref());
         let mut rows = Vec::new();
+        let mut means = None;
         for row in &self.publishing {
+            if means.replace(row.means) != Some(row.means) {
+                rows.push(Line::Heading(row.means.heading()));
+            }
+            // Peers keep nothing: that of ours which does not either stands beside them.
+            let is_beside = |ours: &&Acknowledging| {
+                ours.is_ours && (ours.means, ours.survives) == (row.means, row.survives)
+            };
+            let ours = self.publishing.iter().find(is_beside);
+            let ours = ours.and_then(|row| row.load.as_ref());
             if let Some(reason) = &row.not_installed {
                 rows.push(Line::Words(row.name, format!("not installed: {reason}")));
                 continue;

@@ -34,7 +34,7 @@ pub(crate) const ALL: &[Subject] = &[
     faye::SUBJECT,
     ws::SUBJECT,
     sse::SUBJECT,
-    on_redis(sse::SUBJECT, "witter sse, redis"),
+    SSE_ON_REDIS,
     xhr_streaming::SUBJECT,
     htmlfile::SUBJECT,
     nchan::EVENTSOURCE,
@@ -48,49 +48,33 @@ pub(crate) const ALL: &[Subject] = &[
     short_polling::SUBJECT,
 ];
 
-/// The first of ours, whose host keeps everything in a Redis.
 const WEBSOCKET_ON_REDIS: Subject = on_redis(websocket::SUBJECT, "witter websocket, redis");
+const SSE_ON_REDIS: Subject = on_redis(sse::SUBJECT, "witter sse, redis");
 
 /// What is no default, and of interest where something goes wrong only.
 pub(crate) const OPTIONS: &[Subject] = &[socket_io::RECOVERY];
 
-/// Ways of publishing, each by the clients that a server has for it.
+/// Ways of publishing, those side by side that are published to in the same way, ours first.
 pub(crate) const PUBLISHING: &[Publishing] = &[
-    Publishing {
-        subject: &websocket::SUBJECT,
-        name: "witter, fsync",
-        durability: Durability::Full,
-        survives: "loss of power",
-    },
-    Publishing {
-        subject: &websocket::SUBJECT,
-        name: "witter",
-        durability: Durability::Normal,
-        survives: "kill -9",
-    },
-    Publishing {
-        subject: &websocket::SUBJECT,
-        name: "witter, in memory",
-        durability: Durability::None,
-        survives: "nothing",
-    },
-    Publishing {
-        subject: &WEBSOCKET_ON_REDIS,
-        name: "witter, redis, fsync",
-        durability: Durability::Full,
-        survives: "loss of power",
-    },
-    Publishing {
-        subject: &WEBSOCKET_ON_REDIS,
-        name: "witter, redis",
-        durability: Durability::Normal,
-        survives: "kill -9",
-    },
-    Publishing::peer(&nchan::WEBSOCKET, "nchan"),
-    Publishing::peer(&socket_io::WEBSOCKET, "socket.io"),
-    Publishing::peer(&sockjs::WEBSOCKET, "sockjs"),
-    Publishing::peer(&faye::SUBJECT, "faye"),
-    Publishing::peer(&ws::SUBJECT, "ws"),
+    Publishing::posted(&sse::SUBJECT, "witter, fsync", Durability::Full),
+    Publishing::posted(&sse::SUBJECT, "witter", Durability::Normal),
+    Publishing::posted(&sse::SUBJECT, "witter, in memory", Durability::None),
+    Publishing::posted(&SSE_ON_REDIS, "witter, redis, fsync", Durability::Full),
+    Publishing::posted(&SSE_ON_REDIS, "witter, redis", Durability::Normal),
+    Publishing::posted(&nchan::WEBSOCKET, "nchan", Durability::None),
+    Publishing::sent(&websocket::SUBJECT, "witter, fsync", Durability::Full),
+    Publishing::sent(&websocket::SUBJECT, "witter", Durability::Normal),
+    Publishing::sent(&websocket::SUBJECT, "witter, in memory", Durability::None),
+    Publishing::sent(
+        &WEBSOCKET_ON_REDIS,
+        "witter, redis, fsync",
+        Durability::Full,
+    ),
+    Publishing::sent(&WEBSOCKET_ON_REDIS, "witter, redis", Durability::Normal),
+    Publishing::sent(&socket_io::WEBSOCKET, "socket.io", Durability::None),
+    Publishing::sent(&sockjs::WEBSOCKET, "sockjs", Durability::None),
+    Publishing::sent(&faye::SUBJECT, "faye", Durability::None),
+    Publishing::sent(&ws::SUBJECT, "ws", Durability::None),
 ];
 
 /// The channel that everybody reads, where there is one.
@@ -120,9 +104,19 @@ pub(crate) struct Subject {
 pub(crate) struct Publishing {
     pub(crate) subject: &'static Subject,
     pub(crate) name: &'static str,
+    /// How the subject's clients do it.
+    pub(crate) means: Means,
     pub(crate) durability: Durability,
-    /// What an acknowledged message survives.
-    pub(crate) survives: &'static str,
+}
+
+/// How clients publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Means {
+    /// By a request for each message.
+    Posts,
+    /// By a WebSocket that stays open.
+    Socket,
 }
 
 /// Whose server it is.
@@ -241,12 +235,39 @@ impl Subject {
 }
 
 impl Publishing {
-    const fn peer(subject: &'static Subject, name: &'static str) -> Self {
+    const fn posted(subject: &'static Subject, name: &'static str, durability: Durability) -> Self {
         Self {
             subject,
             name,
-            durability: Durability::None,
-            survives: "nothing",
+            means: Means::Posts,
+            durability,
+        }
+    }
+
+    const fn sent(subject: &'static Subject, name: &'static str, durability: Durability) -> Self {
+        Self {
+            means: Means::Socket,
+            ..Self::posted(subject, name, durability)
+        }
+    }
+}
+
+impl Durability {
+    /// What an acknowledged message survives.
+    pub(crate) fn survives(self) -> &'static str {
+        match self {
+            Self::None => "nothing",
+            Self::Normal => "kill -9",
+            Self::Full => "loss of power",
+        }
+    }
+}
+
+impl Means {
+    pub(crate) fn heading(self) -> &'static str {
+        match self {
+            Self::Posts => "by POST",
+            Self::Socket => "by WebSocket",
         }
     }
 }

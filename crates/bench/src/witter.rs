@@ -24,7 +24,7 @@ use crate::subject::{
 /// More than anybody asks for: the limit is not what is measured.
 const MOST_CONNECTIONS: &str = "1000000";
 
-/// A row of ours.
+/// A row of ours, published to by POST.
 pub(crate) const fn subject(
     name: &'static str,
     delivery: Delivery,
