@@ -22,6 +22,7 @@ mod config;
 mod crypto;
 mod grants;
 mod policy;
+mod proven;
 #[cfg(test)]
 mod tests;
 mod token;

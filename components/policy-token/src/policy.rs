@@ -6,10 +6,12 @@ use crate::bindings::exports::witter::messaging::policy::{
 use crate::bindings::witter::messaging::types::Role;
 use crate::config::{Config, ConfigError};
 use crate::grants::Grants;
+use crate::proven::{Credential, Proven};
 use crate::token::{Claims, GUEST_PREFIX, GuestKey, Issuer, Key, TokenError, display_name, issuer};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use protocol::Patterns;
+use std::cell::RefCell;
 
 /// How long a guest lasts. Shorter: somebody who keeps a page open all day is asked for a name again;
 /// longer: a token that cannot be revoked stays good for longer, and the identity behind it comes back.
@@ -29,6 +31,7 @@ pub(crate) struct Policy {
     public_key: Option<Key>,
     guests: Option<Patterns>,
     anonymous_read: Patterns,
+    proven: RefCell<Proven>,
 }
 
 impl Policy {
@@ -42,6 +45,7 @@ impl Policy {
             public_key: config.public_key.map(|key| Key::public(key.as_bytes())),
             guests: config.guests,
             anonymous_read: config.anonymous_read,
+            proven: RefCell::default(),
         }
     }
 
@@ -60,6 +64,19 @@ impl Policy {
                 grants: self.grants(Grants::default()),
             });
         };
+        let mut proven = self.proven.borrow_mut();
+        if let Some(credential) = proven.find(token, &context.shared_secret) {
+            credential.term.check(context.now)?;
+            return Ok(credential.identity.clone());
+        }
+        let credential = self.open(token, context)?;
+        let identity = credential.identity.clone();
+        proven.keep(token, credential);
+        Ok(identity)
+    }
+
+    /// Looks at a token for the first time.
+    fn open(&self, token: &str, context: &Context) -> Result<Credential, Error> {
         let (claims, grants) = match (issuer(token)?, &self.guests) {
             (Issuer::Guests, Some(channels)) => {
                 let claims = self.guest_key(context)?.open(token, context.now)?;
@@ -75,14 +92,16 @@ impl Policy {
             (Issuer::Secret, _) => self.member(self.secret.as_ref(), token, context)?,
             (Issuer::PublicKey, _) => self.member(self.public_key.as_ref(), token, context)?,
         };
-        Ok(Identity {
+        let term = claims.term();
+        let identity = Identity {
             name: claims.display_name()?.to_owned(),
-            expires_at: claims.expires_at(),
+            expires_at: term.ends_at,
             issued_at: claims.issued_at(),
             administers: claims.administer,
             sender: Some(claims.sub),
             grants,
-        })
+        };
+        Ok(Credential { term, identity })
     }
 
     pub(crate) fn admit(

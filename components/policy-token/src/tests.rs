@@ -15,7 +15,6 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::{Signer, SigningKey};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::sync::LazyLock;
 
 const SECRET: &str = "a secret that only this test knows of";
 const SHARED: [u8; 32] = [9; 32];
@@ -36,41 +35,47 @@ fn pem() -> String {
         .expect("a key has a PEM form")
 }
 
-fn deployment(variables: &[(&str, &str)]) -> Policy {
+/// For as long as the tests run.
+fn deployment(variables: &[(&str, &str)]) -> &'static Policy {
     let config = Config::read(|name| {
         Ok(variables
             .iter()
             .find(|(n, _)| *n == name)
             .map(|(_, value)| (*value).to_owned()))
     });
-    Policy::new(config.expect("the deployments of these tests are well configured"))
+    let config = config.expect("the deployments of these tests are well configured");
+    Box::leak(Box::new(Policy::new(config)))
 }
 
 /// Everything at once.
 fn full() -> &'static Policy {
-    static DEPLOYMENT: LazyLock<Policy> = LazyLock::new(|| {
-        deployment(&[
+    thread_local! {
+        static DEPLOYMENT: &'static Policy = deployment(&[
             ("token_secret", SECRET),
             ("token_public_key", &pem()),
             ("guests", "true"),
             ("anonymous_read", "*"),
-        ])
-    });
-    &DEPLOYMENT
+        ]);
+    }
+    DEPLOYMENT.with(|policy| *policy)
 }
 
 /// Members only.
 fn closed() -> &'static Policy {
-    static DEPLOYMENT: LazyLock<Policy> =
-        LazyLock::new(|| deployment(&[("token_secret", SECRET), ("token_public_key", &pem())]));
-    &DEPLOYMENT
+    thread_local! {
+        static DEPLOYMENT: &'static Policy =
+            deployment(&[("token_secret", SECRET), ("token_public_key", &pem())]);
+    }
+    DEPLOYMENT.with(|policy| *policy)
 }
 
 /// Guests only, their key drawn by the messenger.
 fn open() -> &'static Policy {
-    static DEPLOYMENT: LazyLock<Policy> =
-        LazyLock::new(|| deployment(&[("guests", "true"), ("guest_channels", "lobby")]));
-    &DEPLOYMENT
+    thread_local! {
+        static DEPLOYMENT: &'static Policy =
+            deployment(&[("guests", "true"), ("guest_channels", "lobby")]);
+    }
+    DEPLOYMENT.with(|policy| *policy)
 }
 
 fn context() -> Context {
@@ -642,6 +647,45 @@ fn two_guests_of_one_name_are_two_senders() {
 }
 
 #[test]
+fn a_token_that_was_let_in_before_is_judged_by_each_calls_own_context() {
+    let policy = deployment(&[("token_secret", SECRET), ("guests", "true")]);
+    let at = |token: &str, seconds: u64| {
+        let context = Context {
+            now: seconds * 1000,
+            ..context()
+        };
+        match policy.authenticate(Some(token), &context) {
+            Ok(identity) => identity.sender,
+            Err(Error::Unauthorized(why)) => Some(why),
+            Err(other) => panic!("{other:?} is no answer to a credential"),
+        }
+    };
+    let token = member(json!({"nbf": NOW, "exp": NOW + 10}));
+    let ann = Some("ann".to_owned());
+    let refused = |why: &str| Some(why.to_owned());
+    assert_eq!(at(&token, NOW), ann);
+    assert_eq!(at(&token, NOW + 9), ann);
+    assert_eq!(at(&token, NOW + 10), refused("the credential has expired"));
+    // A clock may be set back.
+    let early = refused("the credential is not valid yet");
+    assert_eq!(at(&token, NOW - 61), early);
+    assert_eq!(at(&token, NOW - 60), ann);
+
+    let open = open();
+    let guest = guest_of(open);
+    let with = |shared_secret: Vec<u8>| {
+        let context = Context {
+            shared_secret,
+            ..context()
+        };
+        open.authenticate(Some(&guest), &context).is_ok()
+    };
+    assert!(with(SHARED.to_vec()));
+    assert!(!with(vec![8; 32]), "another store draws another secret");
+    assert!(with(SHARED.to_vec()));
+}
+
+#[test]
 fn a_guest_ends_with_the_secret_or_the_permission_for_guests() {
     let token = guest_of(full());
     let other_secret = "another secret that is long enough too";
@@ -652,7 +696,7 @@ fn a_guest_ends_with_the_secret_or_the_permission_for_guests() {
     ] {
         check(
             "changed",
-            &deployment(&variables),
+            deployment(&variables),
             "guest",
             Some(&token),
             (401, 401),

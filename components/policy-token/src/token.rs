@@ -120,9 +120,12 @@ pub(crate) struct Claims {
 }
 
 impl Claims {
-    /// When the token ends, in milliseconds since 1970.
-    pub(crate) fn expires_at(&self) -> Option<u64> {
-        self.exp.map(milliseconds)
+    /// When the token holds.
+    pub(crate) fn term(&self) -> Term {
+        Term {
+            begins_at: self.nbf.map(milliseconds),
+            ends_at: self.exp.map(milliseconds),
+        }
     }
 
     /// When the token was made, in milliseconds since 1970.
@@ -139,18 +142,7 @@ impl Claims {
         if self.aud.is_some() {
             return Err(TokenError::Audience);
         }
-        if self
-            .nbf
-            .is_some_and(|nbf| milliseconds(nbf) > now.saturating_add(CLOCK_SKEW))
-        {
-            return Err(TokenError::NotYetValid);
-        }
-        if self
-            .expires_at()
-            .is_some_and(|expires_at| expires_at <= now)
-        {
-            return Err(TokenError::Expired);
-        }
+        self.term().check(now)?;
         if !(1..=64).contains(&self.sub.len())
             || !self.sub.bytes().all(|b| matches!(b, b' '..=b'~'))
         {
@@ -158,6 +150,26 @@ impl Claims {
         }
         if self.sub.starts_with(GUEST_PREFIX) != guest {
             return Err(TokenError::ReservedSubject);
+        }
+        Ok(())
+    }
+}
+
+/// When a token holds, in milliseconds since 1970.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Term {
+    begins_at: Option<u64>,
+    pub(crate) ends_at: Option<u64>,
+}
+
+impl Term {
+    pub(crate) fn check(self, now: u64) -> Result<(), TokenError> {
+        let latest = now.saturating_add(CLOCK_SKEW);
+        if self.begins_at.is_some_and(|begins_at| begins_at > latest) {
+            return Err(TokenError::NotYetValid);
+        }
+        if self.ends_at.is_some_and(|ends_at| ends_at <= now) {
+            return Err(TokenError::Expired);
         }
         Ok(())
     }
