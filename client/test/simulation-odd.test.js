@@ -1,0 +1,4 @@
+// @ts-check
+import { seeds } from "./simulation/seeds.js";
+
+seeds(0);
