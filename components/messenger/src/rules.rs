@@ -178,12 +178,21 @@ impl Rules {
             reviewed.push(passed);
         }
         self.keep_pace(sender, &mut reviewed).await?;
-        let passed = reviewed.iter().flatten().cloned().collect();
-        let mut results = self.publish(channel, passed).await.into_iter();
-        let results: Vec<_> = reviewed
+        let mut passed = Vec::with_capacity(reviewed.len());
+        let ids: Vec<Result<String, Error>> = reviewed
             .into_iter()
             .map(|reviewed| {
-                let id = reviewed?.id;
+                let draft = reviewed?;
+                let id = draft.id.clone();
+                passed.push(draft);
+                Ok(id)
+            })
+            .collect();
+        let mut results = self.publish(channel, passed).await.into_iter();
+        let results: Vec<_> = ids
+            .into_iter()
+            .map(|id| {
+                let id = id?;
                 match results.next() {
                     Some(Ok(mailbox::Receipt { offset, duplicate })) => {
                         Ok((id, Receipt { offset, duplicate }))

@@ -63,7 +63,7 @@ impl<S: Store, E: Env> Inner<S, E> {
             if !same || ids.known.len() > MOST {
                 *ids = Ids::default();
             }
-            if ids.known.len() > 2 * ids.swept + 1_024 {
+            if ids.known.len() > 2 * ids.swept + 64 {
                 ids.known.retain(|&(_, first)| first > tail.kept);
                 ids.swept = ids.known.len();
             }

@@ -97,6 +97,8 @@ async fn enqueue<S: Store + 'static, E: Env + 'static>(
 /// Commits until nobody waits.
 async fn run<S: Store, E: Env>(inner: Rc<Inner<S, E>>, name: String) {
     let channel = inner.channel(&name);
+    // Of no more channels than are published to at this moment.
+    let mut known = None;
     loop {
         // Whoever is about to publish gets into this swap.
         yield_once().await;
@@ -106,11 +108,13 @@ async fn run<S: Store, E: Env>(inner: Rc<Inner<S, E>>, name: String) {
             return;
         }
         let counts: Vec<usize> = tickets.iter().map(|ticket| ticket.drafts.len()).collect();
-        let (drafts, waiting): (Vec<_>, Vec<_>) = tickets
+        let (drafts, waiting): (Vec<Vec<Draft>>, Vec<_>) = tickets
             .into_iter()
             .map(|ticket| (ticket.drafts, ticket.results))
             .unzip();
-        let mut stored = inner.commit(&name, &drafts.concat()).await.into_iter();
+        let drafts: Vec<Draft> = drafts.into_iter().flatten().collect();
+        let results = inner.commit(&name, &drafts, &mut known).await;
+        let mut stored = results.into_iter();
         for (results, count) in waiting.into_iter().zip(counts) {
             // A caller that went away is the normal end.
             results.send(stored.by_ref().take(count).collect()).ok();

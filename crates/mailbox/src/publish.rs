@@ -41,12 +41,18 @@ enum Attempt {
 }
 
 impl<S: Store, E: Env> Inner<S, E> {
-    /// Stores drafts of at most the allowed sizes; answers each.
-    pub(crate) async fn commit(&self, name: &str, drafts: &[Draft]) -> Results {
+    /// Stores drafts of at most the allowed sizes; answers each. `known` is the tail that was written last, if anybody
+    /// knows, and becomes the one that is written.
+    pub(crate) async fn commit(
+        &self,
+        name: &str,
+        drafts: &[Draft],
+        known: &mut Option<Snapshot>,
+    ) -> Results {
         let mut pending = pending(drafts);
         let mut why = "too many publishers at once".to_owned();
         for attempt in 0..ATTEMPTS {
-            match self.attempt(name, &mut pending).await {
+            match self.attempt(name, &mut pending, known).await {
                 Ok(Attempt::Done) => break,
                 Ok(Attempt::Lost) => self.back_off(attempt).await,
                 Err(error) => {
@@ -79,26 +85,29 @@ impl<S: Store, E: Env> Inner<S, E> {
         &self,
         name: &str,
         pending: &mut [Pending<'_>],
+        known: &mut Option<Snapshot>,
     ) -> Result<Attempt, StoreError> {
         let epoch = self.born(name).await?;
-        let Some(snapshot) = self.tail(name, epoch).await? else {
+        let Some(snapshot) = self.tail_after(name, epoch, known.take()).await? else {
             return Ok(Attempt::Lost);
         };
         let mut cut = Vec::new();
-        let outcome = self.append(name, &snapshot, pending, &mut cut).await;
+        let outcome = self.append(name, &snapshot, pending, &mut cut, known).await;
         if !matches!(outcome, Ok(Attempt::Done)) {
             self.take_back(name, epoch, &cut).await?;
         }
         outcome
     }
 
-    /// Appends to a tail as it was read. `cut` is told of each segment before it is written.
+    /// Appends to a tail as it was read. `cut` is told of each segment before it is written, `known` of the tail that
+    /// was.
     async fn append(
         &self,
         name: &str,
         snapshot: &Snapshot,
         pending: &mut [Pending<'_>],
         cut: &mut Vec<u64>,
+        known: &mut Option<Snapshot>,
     ) -> Result<Attempt, StoreError> {
         if self.recall(name, snapshot, pending).await?.is_err() {
             return self.moved_on(name, snapshot).await;
@@ -155,6 +164,11 @@ impl<S: Store, E: Env> Inner<S, E> {
                 duplicate: false,
             }));
         }
+        *known = Some(Snapshot {
+            epoch: snapshot.epoch,
+            bytes,
+            tail: next,
+        });
         Ok(Attempt::Done)
     }
 
