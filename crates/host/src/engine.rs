@@ -24,6 +24,10 @@ pub(crate) const TICK: Duration = Duration::from_millis(10);
 /// transport is about ten: itself, the messenger, the policy, and an adapter or two for each.
 const PARTS: u32 = 32;
 
+/// How hard compiled code is compressed in the cache, in Zstandard's levels. By default what was loaded 256 times is
+/// compressed once more, at level 20, beside what is served: that takes a core for minutes.
+const COMPRESSION: i32 = 3;
+
 /// Compiles components and makes them ready to be instantiated.
 pub(crate) struct Workshop {
     engine: Engine,
@@ -80,7 +84,10 @@ fn config(
     config.wasm_component_model_async(true);
     config.epoch_interruption(true);
     let mut compiled = CacheConfig::new();
-    compiled.with_directory(std::path::absolute(cache)?);
+    compiled
+        .with_directory(std::path::absolute(cache)?)
+        .with_baseline_compression_level(COMPRESSION)
+        .with_optimized_compression_level(COMPRESSION);
     let unusable = || format!("the cache in {} is unusable", cache.display());
     config.cache(Some(Cache::new(compiled).with_context(unusable)?));
     if let Some(pool) = pool {
