@@ -12,9 +12,9 @@ use crate::report::{Report, Row};
 use crate::subject::Delivery;
 use crate::table::figure;
 
-const WIDTH: f64 = 760.0;
+const WIDTH: f64 = 796.0;
 /// Where bars begin: names are left of it.
-const BEGIN: f64 = 172.0;
+const BEGIN: f64 = 208.0;
 /// The longest bar: its figure has the rest.
 const LONGEST: f64 = 480.0;
 const LINE: f64 = 22.0;
