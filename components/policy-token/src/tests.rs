@@ -661,11 +661,16 @@ fn a_token_that_was_let_in_before_is_judged_by_each_calls_own_context() {
         }
     };
     let token = member(json!({"nbf": NOW, "exp": NOW + 10}));
+    let bob = input(HS256, ann(json!({"sub": "bob"})));
     let ann = Some("ann".to_owned());
     let refused = |why: &str| Some(why.to_owned());
     assert_eq!(at(&token, NOW), ann);
     assert_eq!(at(&token, NOW + 9), ann);
     assert_eq!(at(&token, NOW + 10), refused("the credential has expired"));
+    // What was let in lends its signature to nobody.
+    let (_, signature) = token.rsplit_once('.').expect("a token has three parts");
+    let forged = refused("the signature of the credential does not fit");
+    assert_eq!(at(&format!("{bob}.{signature}"), NOW), forged);
     // A clock may be set back.
     let early = refused("the credential is not valid yet");
     assert_eq!(at(&token, NOW - 61), early);
