@@ -29,6 +29,8 @@ const LOGS_BYTES: usize = 32 * 1024 * 1024;
 const HEARD_BYTES: usize = 128;
 /// A reader takes so many bytes at a time. More would be held for it alone while it is slow.
 const TAKE_BYTES: usize = 64 * 1024;
+/// How many readers write before the network has their bytes. Larger, and the first wait for more others; smaller costs more turns.
+const ROUSED: usize = 16;
 /// How long the store is left alone after it failed, in ticks.
 const PAUSE: u64 = TICKS_PER_SECOND;
 
@@ -100,6 +102,8 @@ struct State {
     head: Position,
     /// How often anything here changed.
     version: u64,
+    /// The version of which those who waited were told.
+    told: u64,
     closing: bool,
     seats: Slab<Option<Waker>>,
 }
@@ -126,6 +130,7 @@ impl Room {
                     floor: at,
                     head: at,
                     version: 0,
+                    told: 0,
                     closing: false,
                     seats: Slab::new(),
                 }),
@@ -163,18 +168,40 @@ impl Room {
                     let room = LOG_BYTES.min(LOGS_BYTES / hub.rooms().max(1));
                     state.append(page.messages, page.next, room);
                 }
-                Err(Error::Closing) => {
-                    let mut state = self.state.borrow_mut();
-                    state.closing = true;
-                    state.wake();
-                    break;
-                }
+                Err(Error::Closing) => self.state.borrow_mut().close(),
                 // The place stands; the readers keep their streams.
                 Err(_) => hub.sleep(PAUSE).await,
+            }
+            self.rouse().await;
+            if self.state.borrow().closing {
+                break;
             }
         }
         hub.close_room(&self.channel);
     }
+
+    /// Wakes who waits for news, where there are some.
+    ///
+    /// Not all at once: what a reader writes reaches the network when the host has its turn, so all would wait until the last
+    /// one has written.
+    async fn rouse(&self) {
+        let mut waiting = self.state.borrow_mut().take_waiting();
+        while !waiting.is_empty() {
+            let some = waiting.len().min(ROUSED);
+            waiting.drain(..some).for_each(Waker::wake);
+            if !waiting.is_empty() {
+                give_way().await;
+            }
+        }
+    }
+}
+
+/// Gives the host a turn, when those who were woken have had theirs.
+///
+/// An instance's tasks are futures in one `FuturesUnordered`, which returns to the host when two of them have woken themselves.
+async fn give_way() {
+    wit_bindgen::yield_async().await;
+    wit_bindgen::yield_async().await;
 }
 
 impl State {
@@ -192,7 +219,7 @@ impl State {
             self.bytes -= oldest.size();
             self.floor = oldest.at;
         }
-        self.wake();
+        self.version += 1;
     }
 
     fn break_off(&mut self, at: Position) {
@@ -200,16 +227,21 @@ impl State {
         self.bytes = 0;
         self.floor = at;
         self.head = at;
-        self.wake();
+        self.version += 1;
     }
 
-    fn wake(&mut self) {
+    fn close(&mut self) {
+        self.closing = true;
         self.version += 1;
-        for (_, seat) in &mut self.seats {
-            if let Some(waker) = seat.take() {
-                waker.wake();
-            }
+    }
+
+    /// Those who wait for something that has come.
+    fn take_waiting(&mut self) -> Vec<Waker> {
+        if std::mem::replace(&mut self.told, self.version) == self.version {
+            return Vec::new();
         }
+        let seats = self.seats.iter_mut();
+        seats.filter_map(|(_, seat)| seat.take()).collect()
     }
 
     /// The index of the first message behind a place within the log.
