@@ -129,8 +129,8 @@ pub(crate) fn write(report: &Report, folder: &Path) -> Result<()> {
         })
     });
     let unit = format!(
-        "thousands, by {} clients into one channel, each when it is answered",
-        conditions.clients
+        "thousands, by {} clients into one channel, each when it is answered or with up to {} messages that are not",
+        conditions.clients, conditions.unacknowledged
     );
     let title = "Acknowledged publishes a second";
     save(

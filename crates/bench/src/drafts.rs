@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use memchr::memmem;
 use tokio::time::{Instant, timeout_at};
 
 use crate::run::Run;
@@ -29,9 +30,9 @@ pub(crate) enum Pace {
         period: Duration,
         count: usize,
     },
-    /// As soon as the one before is acknowledged, until a moment.
-    Eager { until: Instant },
-    /// The same, and as soon as readers have all but the last messages.
+    /// As soon as fewer than so many are not acknowledged, until a moment.
+    Eager { until: Instant, at_once: usize },
+    /// As soon as the one before is acknowledged, and readers have all but the last messages.
     Sustained { until: Instant },
 }
 
@@ -43,6 +44,18 @@ pub(crate) struct Draft {
     pub(crate) body: String,
     /// When it was due.
     since: Instant,
+}
+
+impl Draft {
+    /// The message as peers pass it on: JSON text.
+    pub(crate) fn message(&self) -> String {
+        format!(r#"{{"id":"{}","body":{}}}"#, self.id, self.body)
+    }
+
+    /// Whether an answer is one to this draft, by its id.
+    pub(crate) fn is_named_in(&self, answer: &[u8]) -> bool {
+        memmem::find(answer, self.id.as_bytes()).is_some()
+    }
 }
 
 impl Drafts {
@@ -71,7 +84,7 @@ impl Drafts {
     /// reader waits from then on, whatever the server let the publisher do.
     pub(crate) async fn next(&mut self) -> Option<Draft> {
         let since = match self.pace {
-            Pace::Eager { until } => Some(Instant::now()).filter(|now| *now < until)?,
+            Pace::Eager { until, .. } => Some(Instant::now()).filter(|now| *now < until)?,
             Pace::Sustained { until } => {
                 timeout_at(until, self.run.room()).await.ok()?;
                 Some(Instant::now()).filter(|now| *now < until)?
@@ -103,6 +116,14 @@ impl Drafts {
             body: stamp.body(self.size),
             since,
         })
+    }
+
+    /// How many may be sent before the first of them is acknowledged.
+    pub(crate) fn at_once(&self) -> usize {
+        match self.pace {
+            Pace::Eager { at_once, .. } => at_once,
+            Pace::Steady { .. } | Pace::Sustained { .. } => 1,
+        }
     }
 
     /// The draft is stored.

@@ -42,7 +42,7 @@ use plan::{Arguments, Plan, Verb};
 use progress::Progress;
 use report::{Acknowledging, Conditions, Report, Row};
 use server::Cores;
-use subject::{Delivery, Durability, Manners};
+use subject::{Delivery, Durability, Manners, Means};
 
 /// Publishers at a steady rate: enough that none has to wait for its own acknowledgement.
 const STEADY_PUBLISHERS: usize = 4;
@@ -117,6 +117,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         troubled: plan.troubled,
         idle_seconds: plan.idle_time.as_secs(),
         clients: arguments.clients,
+        unacknowledged: arguments.unacknowledged,
         load,
     };
     let report = Report {
@@ -260,10 +261,14 @@ async fn measure(
             arguments.clients
         ));
         if lacking.is_none() {
+            let at_once = match row.means {
+                Means::Posts | Means::Socket => 1,
+                Means::Pipelined => arguments.unacknowledged.into(),
+            };
             let load = Load {
                 readers: 1,
                 publishers: arguments.clients.into(),
-                rate: Rate::Acknowledged,
+                rate: Rate::Acknowledged { at_once },
                 warm: plan.warm,
                 time: 2 * plan.flat_out,
             };

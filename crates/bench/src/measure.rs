@@ -99,8 +99,8 @@ pub(crate) struct Load {
 pub(crate) enum Rate {
     /// Messages a second, over all publishers.
     Steady(f64),
-    /// As much as is acknowledged.
-    Acknowledged,
+    /// As much as is acknowledged, while each publisher waits for so many answers at most.
+    Acknowledged { at_once: usize },
     /// As much as is acknowledged, and delivered to every reader.
     Delivered,
 }
@@ -452,7 +452,7 @@ impl Stage<'_> {
         let most = (WARM_DELIVERIES / load.readers as f64).min(WARM_RATE);
         let rate = match load.rate {
             Rate::Steady(rate) => rate.min(most),
-            Rate::Acknowledged | Rate::Delivered => most,
+            Rate::Acknowledged { .. } | Rate::Delivered => most,
         };
         let load = Load {
             rate: Rate::Steady(rate),
@@ -584,7 +584,7 @@ impl Load {
         let until = begin + self.time;
         let rate = match self.rate {
             Rate::Steady(rate) => rate,
-            Rate::Acknowledged => return Pace::Eager { until },
+            Rate::Acknowledged { at_once } => return Pace::Eager { until, at_once },
             Rate::Delivered => return Pace::Sustained { until },
         };
         let period = Duration::from_secs_f64(self.publishers as f64 / rate);

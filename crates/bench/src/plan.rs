@@ -71,6 +71,10 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) clients: u16,
 
+    /// Messages of one such client that may wait for their answers, where it sends several at once
+    #[arg(long, value_name = "NUMBER", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) unacknowledged: u16,
+
     /// Bytes of a message's body
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(64..=65_536))]
     pub(crate) body: u32,
@@ -288,15 +292,15 @@ mod tests {
             assert_eq!(plan.publishing.len(), publishing);
         }
         check("--only sse", &["witter sse"], 0);
-        check("--only publish --ours", &[], 6);
-        check("--only publish --ours --store redis", &[], 4);
+        check("--only publish --ours", &[], 9);
+        check("--only publish --ours --store redis", &[], 6);
         check("--only sse --store redis", &["witter sse, redis"], 0);
         check(
             "--only sse --store both",
             &["witter sse", "witter sse, redis"],
             0,
         );
-        check("--only publish --peers", &[], 5);
+        check("--only publish --peers", &[], 9);
         check(
             "--only nchan",
             &["nchan websocket", "nchan eventsource", "nchan longpoll"],

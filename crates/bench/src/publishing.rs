@@ -1,5 +1,6 @@
 //! Publishing that does not give up: a draft is sent until it is acknowledged.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -10,40 +11,93 @@ use crate::drafts::{Draft, Drafts};
 const ATTEMPTS: u32 = 300;
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// What is not acknowledged, in order.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    drafts: VecDeque<Draft>,
+    /// The last so many were not sent by the connection that is open.
+    unsent: usize,
+}
+
+impl Waiting {
+    /// What is to be sent.
+    pub(crate) fn unsent(&self) -> impl Iterator<Item = &Draft> {
+        self.drafts.range(self.drafts.len() - self.unsent..)
+    }
+
+    /// All of it, oldest first.
+    pub(crate) fn drafts(&self) -> &VecDeque<Draft> {
+        &self.drafts
+    }
+}
+
 /// Sends every draft by an open connection, which is opened again where that fails.
 ///
-/// What `store` answers within is an error that may pass: the outcome is unknown, or the server asks to come
-/// again. What it fails with ends it all.
+/// `store` sends what is unsent, and waits until the first that wait are acknowledged, one or more: it answers how many.
+/// What it answers within is an error that may pass: the outcome is unknown, or the server asks to come again. What it
+/// fails with ends it all.
 pub(crate) async fn publish<Connection>(
     mut drafts: Drafts,
     open: impl AsyncFn() -> Result<Connection>,
-    store: impl AsyncFn(&mut Connection, &Draft) -> Result<Result<()>>,
+    store: impl AsyncFn(&mut Connection, &Waiting) -> Result<Result<usize>>,
 ) -> Result<()> {
     let mut kept = None;
-    while let Some(draft) = drafts.next().await {
-        let mut attempts = 0;
-        loop {
-            let stored = match &mut kept {
-                Some(connection) => store(connection, &draft).await?,
-                None => match open().await {
-                    Ok(connection) => store(kept.insert(connection), &draft).await?,
-                    Err(error) => Err(error),
-                },
-            };
-            let Err(error) = stored else {
-                break;
-            };
-            attempts += 1;
-            if attempts >= ATTEMPTS {
-                return Err(error.context("a publish failed again and again"));
-            }
-            drafts.retry();
-            kept = None;
-            tokio::time::sleep(PAUSE).await;
+    let mut attempts = 0;
+    let mut waiting = Waiting::default();
+    loop {
+        while waiting.drafts.len() < drafts.at_once()
+            && let Some(draft) = drafts.next().await
+        {
+            waiting.drafts.push_back(draft);
+            waiting.unsent += 1;
         }
-        drafts.acknowledge(&draft);
+        if waiting.drafts.is_empty() {
+            return Ok(());
+        }
+        let stored = match &mut kept {
+            Some(connection) => store(connection, &waiting).await?,
+            None => {
+                waiting.unsent = waiting.drafts.len();
+                match open().await {
+                    Ok(connection) => store(kept.insert(connection), &waiting).await?,
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        match stored {
+            Ok(count) => {
+                attempts = 0;
+                waiting.unsent = 0;
+                for draft in waiting.drafts.drain(..count) {
+                    drafts.acknowledge(&draft);
+                }
+            }
+            Err(error) => {
+                attempts += 1;
+                if attempts >= ATTEMPTS {
+                    return Err(error.context("a publish failed again and again"));
+                }
+                drafts.retry();
+                kept = None;
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
     }
-    Ok(())
+}
+
+/// The same by what answers each message before it takes the next.
+pub(crate) async fn one_by_one<Connection>(
+    drafts: Drafts,
+    open: impl AsyncFn() -> Result<Connection>,
+    store: impl AsyncFn(&mut Connection, &Draft) -> Result<Result<()>>,
+) -> Result<()> {
+    let first = async |connection: &mut Connection, waiting: &Waiting| {
+        let Some(draft) = waiting.drafts.front() else {
+            return Ok(Ok(0));
+        };
+        Ok(store(connection, draft).await?.map(|()| 1))
+    };
+    publish(drafts, open, first).await
 }
 
 #[cfg(test)]
@@ -66,6 +120,10 @@ mod tests {
         Drafts::new(run.clone(), 0, 64, pace)
     }
 
+    fn ids<'a>(drafts: impl IntoIterator<Item = &'a Draft>) -> Vec<String> {
+        drafts.into_iter().map(|draft| draft.id.clone()).collect()
+    }
+
     #[tokio::test]
     async fn a_draft_is_sent_again_on_another_connection_until_it_is_acknowledged() {
         let run = Run::new(0, 1);
@@ -77,11 +135,11 @@ mod tests {
                 number => Ok(number),
             }
         };
-        let store = async |connection: &mut i32, draft: &Draft| {
-            sent.borrow_mut().push(draft.id.clone());
+        let store = async |connection: &mut i32, waiting: &Waiting| {
+            sent.borrow_mut().extend(ids(waiting.unsent()));
             Ok(match connection {
                 2 => Err(anyhow!("cut")),
-                _ => Ok(()),
+                _ => Ok(1),
             })
         };
         let outcome = publish(two(&run), open, store).await;
@@ -94,10 +152,46 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_waits_is_sent_once_by_each_connection_and_in_order() {
+        let run = Run::new(0, 1);
+        let pace = Pace::Eager {
+            until: Instant::now() + Duration::from_millis(300),
+            at_once: 3,
+        };
+        let rounds = RefCell::new(Vec::new());
+        let opened = RefCell::new(0);
+        let open = async || {
+            *opened.borrow_mut() += 1;
+            Ok(*opened.borrow())
+        };
+        let store = async |connection: &mut i32, waiting: &Waiting| {
+            let round = (ids(waiting.unsent()), ids(waiting.drafts()));
+            rounds.borrow_mut().push(round);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok(match (connection, rounds.borrow().len()) {
+                (1, 3) => Err(anyhow!("cut")),
+                _ => Ok(2.min(waiting.drafts().len())),
+            })
+        };
+        let outcome = publish(Drafts::new(run.clone(), 0, 64, pace), open, store).await;
+        outcome.expect("all are acknowledged in the end");
+        let rounds = rounds.into_inner();
+        assert!(rounds.len() > 5, "{}", rounds.len());
+        let counts = |round: &(Vec<String>, Vec<String>)| (round.0.len(), round.1.len());
+        let first: Vec<_> = rounds.iter().take(5).map(counts).collect();
+        assert_eq!(first, [(3, 3), (2, 3), (2, 3), (3, 3), (2, 3)]);
+        assert_eq!(rounds[2].1, rounds[3].0, "all of it by the second");
+        assert_eq!(rounds[0].1[2], rounds[1].1[0], "the order stays");
+        let last = rounds.last().expect("there are some");
+        assert!(last.1.len() <= 2, "none is left behind");
+        assert_eq!(opened.into_inner(), 2);
+    }
+
+    #[tokio::test]
     async fn what_is_refused_for_good_ends_it() {
         let run = Run::new(0, 1);
         let store = async |(): &mut (), _: &Draft| Err(anyhow!("forbidden"));
-        let outcome = publish(two(&run), async || Ok(()), store).await;
+        let outcome = one_by_one(two(&run), async || Ok(()), store).await;
         assert_eq!(outcome.expect_err("it is refused").to_string(), "forbidden");
         assert_eq!(run.published(), 0);
     }

@@ -41,6 +41,8 @@ pub(crate) struct Conditions {
     /// How long idle readers were watched.
     pub(crate) idle_seconds: u64,
     pub(crate) clients: u16,
+    /// The most that one of them sends before it is answered, where it sends several messages at once.
+    pub(crate) unacknowledged: u16,
     /// The load average of the last minute, before we began.
     pub(crate) load: Option<f64>,
 }
@@ -211,6 +213,7 @@ impl Report {
             troubled,
             idle_seconds,
             clients,
+            unacknowledged,
             ..
         } = &self.conditions;
         let levels = self.rows.iter().find_map(|row| row.idle.as_ref());
@@ -239,9 +242,14 @@ impl Report {
                 "and started again at once, with its store if it has one; each time about {of} deliveries were due"
             ),
         ];
-        let publishing = vec![format!(
-            "{clients} clients at once into one channel, each when it is answered; ack: from publish to acknowledgement"
-        )];
+        let publishing = vec![
+            format!(
+                "{clients} clients at once into one channel, each when it is answered; ack: from publish to acknowledgement"
+            ),
+            format!(
+                "several at once: up to {unacknowledged} of each client wait for their answers"
+            ),
+        ];
         [
             (self.speed(), speed),
             (self.faults(), faults),
@@ -581,6 +589,7 @@ mod tests {
             troubled: 1,
             idle_seconds: 1,
             clients: 1,
+            unacknowledged: 2,
             load: None,
         };
         let mut ours = row("ours", None);

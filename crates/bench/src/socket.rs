@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 
 use anyhow::{Result, bail, ensure};
 
+use crate::drafts::Draft;
 use crate::http::Connection;
+use crate::publishing::Waiting;
 
 /// The headers of an upgrade, with the key that RFC 6455 takes as its example.
 pub(crate) const UPGRADE: &str = "connection: upgrade\r\nupgrade: websocket\r\n\
@@ -86,6 +88,44 @@ impl Socket {
         }
         self.waiting = come;
         Ok(self.waiting.pop_front().unwrap_or_default())
+    }
+
+    /// Sends what is unsent of what waits, as `write` has it, and takes messages until `accepts` knows one for the first;
+    /// tells for how many of the first it does. One message may answer several.
+    ///
+    /// The inner error may pass. What `accepts` leaves behind is sent.
+    pub(crate) async fn publish(
+        &mut self,
+        waiting: &Waiting,
+        write: impl Fn(&Draft) -> Result<String>,
+        accepts: impl Fn(&[u8], &Draft, &mut Answers) -> Result<Result<bool>>,
+    ) -> Result<Result<usize>> {
+        let mut said = Answers::default();
+        for draft in waiting.unsent() {
+            said.say(&write(draft)?);
+        }
+        let mut accepted = 0;
+        while accepted == 0 || !self.waiting.is_empty() {
+            let exchange = async {
+                if !said.0.is_empty() {
+                    self.connection.send(&said.0).await?;
+                    said.0.clear();
+                }
+                self.next().await
+            };
+            let message = match exchange.await {
+                Ok(message) => message,
+                Err(error) => return Ok(Err(error)),
+            };
+            while let Some(draft) = waiting.drafts().get(accepted) {
+                match accepts(&message, draft, &mut said)? {
+                    Ok(true) => accepted += 1,
+                    Ok(false) => break,
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
+        }
+        Ok(Ok(accepted))
     }
 
     async fn piece(

@@ -75,6 +75,19 @@ pub(crate) const PUBLISHING: &[Publishing] = &[
     Publishing::sent(&sockjs::WEBSOCKET, "sockjs", Durability::None),
     Publishing::sent(&faye::SUBJECT, "faye", Durability::None),
     Publishing::sent(&ws::SUBJECT, "ws", Durability::None),
+    Publishing::pipelined(&websocket::SUBJECT, "witter, fsync", Durability::Full),
+    Publishing::pipelined(&websocket::SUBJECT, "witter", Durability::Normal),
+    Publishing::pipelined(&websocket::SUBJECT, "witter, in memory", Durability::None),
+    Publishing::pipelined(
+        &WEBSOCKET_ON_REDIS,
+        "witter, redis, fsync",
+        Durability::Full,
+    ),
+    Publishing::pipelined(&WEBSOCKET_ON_REDIS, "witter, redis", Durability::Normal),
+    Publishing::pipelined(&socket_io::WEBSOCKET, "socket.io", Durability::None),
+    Publishing::pipelined(&sockjs::WEBSOCKET, "sockjs", Durability::None),
+    Publishing::pipelined(&faye::SUBJECT, "faye", Durability::None),
+    Publishing::pipelined(&ws::SUBJECT, "ws", Durability::None),
 ];
 
 /// The channel that everybody reads, where there is one.
@@ -94,7 +107,7 @@ pub(crate) struct Subject {
     pub(crate) beside: Option<&'static str>,
     /// Starts a fresh server that keeps its data in the folder.
     pub(crate) start: fn(Setup<'_>) -> Started<'_>,
-    /// Publishes every draft, in order, each until it is acknowledged.
+    /// Publishes every draft, in order, each until it is acknowledged. By a POST they go one by one.
     pub(crate) publish: fn(Target, Drafts) -> LocalBoxFuture<'static, Result<()>>,
     /// Reads the target's channel until the connection ends, from where the inbox is. It is called again then.
     pub(crate) read: fn(Target, Inbox) -> LocalBoxFuture<'static, Result<()>>,
@@ -115,8 +128,10 @@ pub(crate) struct Publishing {
 pub(crate) enum Means {
     /// By a request for each message.
     Posts,
-    /// By a WebSocket that stays open.
+    /// By a WebSocket that stays open, each message when the one before is acknowledged.
     Socket,
+    /// By a WebSocket, without waiting for that.
+    Pipelined,
 }
 
 /// Whose server it is.
@@ -250,6 +265,17 @@ impl Publishing {
             ..Self::posted(subject, name, durability)
         }
     }
+
+    const fn pipelined(
+        subject: &'static Subject,
+        name: &'static str,
+        durability: Durability,
+    ) -> Self {
+        Self {
+            means: Means::Pipelined,
+            ..Self::posted(subject, name, durability)
+        }
+    }
 }
 
 impl Durability {
@@ -268,6 +294,7 @@ impl Means {
         match self {
             Self::Posts => "by POST",
             Self::Socket => "by WebSocket",
+            Self::Pipelined => "by WebSocket, several at once",
         }
     }
 }

@@ -126,10 +126,10 @@ pub(crate) fn publish(target: Target, drafts: Drafts) -> LocalBoxFuture<'static,
         let path = format!("/witter/publish?channel={}", target.channel);
         let open = async || Ok(target.connect().await?);
         let store = async |connection: &mut Connection, draft: &Draft| {
-            let body = format!(r#"{{"id":"{}","body":{}}}"#, draft.id, draft.body);
-            store(connection, &post(&path, Some(&target.token), &body)).await
+            let request = post(&path, Some(&target.token), &draft.message());
+            store(connection, &request).await
         };
-        publishing::publish(drafts, open, store).await
+        publishing::one_by_one(drafts, open, store).await
     }
     .boxed_local()
 }

@@ -54,7 +54,8 @@ impl Report {
     }
 
     fn flows(&self) -> Table {
-        let of: [(&'static str, fn(&Flows) -> f64); 7] = [
+        type Flow = (&'static str, fn(&Flows) -> f64);
+        let of: [Flow; 7] = [
             ("rooms that instances follow", |flows| flows.feeds),
             ("messages", |flows| flows.messages),
             ("reads after a wakeup", |flows| flows.wakes),

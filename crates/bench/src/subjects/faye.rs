@@ -1,16 +1,16 @@
 //! Faye 1.4: Bayeux by a WebSocket. A client that was cut goes on with its id, as Faye's own does, as long as the
 //! server knows it.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow};
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
 use memchr::{memchr, memmem};
 
 use crate::drafts::{Draft, Drafts};
 use crate::peers;
-use crate::publishing;
+use crate::publishing::{self, Waiting};
 use crate::run::Inbox;
-use crate::socket::Socket;
+use crate::socket::{Answers, Socket};
 use crate::subject::{CHANNEL, Delivery, Maker, Store, Subject, Target};
 
 pub(crate) const SUBJECT: Subject = Subject {
@@ -35,25 +35,23 @@ fn publish(target: Target, drafts: Drafts) -> LocalBoxFuture<'static, Result<()>
             let client = client(&answer).context("a client without its id")?;
             Ok((socket, client))
         };
-        let store = async |(socket, client): &mut (Socket, String), draft: &Draft| {
-            let Draft { id, body, .. } = draft;
-            let message = format!(
-                r#"[{{"channel":"/{CHANNEL}","clientId":"{client}","id":"{id}","data":{{"id":"{id}","body":{body}}}}}]"#
-            );
-            let exchange = async {
-                socket.send(&message).await?;
-                loop {
-                    let answer = socket.next().await?;
-                    if memmem::find(&answer, id.as_bytes()).is_none() {
-                        continue;
-                    }
-                    if memmem::find(&answer, br#""successful":true"#).is_none() {
-                        bail!("{}", String::from_utf8_lossy(&answer));
-                    }
-                    return Ok(());
-                }
+        let accepts = |answer: &[u8], draft: &Draft, _: &mut Answers| {
+            if !draft.is_named_in(answer) {
+                return Ok(Ok(false));
+            }
+            Ok(match memmem::find(answer, br#""successful":false"#) {
+                None => Ok(true),
+                Some(_) => Err(anyhow!("{}", String::from_utf8_lossy(answer))),
+            })
+        };
+        let store = async |(socket, client): &mut (Socket, String), waiting: &Waiting| {
+            let write = |draft: &Draft| {
+                let (id, message) = (&draft.id, draft.message());
+                Ok(format!(
+                    r#"[{{"channel":"/{CHANNEL}","clientId":"{client}","id":"{id}","data":{message}}}]"#
+                ))
             };
-            Ok(exchange.await)
+            socket.publish(waiting, write, accepts).await
         };
         publishing::publish(drafts, open, store).await
     }

@@ -57,10 +57,9 @@ fn publish(target: Target, drafts: Drafts) -> LocalBoxFuture<'static, Result<()>
     async move {
         let open = async || Ok(Connection::open(target.address).await?);
         let store = async |connection: &mut Connection, draft: &Draft| {
-            let body = format!(r#"{{"id":"{}","body":{}}}"#, draft.id, draft.body);
-            store(connection, &post(&body)).await
+            store(connection, &post(&draft.message())).await
         };
-        publishing::publish(drafts, open, store).await
+        publishing::one_by_one(drafts, open, store).await
     }
     .boxed_local()
 }

@@ -8,9 +8,9 @@ use memchr::{memchr, memmem};
 use crate::drafts::{Draft, Drafts};
 use crate::http::Connection;
 use crate::peers;
-use crate::publishing;
+use crate::publishing::{self, Waiting};
 use crate::run::Inbox;
-use crate::socket::Socket;
+use crate::socket::{Answers, Socket};
 use crate::subject::{Delivery, Maker, Store, Subject, Target};
 
 pub(crate) const WEBSOCKET: Subject = Subject {
@@ -54,17 +54,18 @@ fn publish(target: Target, drafts: Drafts) -> LocalBoxFuture<'static, Result<()>
             await_packet(&mut socket, |packet| packet.starts_with(b"40")).await?;
             Ok(socket)
         };
-        let store = async |socket: &mut Socket, draft: &Draft| {
-            let Draft { id, body, .. } = draft;
-            let event = format!(r#"420["publish",{{"id":"{id}","body":{body}}}]"#);
-            let acknowledged = |packet: &[u8]| {
-                packet.starts_with(b"430[") && memmem::find(packet, id.as_bytes()).is_some()
-            };
-            let exchange = async {
-                socket.send(&event).await?;
-                await_packet(socket, acknowledged).await
-            };
-            Ok(exchange.await)
+        let write = |Draft { id, body, .. }: &Draft| {
+            Ok(format!(r#"420["publish",{{"id":"{id}","body":{body}}}]"#))
+        };
+        let accepts = |packet: &[u8], draft: &Draft, answers: &mut Answers| {
+            if packet == b"2" {
+                answers.say("3");
+            }
+            let is_answer = packet.starts_with(b"430[");
+            Ok(Ok(is_answer && draft.is_named_in(packet)))
+        };
+        let store = async |socket: &mut Socket, waiting: &Waiting| {
+            socket.publish(waiting, write, accepts).await
         };
         publishing::publish(drafts, open, store).await
     }

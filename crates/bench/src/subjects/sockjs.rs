@@ -6,15 +6,14 @@ use std::ops::ControlFlow;
 use anyhow::{Result, bail, ensure};
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
-use memchr::memmem;
 
 use super::lines;
 use crate::drafts::{Draft, Drafts};
 use crate::http::Connection;
 use crate::peers;
-use crate::publishing;
+use crate::publishing::{self, Waiting};
 use crate::run::Inbox;
-use crate::socket::Socket;
+use crate::socket::{Answers, Socket};
 use crate::subject::{Delivery, Maker, Store, Subject, Target};
 
 pub(crate) const WEBSOCKET: Subject = Subject {
@@ -52,16 +51,12 @@ fn publish(target: Target, drafts: Drafts) -> LocalBoxFuture<'static, Result<()>
             while socket.next().await? != b"o" {}
             Ok(socket)
         };
-        let store = async |socket: &mut Socket, draft: &Draft| {
-            // A message is a string in an array.
-            let message = format!(r#"{{"id":"{}","body":{}}}"#, draft.id, draft.body);
-            let frame = serde_json::to_string(&[message])?;
-            let exchange = async {
-                socket.send(&frame).await?;
-                while memmem::find(&socket.next().await?, draft.id.as_bytes()).is_none() {}
-                Ok(())
-            };
-            Ok(exchange.await)
+        // A message is a string in an array.
+        let write = |draft: &Draft| Ok(serde_json::to_string(&[draft.message()])?);
+        let accepts =
+            |frame: &[u8], draft: &Draft, _: &mut Answers| Ok(Ok(draft.is_named_in(frame)));
+        let store = async |socket: &mut Socket, waiting: &Waiting| {
+            socket.publish(waiting, write, accepts).await
         };
         publishing::publish(drafts, open, store).await
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::frames;
 use crate::drafts::{Draft, Drafts};
-use crate::publishing;
+use crate::publishing::{self, Waiting};
 use crate::run::Inbox;
 use crate::socket::Socket;
 use crate::subject::{Delivery, Subject, Target};
@@ -24,7 +24,7 @@ pub(crate) const SUBJECT: Subject = Subject {
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(rename = "ref")]
-    reference: Option<u64>,
+    reference: Option<&'a str>,
     error: Option<&'a str>,
     end: Option<&'a str>,
 }
@@ -38,40 +38,37 @@ fn publish(target: Target, drafts: Drafts) -> LocalBoxFuture<'static, Result<()>
         };
         let request = witter::upgrade("websocket", "", &quiet);
         let open = async || Socket::upgrade(target.connect().await?, &request).await;
-        let store = async |socket: &mut Socket, draft: &Draft| {
-            let question = format!(
-                r#"{{"ref":1,"publish":{{"channel":"{}","id":"{}","body":{}}}}}"#,
-                target.channel, draft.id, draft.body
-            );
-            if let Err(error) = socket.send(&question).await {
-                return Ok(Err(error));
-            }
-            loop {
-                let message = match socket.next().await {
-                    Ok(message) => message,
-                    Err(error) => return Ok(Err(error)),
-                };
-                match serde_json::from_slice(&message)? {
-                    Answer {
-                        error: Some(code @ ("unavailable" | "rate-limited")),
-                        ..
-                    } => return Ok(Err(anyhow!("{code}"))),
-                    Answer {
-                        error: Some(code), ..
-                    } => bail!("a publish was refused: {code}"),
-                    Answer {
-                        end: Some(reason), ..
-                    } => return Ok(Err(anyhow!("the socket ended: {reason}"))),
-                    Answer {
-                        reference: Some(_), ..
-                    } => return Ok(Ok(())),
-                    Answer { .. } => {}
-                }
-            }
+        let write = |Draft { id, body, .. }: &Draft| {
+            let channel = &target.channel;
+            Ok(format!(
+                r#"{{"ref":"{id}","publish":{{"channel":"{channel}","id":"{id}","body":{body}}}}}"#
+            ))
+        };
+        let store = async |socket: &mut Socket, waiting: &Waiting| {
+            socket
+                .publish(waiting, write, |message, draft, _| accepts(message, draft))
+                .await
         };
         publishing::publish(drafts, open, store).await
     }
     .boxed_local()
+}
+
+/// Whether a message says that the draft is stored.
+fn accepts(message: &[u8], draft: &Draft) -> Result<Result<bool>> {
+    match serde_json::from_slice(message)? {
+        Answer {
+            error: Some(code @ ("unavailable" | "rate-limited")),
+            ..
+        } => Ok(Err(anyhow!("{code}"))),
+        Answer {
+            error: Some(code), ..
+        } => bail!("a publish was refused: {code}"),
+        Answer {
+            end: Some(reason), ..
+        } => Ok(Err(anyhow!("the socket ended: {reason}"))),
+        Answer { reference, .. } => Ok(Ok(reference == Some(&draft.id))),
+    }
 }
 
 async fn read(target: Target, inbox: Inbox) -> Result<()> {

@@ -3,13 +3,12 @@
 use anyhow::Result;
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
-use memchr::memmem;
 
 use crate::drafts::{Draft, Drafts};
 use crate::peers;
-use crate::publishing;
+use crate::publishing::{self, Waiting};
 use crate::run::Inbox;
-use crate::socket::Socket;
+use crate::socket::{Answers, Socket};
 use crate::subject::{Delivery, Maker, Store, Subject, Target};
 
 pub(crate) const SUBJECT: Subject = Subject {
@@ -26,14 +25,11 @@ pub(crate) const SUBJECT: Subject = Subject {
 fn publish(target: Target, drafts: Drafts) -> LocalBoxFuture<'static, Result<()>> {
     async move {
         let open = async || Socket::open_path(target.address, "/publish").await;
-        let store = async |socket: &mut Socket, draft: &Draft| {
-            let message = format!(r#"{{"id":"{}","body":{}}}"#, draft.id, draft.body);
-            let exchange = async {
-                socket.send(&message).await?;
-                while memmem::find(&socket.next().await?, draft.id.as_bytes()).is_none() {}
-                Ok(())
-            };
-            Ok(exchange.await)
+        let write = |draft: &Draft| Ok(draft.message());
+        let accepts =
+            |message: &[u8], draft: &Draft, _: &mut Answers| Ok(Ok(draft.is_named_in(message)));
+        let store = async |socket: &mut Socket, waiting: &Waiting| {
+            socket.publish(waiting, write, accepts).await
         };
         publishing::publish(drafts, open, store).await
     }
