@@ -283,6 +283,33 @@ test("who keeps order lets people in from the list, slows them down, and takes b
   await bob.leave();
 });
 
+test("a message that is shown before the page knows what can be done with it gets its menu", async () => {
+  const ann = await Person.at(browser, host, "early");
+  await ann.enter("Ann");
+  await ann.say("before");
+  await ann.sees(1);
+  const bob = await Person.open(browser);
+  let hear;
+  const question = new Promise((resolve) => (hear = resolve));
+  await bob.page.routeWebSocket(/\/witter\/websocket/, (page) => {
+    const server = page.connectToServer();
+    page.onMessage((message) => {
+      if (message.includes('"me"')) hear(() => server.send(message));
+      else server.send(message);
+    });
+  });
+  await bob.page.goto(`${host.url}/#early`);
+  await bob.enter("Bob");
+  const ask = await question;
+  await bob.sees(1);
+  await bob.say("meanwhile");
+  await ann.sees(2);
+  ask();
+  await bob.page.locator("article .dots").nth(1).waitFor({ state: "attached" });
+  await ann.leave();
+  await bob.leave();
+});
+
 test("axe-core finds nothing to complain about in what opens, on a desktop and on a phone", async () => {
   const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, colorScheme: "dark", locale: "zh-CN" };
   const ann = await Person.at(browser, host, "looks");

@@ -57,9 +57,7 @@ export class Stream {
 
   /** What can be done with messages may be more than before. */
   enable() {
-    if (this.#able === this.#chat.more.able) return;
-    $("log").replaceChildren();
-    this.update();
+    if (this.#able !== this.#chat.more.able) this.update();
   }
 
   /** Whether somebody looks at the newest messages of a room. */
@@ -99,7 +97,10 @@ export class Stream {
   }
 
   #draw() {
-    this.#able = this.#chat.more.able;
+    const { able } = this.#chat.more;
+    // It is a part of each row, and rows that are there already are kept.
+    if (this.#able !== able) $("log").replaceChildren();
+    this.#able = able;
     sync($("log"), rows(this.#room, this.#chat.mine, dayOf), (row) => this.#make(row));
     const dots = this.#dots();
     if (!dots.includes(document.activeElement)) tabTo(dots, dots.at(-1));
