@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::drafts::{Draft, Drafts};
+use crate::socket::{Answers, Socket};
 
 /// A publish that is refused or cut so often, a tenth of a second apart, is not going to be stored.
 const ATTEMPTS: u32 = 300;
@@ -13,13 +14,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// What is not acknowledged, in order.
 #[derive(Default)]
-pub(crate) struct Waiting {
+pub(crate) struct Pending {
     drafts: VecDeque<Draft>,
     /// The last so many were not sent by the connection that is open.
     unsent: usize,
 }
 
-impl Waiting {
+impl Pending {
     /// What is to be sent.
     pub(crate) fn unsent(&self) -> impl Iterator<Item = &Draft> {
         self.drafts.range(self.drafts.len() - self.unsent..)
@@ -39,27 +40,27 @@ impl Waiting {
 pub(crate) async fn publish<Connection>(
     mut drafts: Drafts,
     open: impl AsyncFn() -> Result<Connection>,
-    store: impl AsyncFn(&mut Connection, &Waiting) -> Result<Result<usize>>,
+    store: impl AsyncFn(&mut Connection, &Pending) -> Result<Result<usize>>,
 ) -> Result<()> {
     let mut kept = None;
     let mut attempts = 0;
-    let mut waiting = Waiting::default();
+    let mut pending = Pending::default();
     loop {
-        while waiting.drafts.len() < drafts.at_once()
+        while pending.drafts.len() < drafts.at_once()
             && let Some(draft) = drafts.next().await
         {
-            waiting.drafts.push_back(draft);
-            waiting.unsent += 1;
+            pending.drafts.push_back(draft);
+            pending.unsent += 1;
         }
-        if waiting.drafts.is_empty() {
+        if pending.drafts.is_empty() {
             return Ok(());
         }
         let stored = match &mut kept {
-            Some(connection) => store(connection, &waiting).await?,
+            Some(connection) => store(connection, &pending).await?,
             None => {
-                waiting.unsent = waiting.drafts.len();
+                pending.unsent = pending.drafts.len();
                 match open().await {
-                    Ok(connection) => store(kept.insert(connection), &waiting).await?,
+                    Ok(connection) => store(kept.insert(connection), &pending).await?,
                     Err(error) => Err(error),
                 }
             }
@@ -67,8 +68,8 @@ pub(crate) async fn publish<Connection>(
         match stored {
             Ok(count) => {
                 attempts = 0;
-                waiting.unsent = 0;
-                for draft in waiting.drafts.drain(..count) {
+                pending.unsent = 0;
+                for draft in pending.drafts.drain(..count) {
                     drafts.acknowledge(&draft);
                 }
             }
@@ -85,14 +86,27 @@ pub(crate) async fn publish<Connection>(
     }
 }
 
+/// The same by a socket: how a draft is written, and which messages accept one, as [`Socket::publish`] has it.
+pub(crate) async fn by_socket(
+    drafts: Drafts,
+    open: impl AsyncFn() -> Result<Socket>,
+    write: impl Fn(&Draft) -> Result<String>,
+    accepts: impl Fn(&[u8], &Draft, &mut Answers) -> Result<Result<bool>>,
+) -> Result<()> {
+    let store = async |socket: &mut Socket, pending: &Pending| {
+        socket.publish(pending, &write, &accepts).await
+    };
+    publish(drafts, open, store).await
+}
+
 /// The same by what answers each message before it takes the next.
 pub(crate) async fn one_by_one<Connection>(
     drafts: Drafts,
     open: impl AsyncFn() -> Result<Connection>,
     store: impl AsyncFn(&mut Connection, &Draft) -> Result<Result<()>>,
 ) -> Result<()> {
-    let first = async |connection: &mut Connection, waiting: &Waiting| {
-        let Some(draft) = waiting.drafts.front() else {
+    let first = async |connection: &mut Connection, pending: &Pending| {
+        let Some(draft) = pending.drafts.front() else {
             return Ok(Ok(0));
         };
         Ok(store(connection, draft).await?.map(|()| 1))
@@ -135,8 +149,8 @@ mod tests {
                 number => Ok(number),
             }
         };
-        let store = async |connection: &mut i32, waiting: &Waiting| {
-            sent.borrow_mut().extend(ids(waiting.unsent()));
+        let store = async |connection: &mut i32, pending: &Pending| {
+            sent.borrow_mut().extend(ids(pending.unsent()));
             Ok(match connection {
                 2 => Err(anyhow!("cut")),
                 _ => Ok(1),
@@ -164,13 +178,13 @@ mod tests {
             *opened.borrow_mut() += 1;
             Ok(*opened.borrow())
         };
-        let store = async |connection: &mut i32, waiting: &Waiting| {
-            let round = (ids(waiting.unsent()), ids(waiting.drafts()));
+        let store = async |connection: &mut i32, pending: &Pending| {
+            let round = (ids(pending.unsent()), ids(pending.drafts()));
             rounds.borrow_mut().push(round);
             tokio::time::sleep(Duration::from_millis(1)).await;
             Ok(match (connection, rounds.borrow().len()) {
                 (1, 3) => Err(anyhow!("cut")),
-                _ => Ok(2.min(waiting.drafts().len())),
+                _ => Ok(2.min(pending.drafts().len())),
             })
         };
         let outcome = publish(Drafts::new(run.clone(), 0, 64, pace), open, store).await;

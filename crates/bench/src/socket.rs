@@ -8,7 +8,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::drafts::Draft;
 use crate::http::Connection;
-use crate::publishing::Waiting;
+use crate::publishing::Pending;
 
 /// The headers of an upgrade, with the key that RFC 6455 takes as its example.
 pub(crate) const UPGRADE: &str = "connection: upgrade\r\nupgrade: websocket\r\n\
@@ -64,10 +64,7 @@ impl Socket {
         let mut answers = Answers::default();
         loop {
             self.piece(&mut answers, &mut take).await?;
-            if !answers.0.is_empty() {
-                self.connection.send(&answers.0).await?;
-                answers.0.clear();
-            }
+            self.answer(&mut answers).await?;
         }
     }
 
@@ -81,51 +78,59 @@ impl Socket {
                 Ok(())
             })
             .await?;
-            if !answers.0.is_empty() {
-                self.connection.send(&answers.0).await?;
-                answers.0.clear();
-            }
+            self.answer(&mut answers).await?;
         }
         self.waiting = come;
         Ok(self.waiting.pop_front().unwrap_or_default())
     }
 
-    /// Sends what is unsent of what waits, as `write` has it, and takes messages until `accepts` knows one for the first;
-    /// tells for how many of the first it does. One message may answer several.
+    /// Sends what is unsent of what is pending, as `write` has it, and takes messages until `accepts` knows one for the
+    /// first; tells for how many of the first it does. One message may answer several.
     ///
     /// The inner error may pass. What `accepts` leaves behind is sent.
     pub(crate) async fn publish(
         &mut self,
-        waiting: &Waiting,
+        pending: &Pending,
         write: impl Fn(&Draft) -> Result<String>,
         accepts: impl Fn(&[u8], &Draft, &mut Answers) -> Result<Result<bool>>,
     ) -> Result<Result<usize>> {
         let mut said = Answers::default();
-        for draft in waiting.unsent() {
+        for draft in pending.unsent() {
             said.say(&write(draft)?);
         }
+        if let Err(error) = self.answer(&mut said).await {
+            return Ok(Err(error));
+        }
         let mut accepted = 0;
-        while accepted == 0 || !self.waiting.is_empty() {
-            let exchange = async {
-                if !said.0.is_empty() {
-                    self.connection.send(&said.0).await?;
-                    said.0.clear();
-                }
-                self.next().await
-            };
-            let message = match exchange.await {
+        loop {
+            let message = match self.next().await {
                 Ok(message) => message,
                 Err(error) => return Ok(Err(error)),
             };
-            while let Some(draft) = waiting.drafts().get(accepted) {
+            while let Some(draft) = pending.drafts().get(accepted) {
                 match accepts(&message, draft, &mut said)? {
                     Ok(true) => accepted += 1,
                     Ok(false) => break,
                     Err(error) => return Ok(Err(error)),
                 }
             }
+            if let Err(error) = self.answer(&mut said).await {
+                return Ok(Err(error));
+            }
+            // What comes behind the last answer is for the next time.
+            let is_over = self.waiting.is_empty() || accepted == pending.drafts().len();
+            if accepted > 0 && is_over {
+                return Ok(Ok(accepted));
+            }
         }
-        Ok(Ok(accepted))
+    }
+
+    async fn answer(&mut self, answers: &mut Answers) -> Result<()> {
+        if !answers.0.is_empty() {
+            self.connection.send(&answers.0).await?;
+            answers.0.clear();
+        }
+        Ok(())
     }
 
     async fn piece(

@@ -8,7 +8,7 @@ use memchr::{memchr, memmem};
 
 use crate::drafts::{Draft, Drafts};
 use crate::peers;
-use crate::publishing::{self, Waiting};
+use crate::publishing::{self, Pending};
 use crate::run::Inbox;
 use crate::socket::{Answers, Socket};
 use crate::subject::{CHANNEL, Delivery, Maker, Store, Subject, Target};
@@ -44,14 +44,14 @@ fn publish(target: Target, drafts: Drafts) -> LocalBoxFuture<'static, Result<()>
                 Some(_) => Err(anyhow!("{}", String::from_utf8_lossy(answer))),
             })
         };
-        let store = async |(socket, client): &mut (Socket, String), waiting: &Waiting| {
+        let store = async |(socket, client): &mut (Socket, String), pending: &Pending| {
             let write = |draft: &Draft| {
                 let (id, message) = (&draft.id, draft.message());
                 Ok(format!(
                     r#"[{{"channel":"/{CHANNEL}","clientId":"{client}","id":"{id}","data":{message}}}]"#
                 ))
             };
-            socket.publish(waiting, write, accepts).await
+            socket.publish(pending, write, accepts).await
         };
         publishing::publish(drafts, open, store).await
     }

@@ -8,7 +8,7 @@ use memchr::{memchr, memmem};
 use crate::drafts::{Draft, Drafts};
 use crate::http::Connection;
 use crate::peers;
-use crate::publishing::{self, Waiting};
+use crate::publishing;
 use crate::run::Inbox;
 use crate::socket::{Answers, Socket};
 use crate::subject::{Delivery, Maker, Store, Subject, Target};
@@ -64,10 +64,7 @@ fn publish(target: Target, drafts: Drafts) -> LocalBoxFuture<'static, Result<()>
             let is_answer = packet.starts_with(b"430[");
             Ok(Ok(is_answer && draft.is_named_in(packet)))
         };
-        let store = async |socket: &mut Socket, waiting: &Waiting| {
-            socket.publish(waiting, write, accepts).await
-        };
-        publishing::publish(drafts, open, store).await
+        publishing::by_socket(drafts, open, write, accepts).await
     }
     .boxed_local()
 }

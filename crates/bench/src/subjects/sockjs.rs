@@ -11,7 +11,7 @@ use super::lines;
 use crate::drafts::{Draft, Drafts};
 use crate::http::Connection;
 use crate::peers;
-use crate::publishing::{self, Waiting};
+use crate::publishing;
 use crate::run::Inbox;
 use crate::socket::{Answers, Socket};
 use crate::subject::{Delivery, Maker, Store, Subject, Target};
@@ -55,10 +55,7 @@ fn publish(target: Target, drafts: Drafts) -> LocalBoxFuture<'static, Result<()>
         let write = |draft: &Draft| Ok(serde_json::to_string(&[draft.message()])?);
         let accepts =
             |frame: &[u8], draft: &Draft, _: &mut Answers| Ok(Ok(draft.is_named_in(frame)));
-        let store = async |socket: &mut Socket, waiting: &Waiting| {
-            socket.publish(waiting, write, accepts).await
-        };
-        publishing::publish(drafts, open, store).await
+        publishing::by_socket(drafts, open, write, accepts).await
     }
     .boxed_local()
 }

@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use super::frames;
 use crate::drafts::{Draft, Drafts};
-use crate::publishing::{self, Waiting};
+use crate::publishing;
 use crate::run::Inbox;
-use crate::socket::Socket;
+use crate::socket::{Answers, Socket};
 use crate::subject::{Delivery, Subject, Target};
 use crate::witter;
 
@@ -44,18 +44,13 @@ fn publish(target: Target, drafts: Drafts) -> LocalBoxFuture<'static, Result<()>
                 r#"{{"ref":"{id}","publish":{{"channel":"{channel}","id":"{id}","body":{body}}}}}"#
             ))
         };
-        let store = async |socket: &mut Socket, waiting: &Waiting| {
-            socket
-                .publish(waiting, write, |message, draft, _| accepts(message, draft))
-                .await
-        };
-        publishing::publish(drafts, open, store).await
+        publishing::by_socket(drafts, open, write, accepts).await
     }
     .boxed_local()
 }
 
 /// Whether a message says that the draft is stored.
-fn accepts(message: &[u8], draft: &Draft) -> Result<Result<bool>> {
+fn accepts(message: &[u8], draft: &Draft, _: &mut Answers) -> Result<Result<bool>> {
     match serde_json::from_slice(message)? {
         Answer {
             error: Some(code @ ("unavailable" | "rate-limited")),

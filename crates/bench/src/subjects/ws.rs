@@ -6,7 +6,7 @@ use futures::future::LocalBoxFuture;
 
 use crate::drafts::{Draft, Drafts};
 use crate::peers;
-use crate::publishing::{self, Waiting};
+use crate::publishing;
 use crate::run::Inbox;
 use crate::socket::{Answers, Socket};
 use crate::subject::{Delivery, Maker, Store, Subject, Target};
@@ -28,10 +28,7 @@ fn publish(target: Target, drafts: Drafts) -> LocalBoxFuture<'static, Result<()>
         let write = |draft: &Draft| Ok(draft.message());
         let accepts =
             |message: &[u8], draft: &Draft, _: &mut Answers| Ok(Ok(draft.is_named_in(message)));
-        let store = async |socket: &mut Socket, waiting: &Waiting| {
-            socket.publish(waiting, write, accepts).await
-        };
-        publishing::publish(drafts, open, store).await
+        publishing::by_socket(drafts, open, write, accepts).await
     }
     .boxed_local()
 }
