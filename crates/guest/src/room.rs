@@ -29,7 +29,7 @@ const LOGS_BYTES: usize = 32 * 1024 * 1024;
 const HEARD_BYTES: usize = 128;
 /// A reader takes so many bytes at a time. More would be held for it alone while it is slow.
 const TAKE_BYTES: usize = 64 * 1024;
-/// How many readers write before the network has their bytes. Larger, and the first wait for more others; smaller costs more turns.
+/// How many readers write before the network has their bytes. Larger: the first wait for more others; smaller: more turns.
 const ROUSED: usize = 16;
 /// How long the store is left alone after it failed, in ticks.
 const PAUSE: u64 = TICKS_PER_SECOND;
@@ -102,8 +102,6 @@ struct State {
     head: Position,
     /// How often anything here changed.
     version: u64,
-    /// The version of which those who waited were told.
-    told: u64,
     closing: bool,
     seats: Slab<Option<Waker>>,
 }
@@ -130,7 +128,6 @@ impl Room {
                     floor: at,
                     head: at,
                     version: 0,
-                    told: 0,
                     closing: false,
                     seats: Slab::new(),
                 }),
@@ -158,7 +155,10 @@ impl Room {
     async fn listen(self: Rc<Self>) {
         let hub = Hub::shared();
         while !self.state.borrow().seats.is_empty() {
-            let at = self.state.borrow().head;
+            let (at, version) = {
+                let state = self.state.borrow();
+                (state.head, state.version)
+            };
             match receive(&self.feed, Start::After(at), PAGE, WAIT_MS).await {
                 Ok(page) => {
                     let mut state = self.state.borrow_mut();
@@ -172,7 +172,9 @@ impl Room {
                 // The place stands; the readers keep their streams.
                 Err(_) => hub.sleep(PAUSE).await,
             }
-            self.rouse().await;
+            if self.state.borrow().version != version {
+                self.rouse().await;
+            }
             if self.state.borrow().closing {
                 break;
             }
@@ -180,25 +182,26 @@ impl Room {
         hub.close_room(&self.channel);
     }
 
-    /// Wakes who waits for news, where there are some.
+    /// Wakes who waits for news.
     ///
-    /// Not all at once: what a reader writes reaches the network when the host has its turn, so all would wait until the last
-    /// one has written.
+    /// Not all at once: what a reader writes reaches the network when the host has its turn, so all would wait until the
+    /// last one has written.
     async fn rouse(&self) {
-        let mut waiting = self.state.borrow_mut().take_waiting();
-        while !waiting.is_empty() {
-            let some = waiting.len().min(ROUSED);
-            waiting.drain(..some).for_each(Waker::wake);
-            if !waiting.is_empty() {
-                give_way().await;
+        let mut waiting = self.state.borrow_mut().take_waiting().into_iter();
+        loop {
+            waiting.by_ref().take(ROUSED).for_each(Waker::wake);
+            if waiting.len() == 0 {
+                return;
             }
+            give_way().await;
         }
     }
 }
 
 /// Gives the host a turn, when those who were woken have had theirs.
 ///
-/// An instance's tasks are futures in one `FuturesUnordered`, which returns to the host when two of them have woken themselves.
+/// An instance's tasks are futures in one `FuturesUnordered`, which returns to the host when it was twice that one of
+/// them woke itself.
 async fn give_way() {
     wit_bindgen::yield_async().await;
     wit_bindgen::yield_async().await;
@@ -235,11 +238,8 @@ impl State {
         self.version += 1;
     }
 
-    /// Those who wait for something that has come.
+    /// Those who wait for news.
     fn take_waiting(&mut self) -> Vec<Waker> {
-        if std::mem::replace(&mut self.told, self.version) == self.version {
-            return Vec::new();
-        }
         let seats = self.seats.iter_mut();
         seats.filter_map(|(_, seat)| seat.take()).collect()
     }

@@ -36,6 +36,7 @@ pub(crate) fn cases(corpus: &mut Corpus<'_>, transport: Transport) {
         a_channel_no_longer_asked_for_is_dropped_from_the_cursor,
     );
     corpus.reads(transport, all_readers_see_one_order);
+    corpus.reads(transport, a_crowd_hears_all_in_order_while_some_leave);
     corpus.reads(transport, a_message_sent_twice_is_read_once);
     corpus.reads(transport, a_cursor_of_another_incarnation_reports_a_gap);
     corpus.reads(transport, a_cursor_of_a_wiped_store_reports_a_gap_at_once);
@@ -321,6 +322,36 @@ async fn all_readers_see_one_order(world: &World, transport: Transport) -> Resul
             Vec::from_iter(writer * 100..writer * 100 + EACH),
             "a writer's own order"
         );
+    }
+    Ok(())
+}
+
+/// They are woken some at a time: those who leave meanwhile keep nobody from hearing all.
+async fn a_crowd_hears_all_in_order_while_some_leave(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
+    const CROWD: usize = 40;
+    let channel = world.channel();
+    let open = |_| Reader::open(&world.client, transport, Query::of([&channel]));
+    let mut crowd = try_join_all((0..CROWD).map(open)).await?;
+    world.count(&channel, 0..1).await?;
+    let heard = try_join_all(crowd.iter_mut().map(|reader| reader.messages(1))).await?;
+    for read in heard {
+        assert_eq!(numbers(&read)?, [0]);
+    }
+    let leave = async {
+        let mut number = 0;
+        crowd.retain(|_| {
+            number += 1;
+            number % 3 > 0
+        });
+        Ok(try_join_all(crowd.iter_mut().map(|reader| reader.messages(10))).await?)
+    };
+    let (_, heard) = try_join!(world.count(&channel, 1..11), leave)?;
+    assert_eq!(heard.len(), CROWD - CROWD / 3);
+    for read in heard {
+        assert_eq!(numbers(&read)?, Vec::from_iter(1..11));
     }
     Ok(())
 }
