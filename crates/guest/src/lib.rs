@@ -18,6 +18,7 @@ mod page;
 mod reader;
 mod room;
 mod route;
+mod seats;
 pub mod sending;
 pub mod site;
 pub mod socket;

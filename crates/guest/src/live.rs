@@ -3,10 +3,10 @@
 
 use crate::hub::{Hub, TICKS_PER_SECOND};
 use crate::messenger::{self, Attendance, Feed};
+use crate::seats::Seats;
 use crate::types::Error;
 use protocol::framing::Frame;
 use protocol::{Channel, Mark, State};
-use slab::Slab;
 use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -51,6 +51,7 @@ pub(crate) struct Stage {
     channel: Channel,
     feed: Rc<Feed>,
     inner: RefCell<Inner>,
+    seats: Seats,
 }
 
 #[derive(Default)]
@@ -62,7 +63,6 @@ struct Inner {
     whole: OnceCell<Rc<Update>>,
     /// What made each of the last states but the first, this one last.
     changes: VecDeque<Rc<Update>>,
-    seats: Slab<Option<Waker>>,
 }
 
 /// A reader that takes part; leaving is dropping it.
@@ -114,13 +114,7 @@ impl Part {
     pub(crate) fn poll_news(&self, waker: &Waker) -> bool {
         let news = self.has_news();
         if !news && let Some(Seat { stage, key }) = &self.seat {
-            let mut inner = stage.inner.borrow_mut();
-            if let Some(seat) = inner.seats.get_mut(*key) {
-                match seat {
-                    Some(kept) if kept.will_wake(waker) => {}
-                    _ => *seat = Some(waker.clone()),
-                }
-            }
+            stage.seats.wait(*key, waker);
         }
         news
     }
@@ -167,19 +161,20 @@ impl Seat {
                 channel: channel.clone(),
                 feed: Rc::clone(feed),
                 inner: RefCell::default(),
+                seats: Seats::default(),
             });
             hub.open_stage(channel.clone(), &stage);
             hub.spawn(Rc::clone(&stage).listen());
             stage
         });
-        let key = stage.inner.borrow_mut().seats.insert(None);
+        let key = stage.seats.take();
         Self { stage, key }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.stage.inner.borrow_mut().seats.try_remove(self.key);
+        self.stage.seats.leave(self.key);
     }
 }
 
@@ -187,11 +182,14 @@ impl Stage {
     async fn listen(self: Rc<Self>) {
         let hub = Hub::shared();
         let mut known = None;
-        while !self.inner.borrow().seats.is_empty() {
+        while !self.seats.are_empty() {
             match self.feed.state(known.take(), WAIT_MS).await {
                 Ok(state) => {
                     known = Some(state.digest.clone());
-                    self.inner.borrow_mut().learn(&self, state);
+                    let is_news = self.inner.borrow_mut().learn(&self.channel, state);
+                    if is_news {
+                        self.seats.rouse().await;
+                    }
                 }
                 // The readers are told by their rooms.
                 Err(Error::Closing) => break,
@@ -203,15 +201,16 @@ impl Stage {
 }
 
 impl Inner {
-    fn learn(&mut self, stage: &Stage, state: messenger::State) {
+    /// Takes a state over; tells whether it is another.
+    fn learn(&mut self, channel: &Channel, state: messenger::State) -> bool {
         if self.version > 0 && state.digest == self.digest {
-            return;
+            return false;
         }
         let (digest, state) = inward(state);
         if self.version == 0 {
             self.version = 1;
         } else if let Some(change) = state.since(&self.state) {
-            let json = change.to_json(stage.channel.as_str());
+            let json = change.to_json(channel.as_str());
             self.changes.push_back(Update::new(json));
             self.version += 1;
         }
@@ -221,11 +220,7 @@ impl Inner {
         self.state = state;
         self.digest = digest;
         self.whole = OnceCell::new();
-        for (_, seat) in &mut self.seats {
-            if let Some(waker) = seat.take() {
-                waker.wake();
-            }
-        }
+        true
     }
 
     fn whole(&self, channel: &Channel) -> Rc<Update> {

@@ -4,10 +4,10 @@
 use crate::hub::{Hub, TICKS_PER_SECOND};
 use crate::messenger::Feed;
 use crate::page::receive;
+use crate::seats::Seats;
 use crate::types::Error;
 use protocol::framing::{Frame, StreamFraming};
 use protocol::{Channel, Cursor, Position, Start};
-use slab::Slab;
 use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -29,8 +29,6 @@ const LOGS_BYTES: usize = 32 * 1024 * 1024;
 const HEARD_BYTES: usize = 128;
 /// A reader takes so many bytes at a time. More would be held for it alone while it is slow.
 const TAKE_BYTES: usize = 64 * 1024;
-/// How many readers write before the network has their bytes. Larger: the first wait for more others; smaller: more turns.
-const ROUSED: usize = 16;
 /// How long the store is left alone after it failed, in ticks.
 const PAUSE: u64 = TICKS_PER_SECOND;
 
@@ -91,6 +89,7 @@ pub(crate) struct Room {
     channel: Channel,
     feed: Rc<Feed>,
     state: RefCell<State>,
+    seats: Seats,
 }
 
 struct State {
@@ -103,7 +102,6 @@ struct State {
     /// How often anything here changed.
     version: u64,
     closing: bool,
-    seats: Slab<Option<Waker>>,
 }
 
 /// A reader's place in a room; leaving is dropping it.
@@ -129,14 +127,14 @@ impl Room {
                     head: at,
                     version: 0,
                     closing: false,
-                    seats: Slab::new(),
                 }),
+                seats: Seats::default(),
             });
             hub.open_room(channel.clone(), &room);
             hub.spawn(Rc::clone(&room).listen());
             room
         });
-        let key = room.state.borrow_mut().seats.insert(None);
+        let key = room.seats.take();
         Seat {
             room,
             key,
@@ -154,7 +152,7 @@ impl Room {
     /// last reader by up to `WAIT_MS`: polls come back, and find it.
     async fn listen(self: Rc<Self>) {
         let hub = Hub::shared();
-        while !self.state.borrow().seats.is_empty() {
+        while !self.seats.are_empty() {
             let (at, version) = {
                 let state = self.state.borrow();
                 (state.head, state.version)
@@ -173,7 +171,7 @@ impl Room {
                 Err(_) => hub.sleep(PAUSE).await,
             }
             if self.state.borrow().version != version {
-                self.rouse().await;
+                self.seats.rouse().await;
             }
             if self.state.borrow().closing {
                 break;
@@ -181,30 +179,6 @@ impl Room {
         }
         hub.close_room(&self.channel);
     }
-
-    /// Wakes who waits for news.
-    ///
-    /// Not all at once: what a reader writes reaches the network when the host has its turn, so all would wait until the
-    /// last one has written.
-    async fn rouse(&self) {
-        let mut waiting = self.state.borrow_mut().take_waiting().into_iter();
-        loop {
-            waiting.by_ref().take(ROUSED).for_each(Waker::wake);
-            if waiting.len() == 0 {
-                return;
-            }
-            give_way().await;
-        }
-    }
-}
-
-/// Gives the host a turn, when those who were woken have had theirs.
-///
-/// An instance's tasks are futures in one `FuturesUnordered`, which returns to the host when it was twice that one of
-/// them woke itself.
-async fn give_way() {
-    wit_bindgen::yield_async().await;
-    wit_bindgen::yield_async().await;
 }
 
 impl State {
@@ -236,12 +210,6 @@ impl State {
     fn close(&mut self) {
         self.closing = true;
         self.version += 1;
-    }
-
-    /// Those who wait for news.
-    fn take_waiting(&mut self) -> Vec<Waker> {
-        let seats = self.seats.iter_mut();
-        seats.filter_map(|(_, seat)| seat.take()).collect()
     }
 
     /// The index of the first message behind a place within the log.
@@ -285,13 +253,7 @@ impl Seat {
         if !matches!(self.since(at, 0), Since::Nothing) {
             return true;
         }
-        let mut state = self.room.state.borrow_mut();
-        if let Some(seat) = state.seats.get_mut(self.key) {
-            match seat {
-                Some(kept) if kept.will_wake(waker) => {}
-                _ => *seat = Some(waker.clone()),
-            }
-        }
+        self.room.seats.wait(self.key, waker);
         false
     }
 
@@ -308,6 +270,6 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.room.state.borrow_mut().seats.try_remove(self.key);
+        self.room.seats.leave(self.key);
     }
 }

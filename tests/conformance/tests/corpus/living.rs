@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use conformance::{Client, Frame, Live, Query, Reader, Session, Socket, Transport};
-use futures::future::{Either, select};
+use futures::future::{Either, select, try_join_all};
+use futures::try_join;
 use http::Method;
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -24,6 +25,7 @@ pub(crate) fn cases(corpus: &mut Corpus<'_>, transport: Transport) {
     corpus.reads(transport, who_changes_the_transport_was_never_away);
     corpus.reads(transport, who_types_is_told_until_it_is_over);
     corpus.reads(transport, marks_are_the_furthest_of_all_devices);
+    corpus.reads(transport, a_crowd_sees_all_that_changes_while_some_leave);
     corpus.reads(transport, who_is_nobody_sees_and_is_not_seen);
     corpus.reads(transport, each_channel_has_a_state_of_its_own);
     corpus.reads(transport, the_state_of_a_channel_is_for_its_readers);
@@ -204,6 +206,51 @@ async fn marks_are_the_furthest_of_all_devices(world: &World, transport: Transpo
         let answer = perform(world, transport, &world.bob, command).await?;
         ensure!(answer["error"] == "unprocessable", "{answer}");
     }
+    Ok(())
+}
+
+async fn a_crowd_sees_all_that_changes_while_some_leave(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
+    const CROWD: usize = 40;
+    let channel = &world.channel();
+    let first = world.say(channel, "1").await?;
+    world.count(channel, 1..3).await?;
+    let read = async |offset: u64| {
+        let command = json!({"read": {"channel": channel, "offset": offset}});
+        perform(world, transport, &world.bob, command).await
+    };
+    let has_read = |offset: u64| {
+        let bob = world.bob.sender.clone();
+        move |live: &Live| {
+            live.marks
+                .get(&bob)
+                .is_some_and(|(read, _)| *read == offset)
+        }
+    };
+    let open = |_| open(&world.client, transport, channel, None);
+    let mut crowd = try_join_all((0..CROWD).map(open)).await?;
+    read(first).await?;
+    try_join_all(
+        crowd
+            .iter_mut()
+            .map(|reader| reader.sees(channel, has_read(first))),
+    )
+    .await?;
+    let leave = async {
+        let mut number = 0;
+        crowd.retain(|_| {
+            number += 1;
+            number % 3 > 0
+        });
+        let seen = crowd
+            .iter_mut()
+            .map(|reader| reader.sees(channel, has_read(first + 1)));
+        Ok(try_join_all(seen).await?)
+    };
+    let (_, seen) = try_join!(read(first + 1), leave)?;
+    ensure!(seen.len() == CROWD - CROWD / 3, "{}", seen.len());
     Ok(())
 }
 
