@@ -75,6 +75,9 @@ describe("over a reload", { concurrency: 4 }, () => {
       await ann.connect(options);
       await ann.hears(channel, 1);
       const [{ sender }] = await ann.told("session", 1);
+      // Two where the first answer is slow: it is asked for by a script, too.
+      const asked = () => ann.requests.filter((url) => /session\?/.test(url)).length;
+      const before = asked();
 
       const stored = silence.begin();
       // The page is gone before it knows what became of it.
@@ -99,7 +102,7 @@ describe("over a reload", { concurrency: 4 }, () => {
       const receipts = await ann.told("stored", unsent.length);
       assert.deepEqual(receipts.map(({ offset }) => offset), [2, 5, 6].slice(-unsent.length));
       assert.equal(await ann.page.evaluate(() => talker.connection.session.sender), sender);
-      assert.equal(ann.requests.filter((url) => /session\?/.test(url)).length, 1);
+      assert.equal(asked(), before);
       assert.deepEqual(await ann.told("gap", 0), []);
       await ann.page.context().close();
     });
