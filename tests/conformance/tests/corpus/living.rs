@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::Corpus;
-use crate::world::World;
+use crate::world::{CROWD, World, thin};
 
 /// Between two polls of who wants to be here.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -213,7 +213,6 @@ async fn a_crowd_sees_all_that_changes_while_some_leave(
     world: &World,
     transport: Transport,
 ) -> Result<()> {
-    const CROWD: usize = 40;
     let channel = &world.channel();
     let first = world.say(channel, "1").await?;
     world.count(channel, 1..3).await?;
@@ -239,11 +238,7 @@ async fn a_crowd_sees_all_that_changes_while_some_leave(
     )
     .await?;
     let leave = async {
-        let mut number = 0;
-        crowd.retain(|_| {
-            number += 1;
-            number % 3 > 0
-        });
+        thin(&mut crowd);
         let seen = crowd
             .iter_mut()
             .map(|reader| reader.sees(channel, has_read(first + 1)));

@@ -13,7 +13,7 @@ use http_body_util::{BodyDataStream, Full};
 use protocol::{Channel, Cursor, Position};
 
 use crate::Corpus;
-use crate::world::World;
+use crate::world::{CROWD, World, thin};
 
 pub(crate) fn cases(corpus: &mut Corpus<'_>, transport: Transport) {
     corpus.reads(transport, what_is_published_is_read);
@@ -331,7 +331,6 @@ async fn a_crowd_hears_all_in_order_while_some_leave(
     world: &World,
     transport: Transport,
 ) -> Result<()> {
-    const CROWD: usize = 40;
     let channel = world.channel();
     let open = |_| Reader::open(&world.client, transport, Query::of([&channel]));
     let mut crowd = try_join_all((0..CROWD).map(open)).await?;
@@ -341,11 +340,7 @@ async fn a_crowd_hears_all_in_order_while_some_leave(
         assert_eq!(numbers(&read)?, [0]);
     }
     let leave = async {
-        let mut number = 0;
-        crowd.retain(|_| {
-            number += 1;
-            number % 3 > 0
-        });
+        thin(&mut crowd);
         Ok(try_join_all(crowd.iter_mut().map(|reader| reader.messages(10))).await?)
     };
     let (_, heard) = try_join!(world.count(&channel, 1..11), leave)?;

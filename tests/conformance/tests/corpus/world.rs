@@ -3,11 +3,23 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, ensure};
-use conformance::{Answer, Client, Server, Session, Transport, Wakeup};
+use conformance::{Answer, Client, Reader, Server, Session, Transport, Wakeup};
 use http::Method;
 use http_body_util::Full;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
+
+/// More readers of one channel than are woken at once, by far.
+pub(crate) const CROWD: usize = 40;
+
+/// Of a crowd, a third leaves, from among those who stay.
+pub(crate) fn thin(crowd: &mut Vec<Reader>) {
+    let mut number = 0;
+    crowd.retain(|_| {
+        number += 1;
+        number % 3 > 0
+    });
+}
 
 /// How a host runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
