@@ -25,25 +25,44 @@ export function icon(name) {
   return svg;
 }
 
+/** What took the place of a row that was made anew. */
+const heirs = new WeakMap();
+
+/** A control, or what took its place if its row was made anew: its like there, or the first that there is. */
+export function heir(control) {
+  let row = control;
+  while (row.parentElement) row = row.parentElement;
+  const made = heirs.get(row);
+  if (control.isConnected || !made) return control;
+  const like = made.getElementsByClassName(control.className)[0] ?? made.querySelector("a, button");
+  return like && heir(like);
+}
+
 /**
  * Makes the children of `place` be those of `rows`, in order: each row has a `key`, and is made anew by `make` only
- * when its `version` differs. So nothing flickers, and what has the focus keeps it, or hands it to what takes its place.
+ * when its `version` differs. So nothing flickers, and what has the focus keeps it, or hands it to its heir or `place`.
  */
 export function sync(place, rows, make) {
   const wanted = new Set(rows.map(({ key }) => key));
   // Before all else: what stays would have to be moved past what goes.
-  for (const child of [...place.children]) if (!wanted.has(child.rowKey)) child.remove();
+  for (const child of [...place.children]) {
+    if (wanted.has(child.rowKey)) continue;
+    const held = child.contains(document.activeElement);
+    child.remove();
+    if (held) place.focus();
+  }
   const known = new Map(Array.from(place.children, (child) => [child.rowKey, child]));
   let at = place.firstElementChild;
   for (const row of rows) {
     let node = known.get(row.key);
     if (node?.rowVersion !== row.version) {
       const made = Object.assign(make(row), { rowKey: row.key, rowVersion: row.version });
-      const held = node?.contains(document.activeElement);
+      const held = node?.contains(document.activeElement) && document.activeElement;
       if (node === at) at = made;
+      if (node) heirs.set(node, made);
       node?.replaceWith(made);
       node = made;
-      if (held) (made.querySelector("a, button") ?? place).focus();
+      if (held) (heir(held) ?? place).focus();
     }
     if (node === at) at = at.nextElementSibling;
     else place.insertBefore(node, at);
