@@ -9,17 +9,11 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 
 import { guest } from "./guest.js";
 import { Host, ROOT } from "./host.js";
-
-const secret = `whsec_${randomBytes(32).toString("base64")}`;
-let host;
-let receiver;
-let folder;
-let origin;
 
 /** A port that nobody listens on. */
 async function free() {
@@ -31,37 +25,33 @@ async function free() {
   return port;
 }
 
-async function listening() {
-  while (!(await fetch(origin, { method: "POST" }).catch(() => false))) await setTimeout(20);
-}
-
-before(async () => {
+/** The receiver, as a program that runs, and its lines. */
+async function receive(t, secret) {
   const page = await readFile(path.join(ROOT, "docs/webhook.md"), "utf8");
   const [, program] = /```js\n(.*?)```/s.exec(page);
-  folder = await mkdtemp(path.join(tmpdir(), "witter-webhook-"));
+  const folder = await mkdtemp(path.join(tmpdir(), "witter-webhook-"));
+  t.after(() => rm(folder, { recursive: true }));
   const file = path.join(folder, "receiver.mjs");
   await writeFile(file, program);
   const port = await free();
-  origin = `http://127.0.0.1:${port}`;
   const env = { ...process.env, WEBHOOK_SECRET: secret, PORT: port };
-  receiver = spawn(process.execPath, [file], { env, stdio: ["ignore", "pipe", "inherit"] });
-  await listening();
-  host = await Host.start({
+  const receiver = spawn(process.execPath, [file], { env, stdio: ["ignore", "pipe", "inherit"] });
+  t.after(() => receiver.kill());
+  const origin = `http://127.0.0.1:${port}`;
+  while (!(await fetch(origin, { method: "POST" }).catch(() => false))) await setTimeout(20);
+  return { origin, lines: createInterface(receiver.stdout)[Symbol.asyncIterator]() };
+}
+
+test("what is published is written by the receiver, in order, and what is not signed is refused", async (t) => {
+  const secret = `whsec_${randomBytes(32).toString("base64")}`;
+  const { origin, lines } = await receive(t, secret);
+  const host = await Host.start({
     webhook_scheme: "http",
     webhook_host: new URL(origin).host,
     webhook_path: "/messages",
     webhook_secret: secret,
   });
-});
-
-after(async () => {
-  await host?.stop();
-  receiver?.kill();
-  await rm(folder, { recursive: true });
-});
-
-test("what is published is written by the receiver, in order, and what is not signed is refused", async () => {
-  const lines = createInterface(receiver.stdout)[Symbol.asyncIterator]();
+  t.after(() => host.stop());
   const ann = await guest(host, "Ann");
   for (let number = 1; number <= 5; number += 1) {
     const body = { number, text: "</script>\u2028\u{1f642}" };
