@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
@@ -83,7 +85,11 @@ pub struct Running {
 ///
 /// # Errors
 /// Where the URL, the certificate or the address is not usable.
-pub async fn start(options: Options) -> anyhow::Result<Running> {
+pub fn start(options: Options) -> BoxFuture<'static, anyhow::Result<Running>> {
+    begin(options).boxed()
+}
+
+async fn begin(options: Options) -> anyhow::Result<Running> {
     let operations = Operations::begin(&options.operating).await?;
     let limits = options.connections.limits();
     let upstream = Upstream::new(&options.to, &limits)?;
@@ -131,10 +137,13 @@ impl Running {
 
     /// Tells balancers that it stops, and takes what comes meanwhile for as long as the options say; then accepts
     /// nothing more, waits until what is open has ended, for as long as the options allow, and cuts off the rest.
-    pub async fn shutdown(mut self) {
-        self.operations.drain().await;
-        self.listening.shutdown(|| {}).await;
-        self.operations.finish().await;
+    pub fn shutdown(mut self) -> BoxFuture<'static, ()> {
+        async move {
+            self.operations.drain().await;
+            self.listening.shutdown(|| {}).await;
+            self.operations.finish().await;
+        }
+        .boxed()
     }
 }
 

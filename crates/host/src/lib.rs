@@ -60,6 +60,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 
 pub use crate::allowed::{AllowedHost, AllowedHostError};
 pub use crate::compose::Wakeup;
@@ -115,9 +117,16 @@ fn application(manifest: &Path, variables: &[(String, String)]) -> anyhow::Resul
 
 /// Starts to serve, in the runtime that this is called in. Once it returns, connections are answered.
 ///
+/// Boxed, and so are the others of this kind: what an `async fn` does is compiled in each program that waits for
+/// it, and all of a host hangs on these.
+///
 /// # Errors
 /// Where the manifest, a component, the store or the address is not usable.
-pub async fn start(options: Options) -> anyhow::Result<Running> {
+pub fn start(options: Options) -> BoxFuture<'static, anyhow::Result<Running>> {
+    begin(options).boxed()
+}
+
+async fn begin(options: Options) -> anyhow::Result<Running> {
     let operations = Operations::begin(&options.operating).await?;
     let app = application(&options.manifest, &options.variables)?;
     let url = options.store_url();
@@ -214,10 +223,13 @@ impl Running {
     /// Tells balancers that it stops, and takes what comes meanwhile for as long as the options say; then accepts
     /// nothing more, tells components that the host stops, waits until what is open has ended, for as long as the
     /// options allow, and cuts off the rest.
-    pub async fn shutdown(mut self) {
-        self.operations.drain().await;
-        self.listening.shutdown(|| self.wakeups.close()).await;
-        self.operations.finish().await;
+    pub fn shutdown(mut self) -> BoxFuture<'static, ()> {
+        async move {
+            self.operations.drain().await;
+            self.listening.shutdown(|| self.wakeups.close()).await;
+            self.operations.finish().await;
+        }
+        .boxed()
     }
 }
 

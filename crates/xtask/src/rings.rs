@@ -96,6 +96,12 @@ const RINGS: &[Ring] = &[
         nodes: None,
     },
     Ring {
+        name: "serving",
+        about: "the host and a component that misbehaves, over real sockets",
+        tests: Tests::Packages("tests/serving", Group::Hosted, &["redis-server"]),
+        nodes: None,
+    },
+    Ring {
         name: "examples",
         about: "those in the documentation",
         tests: Tests::Examples,
@@ -320,7 +326,10 @@ impl Suite {
             Group::Alone => node::build_client()?,
             Group::Hosted => build::all_components()?,
         }
-        let mut arguments = vec!["test", "--release", "--no-run"];
+        let mut arguments = vec!["build", "--release", "--tests", "--examples"];
+        if group == Group::Hosted {
+            arguments.extend(["--bin", "witter"]);
+        }
         arguments.extend(self.selection(group));
         let what = match group {
             Group::Alone => "tests of what needs no host",

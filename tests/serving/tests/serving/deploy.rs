@@ -10,9 +10,7 @@ use serde::Deserialize as _;
 use serde_yaml_ng::{Deserializer, Value};
 use tempfile::TempDir;
 
-use crate::support::{ask, serve};
-
-const WITTER: &str = env!("CARGO_BIN_EXE_witter");
+use crate::support::{ask, serve, witter};
 
 /// Metrics that a host tells once there is something to tell.
 const SELDOM: [&str; 2] = [
@@ -123,7 +121,7 @@ fn commands(path: &str, text: &str) -> Vec<Vec<String>> {
 /// Whether a command line would be taken, short of its values' meaning: the first thing that is wrong is told
 /// before its help is.
 fn help(arguments: &[String]) -> Output {
-    let mut command = Command::new(WITTER);
+    let mut command = witter();
     command.args(arguments).arg("--help").env_clear();
     command.output().expect("it runs")
 }
@@ -266,7 +264,8 @@ fn systemd_takes_the_units() {
         let wrong = text.lines().find(|line| !is_assignment(line));
         assert_eq!(wrong, None, "{name}");
         let path = folder.path().join(name);
-        let text = text.replace("/usr/local/bin/witter", WITTER);
+        let program = witter().get_program().to_string_lossy().into_owned();
+        let text = text.replace("/usr/local/bin/witter", &program);
         fs::write(&path, text).expect("it can be written");
         paths.push(path);
     }

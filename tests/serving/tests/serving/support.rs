@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use host::{Options, Running};
@@ -40,6 +41,11 @@ pub(crate) fn options(folder: &TempDir) -> Options {
         cache: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")),
         ..Options::default()
     }
+}
+
+/// The command.
+pub(crate) fn witter() -> Command {
+    Command::new(conformance::program().expect("the host is built"))
 }
 
 pub(crate) fn probe() -> PathBuf {

@@ -7,12 +7,12 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::support::{manifest_of, probe};
+use crate::support::{manifest_of, probe, witter};
 
 fn up(folder: &TempDir, arguments: &[&str]) -> Child {
     let manifest = folder.path().join("spin.toml");
     std::fs::write(&manifest, manifest_of(&probe())).expect("the folder can be written to");
-    Command::new(env!("CARGO_BIN_EXE_witter"))
+    witter()
         .env("WITTER_LISTEN", "127.0.0.1:0")
         .args(["up", "--from"])
         .arg(&manifest)
@@ -29,9 +29,9 @@ fn up(folder: &TempDir, arguments: &[&str]) -> Child {
 #[test]
 fn it_tells_where_it_listens_serves_and_ends_when_told() {
     let folder = TempDir::new().expect("a folder can be made");
-    let mut witter = up(&folder, &["--log-format", "json"]);
+    let mut host = up(&folder, &["--log-format", "json"]);
     let mut line = String::new();
-    let mut output = BufReader::new(witter.stdout.take().expect("it is piped"));
+    let mut output = BufReader::new(host.stdout.take().expect("it is piped"));
     output.read_line(&mut line).expect("it writes a line");
     let address = line
         .strip_prefix("listening on http://")
@@ -48,10 +48,10 @@ fn it_tells_where_it_listens_serves_and_ends_when_told() {
     assert!(response.starts_with("HTTP/1.0 200 OK\r\n"), "{response}");
 
     let told = Command::new("kill")
-        .args(["-TERM", &witter.id().to_string()])
+        .args(["-TERM", &host.id().to_string()])
         .status();
     assert!(told.expect("kill runs").success());
-    let ended = witter.wait_with_output().expect("it ends");
+    let ended = host.wait_with_output().expect("it ends");
     assert!(ended.status.success());
     let log = String::from_utf8(ended.stderr).expect("the log is text");
     assert_eq!(log.lines().count(), 1, "{log}");
@@ -63,7 +63,7 @@ fn it_tells_where_it_listens_serves_and_ends_when_told() {
 
 #[test]
 fn a_gateway_tells_where_it_listens_and_needs_no_application_for_that() {
-    let mut witter = Command::new(env!("CARGO_BIN_EXE_witter"))
+    let mut host = witter()
         .args([
             "gateway",
             "--to",
@@ -76,7 +76,7 @@ fn a_gateway_tells_where_it_listens_and_needs_no_application_for_that() {
         .spawn()
         .expect("the command runs");
     let mut line = String::new();
-    let mut output = BufReader::new(witter.stdout.take().expect("it is piped"));
+    let mut output = BufReader::new(host.stdout.take().expect("it is piped"));
     output.read_line(&mut line).expect("it writes a line");
     let address = line.strip_prefix("listening on http://");
     let mut connection = TcpStream::connect(address.expect("the line is as documented").trim_end())
@@ -88,10 +88,10 @@ fn a_gateway_tells_where_it_listens_and_needs_no_application_for_that() {
     read.expect("it answers");
     assert!(response.starts_with("HTTP/1.0 503 "), "{response}");
     let told = Command::new("kill")
-        .args(["-TERM", &witter.id().to_string()])
+        .args(["-TERM", &host.id().to_string()])
         .status();
     assert!(told.expect("kill runs").success());
-    assert!(witter.wait().expect("it ends").success());
+    assert!(host.wait().expect("it ends").success());
 }
 
 #[test]
