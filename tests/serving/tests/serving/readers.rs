@@ -38,10 +38,7 @@ async fn a_reader_that_closes_is_noticed() {
 async fn a_reader_that_resets_is_noticed() {
     let host = serve(|_| {}).await;
     let connection = reader(&host, "stream?key=reset").await;
-    socket2::SockRef::from(&connection.stream)
-        .set_linger(Some(Duration::ZERO))
-        .expect("a socket can be told to reset");
-    drop(connection);
+    connection.reset();
     until_left(&host, "reset").await;
 }
 

@@ -164,6 +164,13 @@ impl Connection {
         self.stream.write_all(bytes).await.expect("the host reads");
     }
 
+    /// Breaks it off, which the host is told by a reset.
+    pub(crate) fn reset(self) {
+        socket2::SockRef::from(&self.stream)
+            .set_linger(Some(Duration::ZERO))
+            .expect("a socket can be told to reset");
+    }
+
     /// Asks for a path below `/probe/`, and keeps the connection.
     pub(crate) async fn get(&mut self, path: &str) {
         self.send(format!("GET /probe/{path} HTTP/1.1\r\nhost: probe\r\n\r\n").as_bytes())
