@@ -55,7 +55,11 @@ pub async fn once<F: AnswerFraming + Clone + 'static>(
             let limit = asked.limit as usize;
             let items = reader.take(limit, 0).await?;
             if !items.is_empty() || !held {
-                return Ok(whole(batch(&reader, &items).await));
+                let batch = batch(&reader, &items).await;
+                if held {
+                    reader.pause();
+                }
+                return Ok(whole(batch));
             }
             let (response, body) = Response::stream(F::CONTENT_TYPE);
             let ticks = u64::from(asked.wait) * TICKS_PER_SECOND;
@@ -137,21 +141,20 @@ async fn hold<F: AnswerFraming>(
 ) {
     let hub = Hub::shared();
     let deadline = hub.now() + ticks;
+    // None: something is wrong. The head of the response went out: the client asks again from the same place, and is
+    // told what.
     let items = loop {
         let tick = deadline.min(hub.now() + PROBE);
         match reader.news(&hub, tick).await {
             News::Messages => match reader.take(limit, 0).await {
                 Ok(items) if items.is_empty() && !reader.has_live() => {}
-                Ok(items) => break items,
-                // Whatever ails the store or the host: the client asks again from the same place.
-                Err(_) => break Vec::new(),
+                items => break items.ok(),
             },
             News::Standing => match reader.standing().await {
                 Ok(refused) if refused.is_empty() => {}
-                // The head of the response went out: the client asks again, and is told why.
-                Ok(_) | Err(_) => break Vec::new(),
+                Ok(_) | Err(_) => break None,
             },
-            News::Tick if hub.now() >= deadline => break Vec::new(),
+            News::Tick if hub.now() >= deadline => break Some(Vec::new()),
             News::Tick => {
                 if left(&mut body).await {
                     return;
@@ -159,8 +162,11 @@ async fn hold<F: AnswerFraming>(
             }
         }
     };
+    let batch = batch(&reader, items.as_deref().unwrap_or_default()).await;
+    if items.is_some() {
+        reader.pause();
+    }
     // A reader that left is the normal end.
-    let batch = batch(&reader, &items).await;
     drop(body.write_all(framing.write(batch)).await);
 }
 

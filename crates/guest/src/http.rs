@@ -4,6 +4,7 @@ use crate::types::Caller;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use protocol::{Error, Origins};
+use std::cell::OnceCell;
 use std::io::Write as _;
 pub use wasip3::exports::http::handler::Guest as Exports;
 use wasip3::http::types as wasi;
@@ -29,6 +30,8 @@ const SMALLEST_GZIP: usize = 1400;
 
 /// A request whose body is still to come.
 pub struct Request {
+    /// Of `inner`, and so before it: a child is let go of first.
+    headers: OnceCell<wasi::Headers>,
     inner: wasi::Request,
     target: String,
 }
@@ -38,7 +41,11 @@ impl Request {
     #[must_use]
     pub fn new(inner: wasi::Request) -> Self {
         let target = inner.get_path_with_query().unwrap_or_default();
-        Self { inner, target }
+        Self {
+            headers: OnceCell::new(),
+            inner,
+            target,
+        }
     }
 
     /// The method.
@@ -64,13 +71,15 @@ impl Request {
     /// The first value of a header; none where it is absent or not UTF-8.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {
-        let value = self.inner.get_headers().get(name).into_iter().next()?;
+        let value = self.headers(name).into_iter().next()?;
         String::from_utf8(value).ok()
     }
 
     /// Every value of a header.
     pub(crate) fn headers(&self, name: &str) -> Vec<Vec<u8>> {
-        self.inner.get_headers().get(name)
+        self.headers
+            .get_or_init(|| self.inner.get_headers())
+            .get(name)
     }
 
     /// The host, and its port unless it is the scheme's own, that the client believes to talk to.
@@ -79,6 +88,7 @@ impl Request {
     }
 
     fn body(self) -> (StreamReader<u8>, Trailers) {
+        drop(self.headers);
         let (_, result) = wit_future::new(|| Ok(()));
         wasi::Request::consume_body(self.inner, result)
     }

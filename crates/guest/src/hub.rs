@@ -6,6 +6,7 @@
 //! ends with the last reader.
 
 use crate::live::Stage;
+use crate::pass::Away;
 use crate::room::Room;
 use crate::standing::Standing;
 use futures::future::{self, Either, LocalBoxFuture};
@@ -36,6 +37,8 @@ pub(crate) struct Hub {
     sleepers: RefCell<BTreeMap<u64, Vec<Waker>>>,
     /// Whether the readers may go on.
     pub(crate) standing: Standing,
+    /// Who is about to come back.
+    pub(crate) away: Away,
 }
 
 /// Milliseconds since 1970.

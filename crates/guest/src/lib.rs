@@ -15,6 +15,7 @@ mod http;
 mod hub;
 mod live;
 mod page;
+mod pass;
 mod reader;
 mod room;
 mod route;

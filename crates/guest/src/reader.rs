@@ -1,11 +1,11 @@
 //! One reader: its place in each of its channels, and what it reads next.
 
-use crate::hub::{Hub, time};
+use crate::hub::Hub;
 use crate::live::{Part, Update};
-use crate::messenger::{self, Feed, Reading};
+use crate::messenger::{self, Feed};
 use crate::page::{Page, receive};
+use crate::pass::Pass;
 use crate::room::{Heard, Room, Seat, Since};
-use crate::standing::Membership;
 use crate::types::{self, Caller};
 use futures::future;
 use protocol::{Channel, Cursor, Known, Position, ReadRequest, Start};
@@ -65,17 +65,6 @@ pub(crate) struct Reader {
     armed: u64,
 }
 
-/// By whose right it reads.
-struct Pass {
-    caller: Caller,
-    sender: Option<Rc<str>>,
-    expires_at: Option<u64>,
-    /// What was known of everybody's standing before this reader's was asked for.
-    version: u64,
-    /// Taken when it begins to wait.
-    membership: Option<Membership>,
-}
-
 struct Place {
     channel: Channel,
     feed: Rc<Feed>,
@@ -108,13 +97,10 @@ impl Reader {
         caller: Caller,
         stay: Stay,
     ) -> Result<Self, types::Error> {
-        let version = Hub::shared().standing.version();
-        let names = request.channels.iter().map(ToString::to_string).collect();
-        let Reading {
-            feeds,
-            sender,
-            expires_at,
-        } = messenger::follow(caller.clone(), names).await?;
+        let (pass, feeds) = match stay {
+            Stay::Long => Pass::again(caller, &request.channels).await?,
+            Stay::Short => Pass::ask(caller, &request.channels).await?,
+        };
         let mut places = Vec::with_capacity(feeds.len());
         for (channel, feed) in request.channels.iter().zip(feeds) {
             places.push(Place::open(channel.clone(), feed, request.start(channel), stay).await?);
@@ -127,13 +113,7 @@ impl Reader {
         }
         Ok(Self {
             places,
-            pass: Pass {
-                caller,
-                sender: sender.map(Rc::from),
-                expires_at,
-                version,
-                membership: None,
-            },
+            pass,
             takes_part: request.presence.is_some(),
             turn: 0,
             armed: 0,
@@ -147,7 +127,7 @@ impl Reader {
         feed: Feed,
         start: Start,
     ) -> Result<(), types::Error> {
-        let mut place = Place::open(channel, feed, start, Stay::Long).await?;
+        let mut place = Place::open(channel, Rc::new(feed), start, Stay::Long).await?;
         if self.takes_part {
             place.take_part(None).await;
         }
@@ -161,9 +141,16 @@ impl Reader {
         self.turn = 0;
     }
 
+    /// Leaves, and is about to come back.
+    pub(crate) fn pause(self) {
+        let places = self.places.into_iter();
+        let (channels, feeds) = places.map(|place| (place.channel, place.feed)).unzip();
+        self.pass.keep(channels, feeds);
+    }
+
     /// Who reads.
     pub(crate) fn caller(&self) -> &Caller {
-        &self.pass.caller
+        self.pass.caller()
     }
 
     /// Whether a channel is among those that it follows.
@@ -326,7 +313,7 @@ impl Reader {
     /// # Errors
     /// It may read nothing any more; or nobody can tell, and it stays in question.
     pub(crate) async fn standing(&mut self) -> Result<Vec<(Channel, types::Error)>, types::Error> {
-        if self.pass.expires_at.is_some_and(|at| at <= time()) {
+        if self.pass.has_expired() {
             let why = "the credential has expired";
             return Err(types::Error::Unauthorized(why.to_owned()));
         }
@@ -339,7 +326,7 @@ impl Reader {
 
     async fn refused(&self) -> Result<Vec<(Channel, types::Error)>, types::Error> {
         let channels = || self.places.iter().map(|place| &place.channel);
-        let follow = async |names| messenger::follow(self.pass.caller.clone(), names).await;
+        let follow = async |names| messenger::follow(self.caller().clone(), names).await;
         if self.places.is_empty() {
             return Ok(Vec::new());
         }
@@ -360,31 +347,13 @@ impl Reader {
     }
 }
 
-impl Pass {
-    /// None for whom nothing changes.
-    fn membership(&mut self) -> Option<&Membership> {
-        if self.sender.is_none() && self.expires_at.is_none() {
-            return None;
-        }
-        let enter = || Membership::enter(self.sender.clone(), self.expires_at, self.version);
-        Some(self.membership.get_or_insert_with(enter))
-    }
-
-    fn question(&self, in_question: bool) {
-        if let Some(membership) = &self.membership {
-            membership.set_question(in_question);
-        }
-    }
-}
-
 impl Place {
     async fn open(
         channel: Channel,
-        feed: Feed,
+        feed: Rc<Feed>,
         start: Start,
         stay: Stay,
     ) -> Result<Self, types::Error> {
-        let feed = Rc::new(feed);
         let mut place = Self {
             channel,
             feed,

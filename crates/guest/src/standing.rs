@@ -124,6 +124,15 @@ impl Membership {
         member.in_question
     }
 
+    /// Whether its sender's standing is watched, and nothing is known against it.
+    pub(crate) fn is_unquestioned(&self) -> bool {
+        let standing = &self.hub.standing;
+        let members = standing.members.borrow();
+        let member = members.get(self.key);
+        standing.listening.get()
+            && member.is_some_and(|member| member.sender.is_some() && !member.in_question)
+    }
+
     /// That it is to be asked for, or is about to be.
     pub(crate) fn set_question(&self, in_question: bool) {
         if let Some(member) = self.hub.standing.members.borrow_mut().get_mut(self.key) {

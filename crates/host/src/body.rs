@@ -1,18 +1,25 @@
 //! The bodies of responses.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::timeout;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::instance::Seat;
 use crate::metrics::Counters;
 use crate::peers::Slot;
+
+/// How long the head of a response waits for the first bytes of its body, which go out with it then. Longer, and who
+/// waits for the head alone waits; shorter, and fewer polls are answered by one write.
+const TOGETHER: Duration = Duration::from_millis(100);
 
 /// The body of a response.
 #[derive(Debug)]
@@ -27,14 +34,18 @@ pub(crate) enum Answer {
 
 /// A body that a component writes.
 pub(crate) struct Streaming {
-    pub(crate) body: WasiBody,
+    body: WasiBody,
+    /// What was taken of the body before it was asked for.
+    first: Option<Taken>,
     /// Counts in the instance for as long as this is open.
-    pub(crate) seat: Seat,
+    seat: Seat,
     /// What is counted of the component.
-    pub(crate) counters: Arc<Counters>,
+    counters: Arc<Counters>,
     /// The request's place among those of its address.
-    pub(crate) _slot: Slot,
+    _slot: Slot,
 }
+
+type Taken = Result<Frame<Bytes>, wasmtime_wasi_http::Error>;
 
 /// A body that is passed on.
 #[derive(Debug)]
@@ -61,6 +72,46 @@ pub(crate) enum Broken {
     Upstream(#[from] hyper::Error),
 }
 
+impl Answer {
+    /// Waits for its first bytes, for a moment.
+    pub(crate) async fn begin(&mut self) {
+        if let Self::Component(streaming) = self {
+            let begun = poll_fn(|cx| {
+                streaming.first = ready!(Pin::new(&mut streaming.body).poll_frame(cx));
+                Poll::Ready(())
+            });
+            // Who is slower comes later.
+            timeout(TOGETHER, begun).await.ok();
+        }
+    }
+}
+
+impl Streaming {
+    pub(crate) fn new(body: WasiBody, seat: Seat, counters: Arc<Counters>, slot: Slot) -> Self {
+        Self {
+            body,
+            first: None,
+            seat,
+            counters,
+            _slot: slot,
+        }
+    }
+
+    fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
+        match self.first.take() {
+            None => Pin::new(&mut self.body).poll_frame(cx),
+            first => Poll::Ready(first),
+        }
+    }
+
+    /// The bytes that were taken before they were asked for.
+    fn ahead(&self) -> u64 {
+        let first = self.first.as_ref().and_then(|first| first.as_ref().ok());
+        let data = first.and_then(Frame::data_ref);
+        data.map_or(0, |data| data.len() as u64)
+    }
+}
+
 impl Body for Answer {
     type Data = Bytes;
     type Error = Broken;
@@ -72,7 +123,7 @@ impl Body for Answer {
         match self.get_mut() {
             Self::Own(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
             Self::Component(streaming) => {
-                let frame = ready!(Pin::new(&mut streaming.body).poll_frame(cx));
+                let frame = ready!(streaming.poll_taken(cx));
                 // Of no bytes are those by which a component asks whether its reader is there.
                 if let Some(Ok(frame)) = &frame
                     && let Some(data) = frame.data_ref().filter(|data| !data.is_empty())
@@ -98,7 +149,9 @@ impl Body for Answer {
         match self {
             Self::Own(body) => body.is_none(),
             Self::Component(streaming) => {
-                streaming.body.is_end_stream() && !streaming.seat.is_cut()
+                streaming.first.is_none()
+                    && streaming.body.is_end_stream()
+                    && !streaming.seat.is_cut()
             }
             Self::Upstream(passing) => passing.body.is_end_stream(),
         }
@@ -109,7 +162,15 @@ impl Body for Answer {
             Self::Own(body) => {
                 SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64))
             }
-            Self::Component(streaming) => streaming.body.size_hint(),
+            Self::Component(streaming) => {
+                let (rest, ahead) = (streaming.body.size_hint(), streaming.ahead());
+                let mut all = SizeHint::new();
+                all.set_lower(rest.lower() + ahead);
+                if let Some(upper) = rest.upper() {
+                    all.set_upper(upper + ahead);
+                }
+                all
+            }
             Self::Upstream(passing) => passing.body.size_hint(),
         }
     }

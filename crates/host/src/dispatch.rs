@@ -115,12 +115,8 @@ impl Component {
         );
         let response = answered.await.map_err(|_| Failure::Ended)??;
         Ok(response.map(|body| {
-            Answer::Component(Streaming {
-                body,
-                seat,
-                counters: self.grants.counters.clone(),
-                _slot: slot,
-            })
+            let counters = self.grants.counters.clone();
+            Answer::Component(Streaming::new(body, seat, counters, slot))
         }))
     }
 

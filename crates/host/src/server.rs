@@ -165,7 +165,9 @@ impl Server {
                 Target::Upstream(_) => gateway::passed(body, &self.limits),
             };
             let request = http::Request::from_parts(head, body);
-            return Ok(target.call(request, client, slot).await?.into());
+            let mut response = target.call(request, client, slot).await?;
+            response.body_mut().begin().await;
+            return Ok(response.into());
         };
         let (handover, awaited) = upgrade::awaited();
         let request = http::Request::from_parts(head, awaited);

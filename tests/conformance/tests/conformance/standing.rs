@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use conformance::{Client, Deployed, Fault, Query, Reader, SECRET, Transport, token};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// A held poll is answered before this, which is before its wait is over.
 const HANGS: Duration = Duration::from_secs(40);
@@ -154,6 +154,54 @@ async fn who_is_revoked_is_cut_and_nobody_else() -> Result<()> {
         ensure!(answer["before"] == 0, "{answer}");
         let query = as_ann.after(reader.cursor());
         hear(&mut Reader::open(&client, transport, query).await?, &[2]).await?;
+        anyhow::Ok(())
+    }))
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_poll_that_comes_back_is_refused_where_its_credential_is_no_longer_good() -> Result<()> {
+    let host = start()?;
+    let client = host.client();
+    let admin = of("admin", json!({"administer": true}));
+    let polls = Transport::ALL.iter().filter(|transport| transport.polls());
+    try_join_all(polls.map(async |&transport| {
+        let channel = format!("back-{}", transport.name());
+        let [ann, bob, cas] =
+            ["ann", "bob", "cas"].map(|name| format!("{name} {}", transport.name()));
+        let query = Query::of([&channel]).wait(WAIT);
+        let end = now()? + 5;
+        let tokens = [
+            of(&ann, json!({"iat": now()? - 10})),
+            of(&bob, json!({"exp": end})),
+            of(&cas, json!({"iat": now()? - 10})),
+        ];
+        let [mut revoked, mut expired, mut other] =
+            try_join_all(tokens.map(async |token| {
+                Reader::open(&client, transport, query.clone().token(token)).await
+            }))
+            .await?
+            .try_into()
+            .map_err(|_| anyhow::anyhow!("as many as tokens"))?;
+        // Several times, as who is known already.
+        let writer = of("writer", json!({}));
+        for number in 1..=3 {
+            say(&client, &writer, &channel, number).await?;
+            for reader in [&mut revoked, &mut expired, &mut other] {
+                hear(reader, &[number]).await?;
+            }
+        }
+        let revoke = json!({"revoke": {"sender": ann}});
+        client.perform(transport, Some(&admin), &revoke).await?;
+        let code = cut(&mut revoked).await?;
+        ensure!(code == "unauthorized", "revoked: {code}");
+        let left = Duration::from_secs(end.saturating_sub(now()?));
+        sleep(left + Duration::from_millis(50)).await;
+        let code = cut(&mut expired).await?;
+        ensure!(code == "unauthorized", "expired: {code}");
+        say(&client, &writer, &channel, 4).await?;
+        hear(&mut other, &[4]).await?;
         anyhow::Ok(())
     }))
     .await?;

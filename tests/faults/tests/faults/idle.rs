@@ -145,6 +145,35 @@ fn idle_readers_leave_the_store_alone() -> Result<()> {
 }
 
 #[test]
+fn polls_that_come_back_leave_the_store_alone() -> Result<()> {
+    faults::run(async {
+        const POLLS: u64 = 8;
+        /// The channel is read again in this time, and so is who has changed: fewer than two for a poll.
+        const MOST: u64 = 4;
+        let server = Server::in_process(Wakeup::Native).await?;
+        let Server::InProcess(host) = &server else {
+            panic!("it is in this process")
+        };
+        let client = Client::new(server.address());
+        let session = client.session("Ann").await?;
+        let query = Query::of(["back"]).wait(1).token(&session.token);
+        let mut reader = Reader::open(&client, Transport::LongPolling, query).await?;
+        // What begins with the first one begins only once.
+        reader.next().await?;
+        reader.next().await?;
+        let before = host.store().reads();
+        for _ in 0..POLLS {
+            let batch = reader.next().await?;
+            ensure!(batch.envelopes.is_empty(), "nobody speaks: {batch:?}");
+        }
+        let reads = host.store().reads() - before;
+        println!("{POLLS} polls of one reader, one after the other: {reads} store reads");
+        ensure!(reads <= MOST, "{reads} reads, {MOST} were allowed");
+        Ok(())
+    })
+}
+
+#[test]
 fn readers_that_left_cost_nothing_after() -> Result<()> {
     faults::run(async {
         const COUNT: usize = 100;

@@ -1,0 +1,178 @@
+//! By whose right a reader reads; and what is kept of it from one poll to the next.
+//!
+//! A poll that was held comes back with the same credential for the same channels. It is not asked about again: while
+//! it was away its standing was watched, as that of a reader that stays.
+
+use crate::hub::{Hub, TICKS_PER_SECOND, time};
+use crate::messenger::{self, Feed, Reading};
+use crate::standing::Membership;
+use crate::types::{self, Caller};
+use protocol::Channel;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// How long a poll may be away, at least, in ticks; twice that at most. Shorter: who comes back over a slow line is
+/// asked about again. Longer: what is kept of those who do not.
+const KEPT: u64 = 5 * TICKS_PER_SECOND;
+/// For how long polls are not asked about again, in ticks. A policy may decide by more than what standing tells; longer
+/// is what it decides late.
+const GOOD: u64 = 60 * TICKS_PER_SECOND;
+/// How many are away at once. Who leaves then is asked about again.
+const MOST_AWAY: usize = 16 * 1024;
+
+pub(crate) struct Pass {
+    caller: Caller,
+    sender: Option<Rc<str>>,
+    expires_at: Option<u64>,
+    /// What was known of everybody's standing before this reader's was asked for.
+    version: u64,
+    /// The tick up to which it is good for polls that come back.
+    good_until: u64,
+    /// Taken when it begins to wait.
+    membership: Option<Membership>,
+}
+
+/// The passes of polls that are away.
+#[derive(Default)]
+pub(crate) struct Away {
+    passes: RefCell<BTreeMap<Key, Kept>>,
+    forgetting: Cell<bool>,
+}
+
+/// What a poll has to say to be taken for one that was here: its credential, its address, its channels.
+type Key = (Option<String>, Option<String>, Vec<Channel>);
+
+struct Kept {
+    pass: Pass,
+    feeds: Vec<Rc<Feed>>,
+    /// The tick at which somebody left it.
+    since: u64,
+}
+
+impl Pass {
+    /// Asks whether somebody may read all of these channels, and for their feeds.
+    pub(crate) async fn ask(
+        caller: Caller,
+        channels: &[Channel],
+    ) -> Result<(Self, Vec<Rc<Feed>>), types::Error> {
+        let hub = Hub::shared();
+        let (version, good_until) = (hub.standing.version(), hub.now() + GOOD);
+        let names = channels.iter().map(ToString::to_string).collect();
+        let Reading {
+            feeds,
+            sender,
+            expires_at,
+        } = messenger::follow(caller.clone(), names).await?;
+        let pass = Self {
+            caller,
+            sender: sender.map(Rc::from),
+            expires_at,
+            version,
+            good_until,
+            membership: None,
+        };
+        Ok((pass, feeds.into_iter().map(Rc::new).collect()))
+    }
+
+    /// The same, without asking again for whom left a moment ago.
+    pub(crate) async fn again(
+        caller: Caller,
+        channels: &[Channel],
+    ) -> Result<(Self, Vec<Rc<Feed>>), types::Error> {
+        match Hub::shared().away.find(&caller, channels) {
+            Some(found) => Ok(found),
+            None => Self::ask(caller, channels).await,
+        }
+    }
+
+    /// Keeps it for who leaves and is about to come back; not for whom nobody would tell that it holds no longer.
+    pub(crate) fn keep(mut self, channels: Vec<Channel>, feeds: Vec<Rc<Feed>>) {
+        self.membership();
+        if self.holds() {
+            let key = key(&self.caller, &channels);
+            Hub::shared().away.keep(key, self, feeds);
+        }
+    }
+
+    /// Whether it is known to be good, since it would have been told if it were not.
+    fn holds(&self) -> bool {
+        let membership = self.membership.as_ref();
+        membership.is_some_and(Membership::is_unquestioned)
+            && Hub::shared().now() < self.good_until
+            && !self.has_expired()
+    }
+
+    pub(crate) fn has_expired(&self) -> bool {
+        self.expires_at.is_some_and(|at| at <= time())
+    }
+
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Where it is told of changes; none for whom nothing changes.
+    pub(crate) fn membership(&mut self) -> Option<&Membership> {
+        if self.sender.is_none() && self.expires_at.is_none() {
+            return None;
+        }
+        let enter = || Membership::enter(self.sender.clone(), self.expires_at, self.version);
+        Some(self.membership.get_or_insert_with(enter))
+    }
+
+    pub(crate) fn question(&self, in_question: bool) {
+        if let Some(membership) = &self.membership {
+            membership.set_question(in_question);
+        }
+    }
+}
+
+fn key(caller: &Caller, channels: &[Channel]) -> Key {
+    let Caller {
+        credential,
+        address,
+    } = caller.clone();
+    (credential, address, channels.to_vec())
+}
+
+impl Away {
+    /// What was kept stays, since several may read by the same right.
+    fn find(&self, caller: &Caller, channels: &[Channel]) -> Option<(Pass, Vec<Rc<Feed>>)> {
+        let passes = self.passes.borrow();
+        let kept = passes.get(&key(caller, channels))?;
+        let pass = kept.pass.holds().then(|| Pass {
+            caller: caller.clone(),
+            sender: kept.pass.sender.clone(),
+            expires_at: kept.pass.expires_at,
+            version: Hub::shared().standing.version(),
+            good_until: kept.pass.good_until,
+            membership: None,
+        });
+        pass.map(|pass| (pass, kept.feeds.clone()))
+    }
+
+    fn keep(&self, key: Key, pass: Pass, feeds: Vec<Rc<Feed>>) {
+        let hub = Hub::shared();
+        let since = hub.now();
+        let mut passes = self.passes.borrow_mut();
+        if passes.len() < MOST_AWAY || passes.contains_key(&key) {
+            passes.insert(key, Kept { pass, feeds, since });
+        }
+        if !self.forgetting.replace(true) {
+            hub.spawn(forget(Rc::clone(&hub)));
+        }
+    }
+}
+
+/// Lets go of those who did not come back.
+async fn forget(hub: Rc<Hub>) {
+    let away = &hub.away;
+    while !away.passes.borrow().is_empty() {
+        hub.sleep(KEPT).await;
+        let now = hub.now();
+        away.passes
+            .borrow_mut()
+            .retain(|_, kept| kept.since + KEPT > now);
+    }
+    away.forgetting.set(false);
+}
