@@ -356,6 +356,7 @@ async fn answer(
     let Reply {
         mut response,
         handover,
+        ..
     } = Box::pin(server.answer(request, peer)).await;
     let upgrades = handover.is_some();
     if is_http_1_1 && (upgrades || response.status() == StatusCode::UPGRADE_REQUIRED) {

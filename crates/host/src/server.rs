@@ -52,6 +52,8 @@ pub(crate) struct Reply {
     pub(crate) response: Response<Answer>,
     /// Where the client's bytes go, when the component has accepted an upgrade.
     pub(crate) handover: Option<Handover>,
+    /// The head may go out with the first bytes of the body.
+    together: bool,
 }
 
 /// Who answers.
@@ -97,7 +99,7 @@ impl Server {
         let tracing = tracer.and_then(|tracer| tracer.begin(request.headers_mut()));
         let mut found = None;
         let reply = self.find(request, peer, &mut found).await;
-        let reply = reply.unwrap_or_else(|refusal| {
+        let mut reply = reply.unwrap_or_else(|refusal| {
             self.metrics.refused(refusal);
             refusal.into()
         });
@@ -111,6 +113,9 @@ impl Server {
         requests.answered(found, &method, status, begun.elapsed());
         if let Some(tracing) = tracing {
             tracing.end(&method, found, status);
+        }
+        if reply.together {
+            reply.response.body_mut().begin().await;
         }
         reply
     }
@@ -165,9 +170,11 @@ impl Server {
                 Target::Upstream(_) => gateway::passed(body, &self.limits),
             };
             let request = http::Request::from_parts(head, body);
-            let mut response = target.call(request, client, slot).await?;
-            response.body_mut().begin().await;
-            return Ok(response.into());
+            return Ok(Reply {
+                response: target.call(request, client, slot).await?,
+                handover: None,
+                together: true,
+            });
         };
         let (handover, awaited) = upgrade::awaited();
         let request = http::Request::from_parts(head, awaited);
@@ -181,6 +188,7 @@ impl Server {
             Asked::Here => Reply {
                 response,
                 handover: Some(handover),
+                together: false,
             },
             Asked::Elsewhere => {
                 // Where the component does not read it, nobody does.
@@ -242,6 +250,7 @@ impl From<Response<Answer>> for Reply {
         Self {
             response,
             handover: None,
+            together: false,
         }
     }
 }

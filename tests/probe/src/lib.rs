@@ -83,6 +83,11 @@ async fn handle(request: Request) -> Result<Response, ErrorCode> {
         // A line at once, then one for each notification of the key, until the reader leaves, which is
         // written to the store, or the host stops, which is told in a line.
         "stream" => stream(|writer| watch(writer, word.clone())),
+        // Nothing, until the key is notified.
+        "silent" => stream(async move |mut writer: StreamWriter<u8>| {
+            Watch::new(&word).wait(0, 60_000).await;
+            writer.write_all(b"late".to_vec()).await;
+        }),
         "stream-then-trap" => stream(async move |mut writer: StreamWriter<u8>| {
             writer.write_all(b"open\n".to_vec()).await;
             let watch = Watch::new(&word);

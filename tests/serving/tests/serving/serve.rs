@@ -6,6 +6,7 @@ use host::Options;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use tokio::io::AsyncReadExt as _;
 
 async fn plain() -> Host {
     serve(|_| {}).await
@@ -122,6 +123,25 @@ async fn requests_on_one_connection_are_answered_in_their_order() {
         assert_eq!(response.status, expected.0);
         assert!(response.body.starts_with(expected.1), "{response:?}");
     }
+}
+
+#[tokio::test]
+async fn a_head_takes_the_first_bytes_of_its_body_along_and_does_not_wait_for_late_ones() {
+    let host = plain().await;
+    let mut prompt = host.connect().await;
+    prompt.get("stream?key=prompt").await;
+    let mut read = Vec::with_capacity(4096);
+    let first = prompt.stream.read_buf(&mut read).await;
+    first.expect("the host answers");
+    let read = String::from_utf8_lossy(&read);
+    assert!(read.starts_with("HTTP/1.1 200 OK\r\n"), "{read}");
+    assert!(read.ends_with("\r\n\r\n5\r\nopen\n\r\n"), "{read}");
+
+    let mut late = host.connect().await;
+    late.get("silent?key=late").await;
+    late.until("\r\n\r\n").await;
+    host.get("notify?key=late").await;
+    late.until("4\r\nlate\r\n0\r\n\r\n").await;
 }
 
 #[tokio::test]
