@@ -10,7 +10,7 @@ import WebSocket from "ws";
 
 import { Certificate } from "./certificate.js";
 import { check, talk } from "./conversation.js";
-import { Host } from "./host.js";
+import { DIRECT, Host } from "./host.js";
 import * as python from "./python.js";
 import { converse, socketOf } from "./socket.js";
 
@@ -120,7 +120,8 @@ test("ws is told why its connection ends", async (t) => {
       socket.send(data);
       const closed = await socket.closed();
       assert.equal(closed.code, code);
-      assert.ok(closed.wasClean);
+      // nginx, which has more to pass on, may break off behind the last frame.
+      assert.ok(closed.wasClean || !DIRECT);
     });
   }
 });
@@ -194,7 +195,7 @@ const REFUSALS = [
 const ASKED = {
   401: { "www-authenticate": "Bearer" },
   405: { allow: "GET, OPTIONS" },
-  426: { upgrade: "websocket", connection: "upgrade", "sec-websocket-version": "13" },
+  426: { upgrade: "websocket", ...(DIRECT && { connection: "upgrade" }), "sec-websocket-version": "13" },
 };
 
 /** An answer as curl prints it. */

@@ -18,6 +18,12 @@ const PROGRAM = path.join(ROOT, "target/release/witter");
 /** How many hosts serve an application. */
 const NODES = Number(process.env.WITTER_NODES ?? 1);
 
+/** Whether a client's connection is the host's own: else what ends a connection is nginx's word. */
+export const DIRECT = NODES === 1;
+
+/** What nginx keeps to itself otherwise, so that another one behind it holds streams back. */
+const PASSES_HINTS = "proxy_pass_header X-Accel-Buffering;";
+
 /** Tests are faster than people. */
 const UNLIMITED = { publish_rate: "", publish_rate_per_address: "", command_rate: "", command_rate_per_address: "" };
 
@@ -45,7 +51,7 @@ export class Host {
       Object.entries({ ...UNLIMITED, ...variables }).map(([name, value]) => [`SPIN_VARIABLE_${name.toUpperCase()}`, value]),
     );
     host.#folder = await mkdtemp(path.join(tmpdir(), "witter-browser-"));
-    if (NODES > 1) host.#redis = await Redis.start();
+    if (!DIRECT) host.#redis = await Redis.start();
     await host.start();
     return host;
   }
@@ -61,7 +67,7 @@ export class Host {
 
   /** Starts it again, on what it has stored. */
   async start() {
-    if (NODES === 1) {
+    if (DIRECT) {
       this.address = await this.#serve(this.address, `sqlite:${path.join(this.#folder, "mailbox.db")}`);
       return;
     }
@@ -69,7 +75,7 @@ export class Host {
     while (nodes.length < NODES) nodes.push(await this.#serve("127.0.0.1:0", this.#redis.url));
     this.#front = this.trusted
       ? await Balancer.start(this.address, nodes)
-      : await Nginx.before(nodes, this.address, PASSES_UPGRADES + LONG_ADDRESSES);
+      : await Nginx.before(nodes, this.address, [PASSES_UPGRADES, LONG_ADDRESSES, PASSES_HINTS].join("\n"));
     this.address = this.#front.address;
   }
 
