@@ -91,7 +91,7 @@ describe("two tabs", { concurrency: 4 }, () => {
       for (const [at, tab] of [first, second].entries()) {
         await tab.connect({ token: who[at % tokens].token, channels: ["apart"], share });
         await tab.by("websocket");
-        assert.equal(tab.asked("websocket"), 1);
+        assert.equal(tab.asked("websocket"), 1, `${tab.requests} ${JSON.stringify(await tab.standing())}`);
       }
       await first.page.context().close();
     });
