@@ -50,8 +50,11 @@ pub async fn once<F: AnswerFraming + Clone + 'static>(
                 return Ok(whole(history(&asked, caller).await?));
             }
             let held = waiting == Waiting::AsAsked && asked.wait > 0 && asked.resumes();
-            let stay = if held { Stay::Long } else { Stay::Short };
-            let mut reader = Reader::open(&asked, caller, stay).await?;
+            let mut reader = if held {
+                Reader::resume(&asked, caller).await?
+            } else {
+                Reader::open(&asked, caller, Stay::Short).await?
+            };
             let limit = asked.limit as usize;
             let items = reader.take(limit, 0).await?;
             if !items.is_empty() || !held {

@@ -1,6 +1,6 @@
 //! By whose right a reader reads; and what is kept of it from one poll to the next.
 //!
-//! A poll that was held comes back with the same credential for the same channels. It is not asked about again: while
+//! A poll that may be held comes back with the same credential for the same channels. It is not asked about again: while
 //! it was away its standing was watched, as that of a reader that stays.
 
 use crate::hub::{Hub, TICKS_PER_SECOND, time};
@@ -15,11 +15,15 @@ use std::rc::Rc;
 /// How long a poll may be away, at least, in ticks; twice that at most. Shorter: who comes back over a slow line is
 /// asked about again. Longer: what is kept of those who do not.
 const KEPT: u64 = 5 * TICKS_PER_SECOND;
-/// For how long polls are not asked about again, in ticks. A policy may decide by more than what standing tells; longer
-/// is what it decides late.
+/// For how long polls begin without being asked about again, in ticks. A policy may decide by more than what standing
+/// tells; longer is what it decides late.
 const GOOD: u64 = 60 * TICKS_PER_SECOND;
-/// How many are away at once. Who leaves then is asked about again.
-const MOST_AWAY: usize = 16 * 1024;
+/// What is kept of those who are away, as [`weight`] counts it, in bytes. Who leaves when there is more is asked about
+/// again. Smaller: they are fewer than come back; larger: somebody who follows ever other channels takes an instance's
+/// memory.
+const MOST_AWAY: usize = 16 * 1024 * 1024;
+/// What a channel takes, its feed on both sides included, and what a pass does besides, about.
+const CHANNEL_BYTES: usize = 640;
 
 pub(crate) struct Pass {
     caller: Caller,
@@ -37,6 +41,8 @@ pub(crate) struct Pass {
 #[derive(Default)]
 pub(crate) struct Away {
     passes: RefCell<BTreeMap<Key, Kept>>,
+    /// What they weigh together.
+    weight: Cell<usize>,
     forgetting: Cell<bool>,
 }
 
@@ -46,6 +52,7 @@ type Key = (Option<String>, Option<String>, Vec<Channel>);
 struct Kept {
     pass: Pass,
     feeds: Vec<Rc<Feed>>,
+    weight: usize,
     /// The tick at which somebody left it.
     since: u64,
 }
@@ -75,15 +82,9 @@ impl Pass {
         Ok((pass, feeds.into_iter().map(Rc::new).collect()))
     }
 
-    /// The same, without asking again for whom left a moment ago.
-    pub(crate) async fn again(
-        caller: Caller,
-        channels: &[Channel],
-    ) -> Result<(Self, Vec<Rc<Feed>>), types::Error> {
-        match Hub::shared().away.find(&caller, channels) {
-            Some(found) => Ok(found),
-            None => Self::ask(caller, channels).await,
-        }
+    /// What was kept of one who left a moment ago, if it holds.
+    pub(crate) fn kept(caller: &Caller, channels: &[Channel]) -> Option<(Self, Vec<Rc<Feed>>)> {
+        Hub::shared().away.find(caller, channels)
     }
 
     /// Keeps it for who leaves and is about to come back; not for whom nobody would tell that it holds no longer.
@@ -127,6 +128,14 @@ impl Pass {
     }
 }
 
+/// What is kept of somebody who is away, about. The key is there twice.
+fn weight((credential, address, channels): &Key) -> usize {
+    let texts = [credential, address].into_iter().flatten();
+    let texts: usize = texts.map(String::len).sum();
+    let names: usize = channels.iter().map(|name| name.as_str().len()).sum();
+    2 * (texts + names) + (1 + channels.len()) * CHANNEL_BYTES
+}
+
 fn key(caller: &Caller, channels: &[Channel]) -> Key {
     let Caller {
         credential,
@@ -153,14 +162,34 @@ impl Away {
 
     fn keep(&self, key: Key, pass: Pass, feeds: Vec<Rc<Feed>>) {
         let hub = Hub::shared();
-        let since = hub.now();
-        let mut passes = self.passes.borrow_mut();
-        if passes.len() < MOST_AWAY || passes.contains_key(&key) {
-            passes.insert(key, Kept { pass, feeds, since });
+        let kept = Kept {
+            pass,
+            feeds,
+            weight: weight(&key),
+            since: hub.now(),
+        };
+        // Another may have left the same.
+        let before = self.passes.borrow_mut().remove(&key);
+        let rest = self.weight.get() - before.map_or(0, |before| before.weight);
+        self.weight.set(rest);
+        if rest + kept.weight <= MOST_AWAY {
+            self.weight.set(rest + kept.weight);
+            self.passes.borrow_mut().insert(key, kept);
         }
         if !self.forgetting.replace(true) {
             hub.spawn(forget(Rc::clone(&hub)));
         }
+    }
+
+    /// Lets go of those who left so long ago.
+    fn forget(&self, now: u64) {
+        self.passes.borrow_mut().retain(|_, kept| {
+            let stays = kept.since + KEPT > now;
+            if !stays {
+                self.weight.set(self.weight.get() - kept.weight);
+            }
+            stays
+        });
     }
 }
 
@@ -169,10 +198,7 @@ async fn forget(hub: Rc<Hub>) {
     let away = &hub.away;
     while !away.passes.borrow().is_empty() {
         hub.sleep(KEPT).await;
-        let now = hub.now();
-        away.passes
-            .borrow_mut()
-            .retain(|_, kept| kept.since + KEPT > now);
+        away.forget(hub.now());
     }
     away.forgetting.set(false);
 }

@@ -97,10 +97,28 @@ impl Reader {
         caller: Caller,
         stay: Stay,
     ) -> Result<Self, types::Error> {
-        let (pass, feeds) = match stay {
-            Stay::Long => Pass::again(caller, &request.channels).await?,
-            Stay::Short => Pass::ask(caller, &request.channels).await?,
+        let (pass, feeds) = Pass::ask(caller, &request.channels).await?;
+        Self::begin(request, pass, feeds, stay).await
+    }
+
+    /// The same, to stay, without asking about one who paused a moment ago.
+    pub(crate) async fn resume(
+        request: &ReadRequest,
+        caller: Caller,
+    ) -> Result<Self, types::Error> {
+        let (pass, feeds) = match Pass::kept(&caller, &request.channels) {
+            Some(kept) => kept,
+            None => Pass::ask(caller, &request.channels).await?,
         };
+        Self::begin(request, pass, feeds, Stay::Long).await
+    }
+
+    async fn begin(
+        request: &ReadRequest,
+        pass: Pass,
+        feeds: Vec<Rc<Feed>>,
+        stay: Stay,
+    ) -> Result<Self, types::Error> {
         let mut places = Vec::with_capacity(feeds.len());
         for (channel, feed) in request.channels.iter().zip(feeds) {
             places.push(Place::open(channel.clone(), feed, request.start(channel), stay).await?);
@@ -317,10 +335,12 @@ impl Reader {
             let why = "the credential has expired";
             return Err(types::Error::Unauthorized(why.to_owned()));
         }
-        // What changes from here on puts it in question again.
+        // What changes from here on, also while it is asked for, puts it in question again.
         self.pass.question(false);
         let refused = self.refused().await;
-        self.pass.question(refused.is_err());
+        if refused.is_err() {
+            self.pass.question(true);
+        }
         refused
     }
 

@@ -73,15 +73,19 @@ pub(crate) enum Broken {
 }
 
 impl Answer {
-    /// Waits for its first bytes, for a moment.
-    pub(crate) async fn begin(&mut self) {
-        if let Self::Component(streaming) = self {
-            let begun = poll_fn(|cx| {
-                streaming.first = ready!(Pin::new(&mut streaming.body).poll_frame(cx));
-                Poll::Ready(())
-            });
+    /// Waits for its first bytes, for a moment. An error: there will be none, since the instance has ended.
+    pub(crate) async fn begin(&mut self) -> Result<(), Broken> {
+        let Self::Component(streaming) = self else {
+            return Ok(());
+        };
+        let begun = poll_fn(|cx| {
+            streaming.first = ready!(Pin::new(&mut streaming.body).poll_frame(cx));
+            Poll::Ready(())
+        });
+        match timeout(TOGETHER, begun).await {
+            Ok(()) if streaming.first.is_none() && streaming.seat.is_cut() => Err(Broken::Instance),
             // Who is slower comes later.
-            timeout(TOGETHER, begun).await.ok();
+            _ => Ok(()),
         }
     }
 }

@@ -98,8 +98,15 @@ impl Server {
         let tracer = self.tracer.as_ref();
         let tracing = tracer.and_then(|tracer| tracer.begin(request.headers_mut()));
         let mut found = None;
-        let reply = self.find(request, peer, &mut found).await;
-        let mut reply = reply.unwrap_or_else(|refusal| {
+        let mut reply = self.find(request, peer, &mut found).await;
+        let took = begun.elapsed();
+        if let Ok(begins) = &mut reply
+            && begins.together
+            && begins.response.body_mut().begin().await.is_err()
+        {
+            reply = Err(Refusal::InstanceEnded);
+        }
+        let reply = reply.unwrap_or_else(|refusal| {
             self.metrics.refused(refusal);
             refusal.into()
         });
@@ -110,12 +117,9 @@ impl Server {
             reply.response.status()
         };
         let requests = &self.metrics.requests;
-        requests.answered(found, &method, status, begun.elapsed());
+        requests.answered(found, &method, status, took);
         if let Some(tracing) = tracing {
             tracing.end(&method, found, status);
-        }
-        if reply.together {
-            reply.response.body_mut().begin().await;
         }
         reply
     }

@@ -88,6 +88,10 @@ async fn handle(request: Request) -> Result<Response, ErrorCode> {
             Watch::new(&word).wait(0, 60_000).await;
             writer.write_all(b"late".to_vec()).await;
         }),
+        "silent-then-trap" => stream(async move |_| {
+            Watch::new(&word).wait(0, 10).await;
+            abort()
+        }),
         "stream-then-trap" => stream(async move |mut writer: StreamWriter<u8>| {
             writer.write_all(b"open\n".to_vec()).await;
             let watch = Watch::new(&word);

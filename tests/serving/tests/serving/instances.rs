@@ -110,6 +110,18 @@ async fn a_trap_behind_the_head_breaks_the_body_off() {
 }
 
 #[tokio::test]
+async fn a_trap_before_the_first_bytes_is_told() {
+    let host = serve(|_| {}).await;
+    let told = host.get("silent-then-trap?channel=x&key=k").await;
+    assert_eq!(told.status, 503, "{told:?}");
+    assert!(
+        told.whole && told.body.contains("instance ended"),
+        "{told:?}"
+    );
+    assert_eq!(host.get("hello?channel=x").await.body, "hello");
+}
+
+#[tokio::test]
 async fn who_traps_again_and_again_traps_alone() {
     let host = serve(behind_a_proxy).await;
     assert_eq!(host.ask(&from("198.51.100.1", "trap")).await.status, 503);
