@@ -73,7 +73,7 @@ pub(crate) enum Broken {
 }
 
 impl Answer {
-    /// Waits for its first bytes, for a moment. An error: there will be none, since the instance has ended.
+    /// Waits for its first bytes, for a moment. An error: it broke off before there were any.
     pub(crate) async fn begin(&mut self) -> Result<(), Broken> {
         let Self::Component(streaming) = self else {
             return Ok(());
@@ -82,10 +82,15 @@ impl Answer {
             streaming.first = ready!(Pin::new(&mut streaming.body).poll_frame(cx));
             Poll::Ready(())
         });
-        match timeout(TOGETHER, begun).await {
-            Ok(()) if streaming.first.is_none() && streaming.seat.is_cut() => Err(Broken::Instance),
+        let in_time = timeout(TOGETHER, begun).await.is_ok();
+        match streaming.first.take() {
+            None | Some(Err(_)) if in_time && streaming.seat.is_cut() => Err(Broken::Instance),
+            Some(Err(error)) => Err(error.into()),
             // Who is slower comes later.
-            _ => Ok(()),
+            first => {
+                streaming.first = first;
+                Ok(())
+            }
         }
     }
 }

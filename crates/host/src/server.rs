@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::answer::{Refusal, text};
-use crate::body::Answer;
+use crate::body::{Answer, Broken};
 use crate::dispatch::{Component, Failure};
 use crate::gateway::{self, Upstream};
 use crate::metrics::Metrics;
@@ -102,9 +102,15 @@ impl Server {
         let took = begun.elapsed();
         if let Ok(begins) = &mut reply
             && begins.together
-            && begins.response.body_mut().begin().await.is_err()
+            && let Err(broken) = begins.response.body_mut().begin().await
         {
-            reply = Err(Refusal::InstanceEnded);
+            reply = Err(match broken {
+                Broken::Instance => Refusal::InstanceEnded,
+                broken => {
+                    tracing::warn!("a response broke off before its body began: {broken}");
+                    Refusal::ComponentFailed
+                }
+            });
         }
         let reply = reply.unwrap_or_else(|refusal| {
             self.metrics.refused(refusal);
