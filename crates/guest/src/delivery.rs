@@ -29,7 +29,7 @@ pub enum Waiting {
 /// A batch: what there is, or what comes first.
 ///
 /// A request that names a place in each of its channels and finds nothing behind it is held: the head
-/// of the response goes out, the body follows with the first messages or when the time is over.
+/// of the response is given, the body follows with the first messages or when the time is over.
 pub async fn once<F: AnswerFraming + Clone + 'static>(
     request: Request,
     waiting: Waiting,
@@ -144,7 +144,7 @@ async fn hold<F: AnswerFraming>(
 ) {
     let hub = Hub::shared();
     let deadline = hub.now() + ticks;
-    // None: something is wrong. The head of the response went out: the client asks again from the same place, and is
+    // None: something is wrong. The head of the response is given: the client asks again from the same place, and is
     // told what.
     let items = loop {
         let tick = deadline.min(hub.now() + PROBE);

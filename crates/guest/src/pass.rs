@@ -52,7 +52,6 @@ type Key = (Option<String>, Option<String>, Vec<Channel>);
 struct Kept {
     pass: Pass,
     feeds: Vec<Rc<Feed>>,
-    weight: usize,
     /// The tick at which somebody left it.
     since: u64,
 }
@@ -162,19 +161,18 @@ impl Away {
 
     fn keep(&self, key: Key, pass: Pass, feeds: Vec<Rc<Feed>>) {
         let hub = Hub::shared();
-        let kept = Kept {
-            pass,
-            feeds,
-            weight: weight(&key),
-            since: hub.now(),
-        };
+        let since = hub.now();
+        let mut passes = self.passes.borrow_mut();
         // Another may have left the same.
-        let before = self.passes.borrow_mut().remove(&key);
-        let rest = self.weight.get() - before.map_or(0, |before| before.weight);
-        self.weight.set(rest);
-        if rest + kept.weight <= MOST_AWAY {
-            self.weight.set(rest + kept.weight);
-            self.passes.borrow_mut().insert(key, kept);
+        let more = if passes.contains_key(&key) {
+            0
+        } else {
+            weight(&key)
+        };
+        let weight = self.weight.get() + more;
+        if weight <= MOST_AWAY {
+            self.weight.set(weight);
+            passes.insert(key, Kept { pass, feeds, since });
         }
         if !self.forgetting.replace(true) {
             hub.spawn(forget(Rc::clone(&hub)));
@@ -183,10 +181,10 @@ impl Away {
 
     /// Lets go of those who left so long ago.
     fn forget(&self, now: u64) {
-        self.passes.borrow_mut().retain(|_, kept| {
+        self.passes.borrow_mut().retain(|key, kept| {
             let stays = kept.since + KEPT > now;
             if !stays {
-                self.weight.set(self.weight.get() - kept.weight);
+                self.weight.set(self.weight.get() - weight(key));
             }
             stays
         });

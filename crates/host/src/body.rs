@@ -1,7 +1,6 @@
 //! The bodies of responses.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -9,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::timeout;
 use wasmtime_wasi_http::WasiBody;
@@ -36,7 +36,7 @@ pub(crate) enum Answer {
 pub(crate) struct Streaming {
     body: WasiBody,
     /// What was taken of the body before it was asked for.
-    first: Option<Taken>,
+    first: Option<Frame<Bytes>>,
     /// Counts in the instance for as long as this is open.
     seat: Seat,
     /// What is counted of the component.
@@ -44,8 +44,6 @@ pub(crate) struct Streaming {
     /// The request's place among those of its address.
     _slot: Slot,
 }
-
-type Taken = Result<Frame<Bytes>, wasmtime_wasi_http::Error>;
 
 /// A body that is passed on.
 #[derive(Debug)]
@@ -78,20 +76,13 @@ impl Answer {
         let Self::Component(streaming) = self else {
             return Ok(());
         };
-        let begun = poll_fn(|cx| {
-            streaming.first = ready!(Pin::new(&mut streaming.body).poll_frame(cx));
-            Poll::Ready(())
-        });
-        let in_time = timeout(TOGETHER, begun).await.is_ok();
-        match streaming.first.take() {
-            None | Some(Err(_)) if in_time && streaming.seat.is_cut() => Err(Broken::Instance),
-            Some(Err(error)) => Err(error.into()),
+        match timeout(TOGETHER, streaming.body.frame()).await {
+            Ok(None | Some(Err(_))) if streaming.seat.is_cut() => return Err(Broken::Instance),
+            Ok(Some(first)) => streaming.first = Some(first?),
             // Who is slower comes later.
-            first => {
-                streaming.first = first;
-                Ok(())
-            }
+            Ok(None) | Err(_) => {}
         }
+        Ok(())
     }
 }
 
@@ -106,17 +97,9 @@ impl Streaming {
         }
     }
 
-    fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
-        match self.first.take() {
-            None => Pin::new(&mut self.body).poll_frame(cx),
-            first => Poll::Ready(first),
-        }
-    }
-
     /// The bytes that were taken before they were asked for.
     fn ahead(&self) -> u64 {
-        let first = self.first.as_ref().and_then(|first| first.as_ref().ok());
-        let data = first.and_then(Frame::data_ref);
+        let data = self.first.as_ref().and_then(Frame::data_ref);
         data.map_or(0, |data| data.len() as u64)
     }
 }
@@ -132,7 +115,10 @@ impl Body for Answer {
         match self.get_mut() {
             Self::Own(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
             Self::Component(streaming) => {
-                let frame = ready!(streaming.poll_taken(cx));
+                let frame = match streaming.first.take() {
+                    None => ready!(Pin::new(&mut streaming.body).poll_frame(cx)),
+                    Some(first) => Some(Ok(first)),
+                };
                 // Of no bytes are those by which a component asks whether its reader is there.
                 if let Some(Ok(frame)) = &frame
                     && let Some(data) = frame.data_ref().filter(|data| !data.is_empty())
