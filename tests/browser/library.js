@@ -19,7 +19,7 @@ export const TRANSPORTS = [
   "jsonp-polling",
 ];
 
-/** A browser that keeps the pages that were left, for who comes back to them. */
+/** A whole browser, which keeps the pages that were left, for who comes back to them. */
 export function launchKeeping() {
   return chromium.launch({
     executablePath: find("chromium"),

@@ -1,18 +1,30 @@
 // Somebody at a window of Chromium, who does what people do: looks, types and clicks.
 
 import assert from "node:assert/strict";
-import { accessSync, constants } from "node:fs";
-import path from "node:path";
 
 import { chromium } from "playwright-core";
+
+import { find } from "./programs.js";
 
 /** In milliseconds: longer than the longest pause after a failure that a test brings about. */
 const PATIENCE = 30_000;
 
-/** Chromium as the system has it, with further arguments; nothing is downloaded. */
+/**
+ * Chromium as the system has it, with further arguments; nothing is downloaded. The program without windows, where there is
+ * one: its pages and its network are the same, and it takes half the processor time.
+ */
 export function launch(...further) {
+  return start(find("chromium-headless-shell", "chromium"), further);
+}
+
+/** The whole browser, as people have it. */
+export function launchWhole(...further) {
+  return start(find("chromium"), further);
+}
+
+function start(executablePath, further) {
   return chromium.launch({
-    executablePath: find("chromium"),
+    executablePath,
     // Tests run as root in containers, where Chromium's own sandbox cannot be set up.
     chromiumSandbox: false,
     args: [
@@ -25,19 +37,6 @@ export function launch(...further) {
       ...further,
     ],
   });
-}
-
-function find(program) {
-  const found = (process.env.PATH ?? "").split(path.delimiter).find((folder) => {
-    try {
-      accessSync(path.join(folder, program), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-  if (!found) throw new Error(`${program} is not installed`);
-  return path.join(found, program);
 }
 
 /** How Chromium tells that a server is away. */

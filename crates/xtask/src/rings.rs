@@ -53,6 +53,17 @@ enum Group {
     Hosted,
 }
 
+impl Group {
+    /// Cargo's option for how it is compiled. What needs no host takes longer to optimize than to run; where it does not,
+    /// the workspace's manifest says so.
+    fn profile(self) -> Option<&'static str> {
+        match self {
+            Self::Alone => None,
+            Self::Hosted => Some("--release"),
+        }
+    }
+}
+
 const GROUPS: [Group; 2] = [Group::Alone, Group::Hosted];
 
 /// The folders of [`Group::Hosted`].
@@ -138,7 +149,14 @@ const RINGS: &[Ring] = &[
         tests: Tests::Node(
             "tests/browser",
             Group::Hosted,
-            &["chromium", "curl", "nginx", "openssl", "redis-server"],
+            &[
+                "chromium",
+                "chromium-headless-shell",
+                "curl",
+                "nginx",
+                "openssl",
+                "redis-server",
+            ],
         ),
         nodes: Some(&[]),
     },
@@ -326,7 +344,8 @@ impl Suite {
             Group::Alone => node::build_client()?,
             Group::Hosted => build::all_components()?,
         }
-        let mut arguments = vec!["build", "--release", "--tests", "--examples"];
+        let mut arguments = vec!["build", "--tests", "--examples"];
+        arguments.extend(group.profile());
         if group == Group::Hosted {
             arguments.extend(["--bin", "witter"]);
         }
@@ -394,7 +413,8 @@ impl Suite {
             self.build(group)?;
             let mut command = cargo();
             command
-                .args(["test", "--release", "--doc"])
+                .args(["test", "--doc"])
+                .args(group.profile())
                 .args(self.selection(group));
             command.arg("--").args(&self.arguments);
             tally.add(observe(&mut command, "examples")?);
@@ -447,6 +467,8 @@ fn path_to(programs: &[&str]) -> Result<OsString> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -455,6 +477,28 @@ mod tests {
         unique.sort_unstable();
         unique.dedup();
         assert_eq!(unique.len(), RINGS.len());
+    }
+
+    #[test]
+    fn who_says_to_have_no_tests_has_none() -> Result<()> {
+        let mut silent = 0;
+        for package in cargo::packages()? {
+            let folder = root().join(package.folder());
+            let manifest: toml::Table = fs::read_to_string(folder.join("Cargo.toml"))?.parse()?;
+            let tested = manifest.get("lib").and_then(|lib| lib.get("test"));
+            if tested != Some(&toml::Value::Boolean(false)) {
+                continue;
+            }
+            silent += 1;
+            for file in fs::read_dir(folder.join("src"))? {
+                let path = file?.path();
+                let source = fs::read_to_string(&path)?;
+                assert!(!source.contains("cfg(test)"), "{}", path.display());
+                assert!(!source.contains("#[test]"), "{}", path.display());
+            }
+        }
+        assert!(silent > 0);
+        Ok(())
     }
 
     #[test]
