@@ -143,6 +143,16 @@ test("the menus of messages are reached by arrows, and one of them by Tab", asyn
   }
   await article(ann, "two").waitFor({ state: "detached" });
   await ann.page.waitForFunction(() => document.activeElement.role === "log");
+
+  // So too where somebody else takes it away, whose menu is open.
+  await menu(bob, "one");
+  const erased = await menu(ann, "one");
+  for (const asked of ["Delete", "Really delete it for everybody?"]) {
+    await erased.getByRole("button", { name: asked }).click();
+  }
+  await article(bob, "one").waitFor({ state: "detached" });
+  await bob.page.keyboard.press("Escape");
+  await bob.page.waitForFunction(() => document.activeElement.role === "log");
   await ann.leave();
   await bob.leave();
 });

@@ -25,15 +25,19 @@ export function icon(name) {
   return svg;
 }
 
-/** What took the place of a row that was made anew. */
+/** What took the place of a row that was made anew; of one that is gone, what it was in. */
 const heirs = new WeakMap();
 
-/** A control, or what took its place if its row was made anew: its like there, or the first that there is. */
+/**
+ * A control, or what took its place if its row was made anew: its like there, or the first that there is; if the row is
+ * gone, what it was in.
+ */
 export function heir(control) {
   let row = control;
   while (row.parentElement) row = row.parentElement;
   const made = heirs.get(row);
   if (control.isConnected || !made) return control;
+  if (made.rowKey === undefined) return made;
   const like = made.getElementsByClassName(control.className)[0] ?? made.querySelector("a, button");
   return like && heir(like);
 }
@@ -49,6 +53,7 @@ export function sync(place, rows, make) {
     if (wanted.has(child.rowKey)) continue;
     const held = child.contains(document.activeElement);
     child.remove();
+    heirs.set(child, place);
     if (held) place.focus();
   }
   const known = new Map(Array.from(place.children, (child) => [child.rowKey, child]));
