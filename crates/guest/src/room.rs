@@ -23,8 +23,9 @@ const LOG_MESSAGES: usize = 512;
 /// The same in bytes, as [`Heard::size`] counts them.
 const LOG_BYTES: usize = 1024 * 1024;
 /// What all rooms of an instance share for their logs: with many rooms each keeps less, and who lags reads
-/// the store sooner.
-const LOGS_BYTES: usize = 32 * 1024 * 1024;
+/// the store sooner, which is one read. Of a thousand rooms each keeps some 20 short messages. More, and most of
+/// what an instance holds is what nobody asks for.
+const LOGS_BYTES: usize = 8 * 1024 * 1024;
 /// What is kept of a message beside its envelope and its frame, about: places, lengths, and the allocator's own.
 const HEARD_BYTES: usize = 128;
 /// A reader takes so many bytes at a time. More would be held for it alone while it is slow.

@@ -42,7 +42,7 @@ pub(super) const FEED_BYTES: f64 = 6_000.0;
 /// For one more message in the logs of an instance.
 pub(super) const LOGGED_BYTES: f64 = 1_000.0;
 /// The most that all logs of an instance have.
-pub(super) const LOGS_BYTES: f64 = 113e6;
+pub(super) const LOGS_BYTES: f64 = 15e6;
 /// For a host that does nothing.
 pub(super) const EMPTY_BYTES: f64 = 150e6;
 
