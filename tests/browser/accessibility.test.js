@@ -6,14 +6,14 @@ import { after, before, test } from "node:test";
 
 import { guest } from "./guest.js";
 import { Host } from "./host.js";
-import { Person, launch, part } from "./person.js";
+import { Person, launchWhole, part } from "./person.js";
 
 const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 
 let host, browser;
 before(async () => {
   host = await Host.start({ guest_channels: "talk,kitchen,empty" });
-  browser = await launch();
+  browser = await launchWhole();
   const ann = await guest(host, "Ann");
   const bob = await guest(host, "Bob");
   for (let number = 1; number <= 60; number++) {

@@ -6,12 +6,12 @@ import { after, before, test } from "node:test";
 import { Curl } from "./curl.js";
 import { guest } from "./guest.js";
 import { Host } from "./host.js";
-import { Person, launchWhole, part } from "./person.js";
+import { Person, launch, part } from "./person.js";
 
 let host, browser;
 before(async () => {
   host = await Host.start();
-  browser = await launchWhole();
+  browser = await launch();
 });
 after(async () => {
   await browser?.close();

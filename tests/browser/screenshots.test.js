@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 
 import { guest } from "./guest.js";
 import { Host, ROOT } from "./host.js";
-import { Person, launch, part } from "./person.js";
+import { Person, launchWhole, part } from "./person.js";
 import { PAGES } from "./visitor.js";
 
 const FOLDER = path.join(ROOT, "target/screenshots");
@@ -39,7 +39,7 @@ const TALK = [
 let browser;
 before(async () => {
   await mkdir(FOLDER, { recursive: true });
-  browser = await launch();
+  browser = await launchWhole();
 });
 after(() => browser?.close());
 

@@ -67,7 +67,7 @@ impl Group {
 const GROUPS: [Group; 2] = [Group::Alone, Group::Hosted];
 
 /// The folders of [`Group::Hosted`].
-const HOSTED: &[&str] = &["crates/bench", "crates/host", "crates/sandbox", "tests"];
+const HOSTED: &[&str] = &["crates/host", "crates/sandbox", "tests"];
 
 const RINGS: &[Ring] = &[
     Ring {

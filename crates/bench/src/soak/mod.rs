@@ -349,8 +349,10 @@ async fn open(
     Ok(())
 }
 
-/// Reads for ever; now and then the connection is lost.
+/// Reads for ever; now and then the connection is lost. For the first time, as if it had been there for long already, within
+/// the mean time: by then each has come back.
 async fn read(transport: Rc<Transport>, target: Target, inbox: Inbox, mean: Duration) {
+    let mut shortest = 0.0;
     loop {
         let reading = async {
             loop {
@@ -363,8 +365,9 @@ async fn read(transport: Rc<Transport>, target: Target, inbox: Inbox, mean: Dura
         let time = if mean.is_zero() {
             Duration::MAX
         } else {
-            mean.mul_f64(0.5 + fastrand::f64())
+            mean.mul_f64(shortest + fastrand::f64())
         };
+        shortest = 0.5;
         let _: Result<(), _> = timeout(time, reading).await;
         transport.returns.update(|returns| returns + 1);
         sleep(AWAY.mul_f64(fastrand::f64())).await;
