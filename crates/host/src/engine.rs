@@ -1,6 +1,9 @@
 //! The engine: how components are compiled, what they may import, and who interrupts them.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -8,8 +11,8 @@ use sandbox::Sandbox;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::error::Context as _;
 use wasmtime::{
-    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
-    ProfilingStrategy,
+    Cache, CacheConfig, CacheStore, Config, Engine, InstanceAllocationStrategy,
+    PoolingAllocationConfig, ProfilingStrategy,
 };
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
@@ -32,6 +35,7 @@ const COMPRESSION: i32 = 3;
 pub(crate) struct Workshop {
     engine: Engine,
     linker: Linker<Sandbox>,
+    functions: Arc<Functions>,
 }
 
 impl Workshop {
@@ -43,7 +47,8 @@ impl Workshop {
         cache: &Path,
         perf_map: bool,
     ) -> wasmtime::Result<Self> {
-        let config = |pool| config(pool, cache, perf_map);
+        let functions = Arc::<Functions>::default();
+        let config = |pool| config(pool, cache, functions.clone(), perf_map);
         let engine = match Engine::new(&config(Some(pool(instances, memory)))?) {
             Ok(engine) => engine,
             // The pool wants terabytes of address space, which a limit (`ulimit -v`) may not leave.
@@ -58,7 +63,11 @@ impl Workshop {
         let mut linker = Linker::new(&engine);
         sandbox::link(&mut linker)?;
         Imports::add_to_linker::<_, HasSelf<State>>(&mut linker, Sandbox::guest)?;
-        Ok(Self { engine, linker })
+        Ok(Self {
+            engine,
+            linker,
+            functions,
+        })
     }
 
     /// A component that exports `wasi:http/handler`, from its binary.
@@ -72,9 +81,39 @@ impl Workshop {
     }
 }
 
+impl Drop for Workshop {
+    fn drop(&mut self) {
+        // The engine goes on without.
+        self.functions.lock().clear();
+    }
+}
+
+/// What each function was compiled to, by a hash of what it says, for as long as components are made: most of them have
+/// the messenger and its policy in them, which so are compiled once.
+#[derive(Debug, Default)]
+struct Functions(Mutex<HashMap<Box<[u8]>, Vec<u8>>>);
+
+impl Functions {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CacheStore for Functions {
+    fn get(&self, key: &[u8]) -> Option<Cow<'_, [u8]>> {
+        self.lock().get(key).cloned().map(Cow::Owned)
+    }
+
+    fn insert(&self, key: &[u8], value: Vec<u8>) -> bool {
+        self.lock().insert(key.into(), value);
+        true
+    }
+}
+
 fn config(
     pool: Option<PoolingAllocationConfig>,
     cache: &Path,
+    functions: Arc<Functions>,
     perf_map: bool,
 ) -> wasmtime::Result<Config> {
     let mut config = Config::new();
@@ -90,6 +129,7 @@ fn config(
         .with_optimized_compression_level(COMPRESSION);
     let unusable = || format!("the cache in {} is unusable", cache.display());
     config.cache(Some(Cache::new(compiled).with_context(unusable)?));
+    config.enable_incremental_compilation(functions)?;
     if let Some(pool) = pool {
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     }
@@ -131,4 +171,53 @@ fn interrupt(engine: &Engine) -> wasmtime::Result<()> {
             }
         })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A module of one function, which takes nothing and answers a number.
+    fn module(answer: u8) -> Vec<u8> {
+        let mut module = b"\0asm\x01\0\0\0".to_vec();
+        module.extend([1, 5, 1, 0x60, 0, 1, 0x7f]);
+        module.extend([3, 2, 1, 0]);
+        module.extend([10, 6, 1, 4, 0, 0x41, answer, 0x0b]);
+        module
+    }
+
+    /// A component of modules.
+    fn component(modules: &[Vec<u8>]) -> Vec<u8> {
+        let mut component = b"\0asm\x0d\0\x01\0".to_vec();
+        for module in modules {
+            let length = u8::try_from(module.len()).expect("it is short");
+            component.extend([1, length]);
+            component.extend(module);
+        }
+        component
+    }
+
+    #[test]
+    fn what_components_have_in_common_is_compiled_once() -> wasmtime::Result<()> {
+        let cache = TempDir::new()?;
+        let workshop = Workshop::new(1, 1 << 20, cache.path(), false)?;
+        let functions = workshop.functions.clone();
+        let mut counts = Vec::new();
+        for modules in [
+            &[module(7)][..],
+            &[module(8), module(7)],
+            &[module(7), module(8)],
+        ] {
+            Component::new(&workshop.engine, component(modules))?;
+            counts.push(functions.lock().len());
+        }
+        assert!(counts[0] > 0);
+        assert_eq!(counts[1], counts[0] + 1);
+        assert_eq!(counts[2], counts[1]);
+        drop(workshop);
+        assert!(functions.lock().is_empty());
+        Ok(())
+    }
 }
