@@ -31,7 +31,7 @@ polyline { stroke: #2dba9f }
 line.trend { stroke: #f0f6fc }
 }";
 
-/// Draws the samples, and the line of the last two thirds through them.
+/// Draws the samples, and the line through those that count.
 pub(super) fn draw(memory: &Memory) -> Document {
     let seconds = memory
         .samples
@@ -121,12 +121,17 @@ mod tests {
             resident: mib << 20,
             processor: 0.0,
         };
-        let memory = Memory::of(vec![sample(0.0, 40), sample(60.0, 80), sample(120.0, 80)]);
+        let memory = Memory::of(vec![
+            sample(0.0, 40),
+            sample(60.0, 80),
+            sample(90.0, 80),
+            sample(120.0, 80),
+        ]);
         let drawn = draw(&memory).to_string();
         for part in [
-            r#"points="56,162 400,56 744,56""#,
+            r#"points="56,162 400,56 572,56 744,56""#,
             "+0.0 KiB a minute",
-            r#"class="trend" x1="400" x2="744" y1="56" y2="56""#,
+            r#"class="trend" x1="572" x2="744" y1="56" y2="56""#,
             ">80.0<",
             ">2 min<",
         ] {

@@ -79,7 +79,7 @@ pub(crate) struct Arguments {
     interval: u32,
 
     /// Seconds after which a reader is cut, on average, and comes back from its cursor; 0: never
-    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     cut: u64,
 
     /// Messages that are kept of each room: what an instance knows of them is as much as it gets when there are so many
