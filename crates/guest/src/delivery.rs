@@ -40,11 +40,10 @@ pub async fn once<F: AnswerFraming + Clone + 'static>(
         Verb::Get,
         framing,
         async |request: Request, framing: &F| {
-            let (asked, caller) = read_request(&request)?;
-            let accept_encoding = request.header("accept-encoding");
+            let (asked, caller) = read_request(&request, None)?;
             let whole = |json| {
                 Response::new(200, F::CONTENT_TYPE, framing.write(json))
-                    .gzip(accept_encoding.as_deref())
+                    .gzip(request.header("accept-encoding").as_deref())
             };
             if asked.before.is_some() {
                 return Ok(whole(history(&asked, caller).await?));
@@ -83,7 +82,8 @@ pub async fn stream<F: StreamFraming + Clone + 'static>(
         Verb::Get,
         framing,
         async |request: Request, framing: &F| {
-            let (asked, caller) = read_request(&request)?;
+            let last_event_id = request.header("last-event-id");
+            let (asked, caller) = read_request(&request, last_event_id.as_deref())?;
             if asked.before.is_some() {
                 return Err(Error::Invalid(
                     "before: history is read by polling".to_owned(),
@@ -109,9 +109,12 @@ pub async fn stream<F: StreamFraming + Clone + 'static>(
     .await
 }
 
-pub(crate) fn read_request(request: &Request) -> Result<(ReadRequest, Caller), Error> {
-    let last_event_id = request.header("last-event-id");
-    let mut asked = ReadRequest::parse(request.query(), last_event_id.as_deref())?;
+/// What is asked for, and by whom. `last_event_id`: where a stream goes on that broke off; polls have none.
+pub(crate) fn read_request(
+    request: &Request,
+    last_event_id: Option<&str>,
+) -> Result<(ReadRequest, Caller), Error> {
+    let mut asked = ReadRequest::parse(request.query(), last_event_id)?;
     let caller = request.caller(asked.token.take())?;
     Ok((asked, caller))
 }

@@ -48,7 +48,8 @@ pub async fn duplex(request: Request, origins: Option<Origins>) -> Response {
         return Error::Forbidden("pages of this origin are not let in".to_owned()).into();
     }
     let opened = async {
-        let (asked, caller) = read_request(&request)?;
+        let last_event_id = request.header("last-event-id");
+        let (asked, caller) = read_request(&request, last_event_id.as_deref())?;
         if asked.before.is_some() {
             return Err(Error::Invalid(
                 "before: history is read by polling".to_owned(),
@@ -129,7 +130,9 @@ fn code(code: u16) -> CloseCode {
 ///
 /// As a tenant of its own, since a call that has returned has to be let go of at once: where its caller first waits for
 /// something else, and the callee ends meanwhile, Wasmtime (48) forgets it, and letting go of it ends the instance
-/// (`subtask.drop`: "resource not present").
+/// (`subtask.drop`: "resource not present"). For the same reason no conversation may wake itself while it is polled, as
+/// a `SelectAll` of its one stream does each time: twice that in a turn, and the instance returns to the host with
+/// others unpolled, this one among them (`FuturesUnordered::poll_next`). A thousand readers at full speed end it then.
 fn begin(work: LocalBoxFuture<'static, Done>) -> oneshot::Receiver<Done> {
     let (done, told) = oneshot::channel();
     Hub::shared().spawn(async move {
@@ -486,6 +489,9 @@ impl Conversation {
         let mut said = Ok(());
         tell(reader, cursor, items, |told| {
             let sent = match told {
+                Told::Message(heard, cursor) if reader.is_single() => socket
+                    .connection()
+                    .send_prepared(heard.prepared(), heard.behind(cursor)),
                 Told::Message(heard, cursor) => socket
                     .connection()
                     .send_prepared(heard.prepared(), &Frame::behind(&cursor.encode())),

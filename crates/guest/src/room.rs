@@ -39,6 +39,7 @@ pub(crate) struct Heard {
     pub(crate) envelope: String,
     frame: OnceCell<Vec<u8>>,
     prepared: OnceCell<Box<Prepared>>,
+    behind: OnceCell<String>,
 }
 
 impl Heard {
@@ -48,6 +49,7 @@ impl Heard {
             envelope,
             frame: OnceCell::new(),
             prepared: OnceCell::new(),
+            behind: OnceCell::new(),
         }
     }
 
@@ -71,6 +73,11 @@ impl Heard {
     pub(crate) fn prepared(&self) -> &Prepared {
         self.prepared
             .get_or_init(|| Box::new(Prepared::new(Frame::before(&self.envelope))))
+    }
+
+    /// What stands behind that for all who read this channel alone: they have the same cursor here. Made once.
+    pub(crate) fn behind(&self, cursor: &Cursor) -> &str {
+        self.behind.get_or_init(|| Frame::behind(&cursor.encode()))
     }
 }
 
