@@ -4,7 +4,7 @@ use crate::types::Caller;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use protocol::{Error, Origins};
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::io::Write as _;
 pub use wasip3::exports::http::handler::Guest as Exports;
 use wasip3::http::types as wasi;
@@ -73,6 +73,16 @@ impl Request {
     pub fn header(&self, name: &str) -> Option<String> {
         let value = self.headers(name).into_iter().next()?;
         String::from_utf8(value).ok()
+    }
+
+    /// The origin of the page that asks, where [`Response::shared`] looks at it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn origin_for(&self, origins: &Origins) -> Option<String> {
+        match origins {
+            Origins::Any => None,
+            Origins::Listed(_) => self.header("origin"),
+        }
     }
 
     /// Every value of a header.
@@ -340,12 +350,7 @@ impl Response {
             headers.push(("cache-control", "no-store, no-transform".to_owned()));
         }
         headers.extend(self.headers);
-        let fields: Vec<_> = headers
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.into_bytes()))
-            .collect();
-        // Every name and value is of our own making; a value that is not one is left out with the rest.
-        let fields = wasi::Fields::from_list(&fields).unwrap_or_else(|_| wasi::Fields::new());
+        let fields = fields(headers);
 
         let (_, trailers) = wit_future::new(|| Ok(None));
         let body = match self.body {
@@ -363,6 +368,29 @@ impl Response {
         let _ = response.set_status_code(self.status);
         response
     }
+}
+
+/// The headers as the host has them. Those of the last response are kept, which are mostly the next one's too: they are
+/// copied there by one call, where a list is taken apart and checked.
+fn fields(headers: Vec<(&'static str, String)>) -> wasi::Fields {
+    type Last = Option<(Vec<(&'static str, String)>, wasi::Fields)>;
+    thread_local! {
+        static LAST: RefCell<Last> = const { RefCell::new(None) };
+    }
+    LAST.with_borrow_mut(|last| {
+        if let Some((_, fields)) = last.as_ref().filter(|(kept, _)| *kept == headers) {
+            return fields.clone();
+        }
+        let list: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone().into_bytes()))
+            .collect();
+        // Every name and value is of our own making; a value that is not one is left out with the rest.
+        let fields = wasi::Fields::from_list(&list).unwrap_or_else(|_| wasi::Fields::new());
+        let copy = fields.clone();
+        *last = Some((headers, fields));
+        copy
+    })
 }
 
 impl From<Error> for Response {

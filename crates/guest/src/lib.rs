@@ -50,11 +50,13 @@ macro_rules! serve {
             impl $crate::Exports for Component {
                 async fn handle(request: Request) -> Result<Response, ErrorCode> {
                     let request = $crate::Request::new(request);
-                    let origin = request.header("origin");
                     let response: $crate::Response = match $crate::sharing() {
-                        Ok(origins) => super::$handle(request)
-                            .await
-                            .shared(&origins, origin.as_deref()),
+                        Ok(origins) => {
+                            let origin = request.origin_for(&origins);
+                            super::$handle(request)
+                                .await
+                                .shared(&origins, origin.as_deref())
+                        }
                         Err(error) => error.into(),
                     };
                     Ok(response.into_wasi())

@@ -9,7 +9,8 @@ use crate::standing::Membership;
 use crate::types::{self, Caller};
 use protocol::Channel;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
 /// How long a poll may be away, at least, in ticks; twice that at most. Shorter: who comes back over a slow line is
@@ -40,7 +41,7 @@ pub(crate) struct Pass {
 /// The passes of polls that are away.
 #[derive(Default)]
 pub(crate) struct Away {
-    passes: RefCell<BTreeMap<Key, Kept>>,
+    passes: RefCell<HashMap<Key, Kept>>,
     /// What they weigh together.
     weight: Cell<usize>,
     forgetting: Cell<bool>,
@@ -95,12 +96,11 @@ impl Pass {
         }
     }
 
-    /// Whether it is known to be good, since it would have been told if it were not.
+    /// Whether it is known to be good, since it would have been told if it were not: that its credential has ended, at
+    /// the tick after that.
     fn holds(&self) -> bool {
         let membership = self.membership.as_ref();
-        membership.is_some_and(Membership::is_unquestioned)
-            && Hub::shared().now() < self.good_until
-            && !self.has_expired()
+        membership.is_some_and(Membership::is_unquestioned) && Hub::shared().now() < self.good_until
     }
 
     pub(crate) fn has_expired(&self) -> bool {
@@ -162,17 +162,17 @@ impl Away {
     fn keep(&self, key: Key, pass: Pass, feeds: Vec<Rc<Feed>>) {
         let hub = Hub::shared();
         let since = hub.now();
-        let mut passes = self.passes.borrow_mut();
-        // Another may have left the same.
-        let more = if passes.contains_key(&key) {
-            0
-        } else {
-            weight(&key)
-        };
-        let weight = self.weight.get() + more;
-        if weight <= MOST_AWAY {
-            self.weight.set(weight);
-            passes.insert(key, Kept { pass, feeds, since });
+        let kept = Kept { pass, feeds, since };
+        match self.passes.borrow_mut().entry(key) {
+            // Another may have left the same.
+            Entry::Occupied(mut entry) => drop(entry.insert(kept)),
+            Entry::Vacant(entry) => {
+                let weight = self.weight.get() + weight(entry.key());
+                if weight <= MOST_AWAY {
+                    self.weight.set(weight);
+                    entry.insert(kept);
+                }
+            }
         }
         if !self.forgetting.replace(true) {
             hub.spawn(forget(Rc::clone(&hub)));
