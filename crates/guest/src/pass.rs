@@ -96,11 +96,12 @@ impl Pass {
         }
     }
 
-    /// Whether it is known to be good, since it would have been told if it were not: that its credential has ended, at
-    /// the tick after that.
+    /// Whether it is known to be good, since it would have been told if it were not.
     fn holds(&self) -> bool {
         let membership = self.membership.as_ref();
-        membership.is_some_and(Membership::is_unquestioned) && Hub::shared().now() < self.good_until
+        membership.is_some_and(Membership::is_unquestioned)
+            && Hub::shared().now() < self.good_until
+            && !self.has_expired()
     }
 
     pub(crate) fn has_expired(&self) -> bool {
