@@ -1,7 +1,7 @@
 // Programs that are no browsers talk over WebSockets: npm's ws, Python's websockets, curl.
 
 import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
@@ -11,6 +11,7 @@ import WebSocket from "ws";
 import { Certificate } from "./certificate.js";
 import { check, talk } from "./conversation.js";
 import { DIRECT, Host } from "./host.js";
+import { start } from "./programs.js";
 import * as python from "./python.js";
 import { converse, socketOf } from "./socket.js";
 
@@ -246,7 +247,7 @@ test("curl is told which way to go where there are no upgrades", async () => {
 
 test("curl is let in, and reads frames", async () => {
   const headers = { ...UPGRADE, "sec-websocket-protocol": "other, witter.v1", origin: plain.url };
-  const curl = spawn("curl", handshake(plain, { headers }), { stdio: ["ignore", "pipe", "inherit"] });
+  const curl = start("curl", handshake(plain, { headers }), { stdio: ["ignore", "pipe", "inherit"] });
   const chunks = [];
   for await (const chunk of curl.stdout) {
     chunks.push(chunk);

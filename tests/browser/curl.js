@@ -1,7 +1,8 @@
 // A reader that is no browser: curl on the stream of server-sent events.
 
-import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+
+import { start } from "./programs.js";
 
 export class Curl {
   #process;
@@ -14,7 +15,7 @@ export class Curl {
   static async follow(host, channel) {
     const curl = new Curl();
     const url = `${host.url}/witter/sse?${new URLSearchParams({ channel })}`;
-    curl.#process = spawn("curl", ["--silent", "--show-error", "--fail", "--no-buffer", url], {
+    curl.#process = start("curl", ["--silent", "--show-error", "--fail", "--no-buffer", url], {
       stdio: ["ignore", "pipe", "inherit"],
     });
     let event = "message";

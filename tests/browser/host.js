@@ -1,7 +1,6 @@
 // The built host, on a port of its own and with a store of its own; or many of them, one for each request in turn,
 // where `WITTER_NODES` says how many.
 
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -10,6 +9,7 @@ import { createInterface } from "node:readline";
 
 import { Balancer } from "./balancer.js";
 import { LONG_ADDRESSES, Nginx, PASSES_UPGRADES } from "./nginx.js";
+import { start } from "./programs.js";
 import { Redis } from "./redis.js";
 
 export const ROOT = path.resolve(import.meta.dirname, "../..");
@@ -81,7 +81,7 @@ export class Host {
 
   /** One more host, and where it listens. */
   async #serve(listen, store) {
-    const host = spawn(PROGRAM, ["up", "--listen", listen, "--store", store, ...this.#options], {
+    const host = start(PROGRAM, ["up", "--listen", listen, "--store", store, ...this.#options], {
       cwd: ROOT,
       env: { ...process.env, ...this.#environment },
       stdio: ["ignore", "pipe", "inherit"],

@@ -5,7 +5,7 @@ import { EventEmitter, once } from "node:events";
 
 import { chromium } from "playwright-core";
 
-import { Person } from "./person.js";
+import { PATIENCE, Person } from "./person.js";
 import { find } from "./programs.js";
 
 /** All that the library knows, best first. */
@@ -227,7 +227,11 @@ export class Talker extends Person {
 
   /** Waits until the page asks the server for an address that fits. */
   async asks(fits) {
-    while (!this.requests.some(fits)) await once(this.#asking, "asked");
+    const signal = AbortSignal.timeout(PATIENCE);
+    while (!this.requests.some(fits)) {
+      const asked = await once(this.#asking, "asked", { signal }).catch(() => false);
+      assert.ok(asked, `${this.requests} ${JSON.stringify(await this.standing())}`);
+    }
   }
 
   /** How it stands, and how it stood before. */

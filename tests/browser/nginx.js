@@ -1,6 +1,5 @@
 // A real nginx in front of a host.
 
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -8,7 +7,7 @@ import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
 import { answers, free } from "./ports.js";
-import { find } from "./programs.js";
+import { find, start } from "./programs.js";
 
 /**
  * Upgrades are passed on (nginx's documentation, "WebSocket proxying"), and the name under which the page knows the
@@ -61,7 +60,7 @@ export class Nginx {
   async #listen(address, hosts, directives) {
     const file = path.join(this.#folder, "nginx.conf");
     await writeFile(file, configuration(address, hosts, directives));
-    this.#process = spawn(find("nginx"), ["-p", this.#folder, "-c", file, "-e", "error.log"], { stdio: "inherit" });
+    this.#process = start(find("nginx"), ["-p", this.#folder, "-c", file, "-e", "error.log"], { stdio: "inherit" });
     this.url = `http://${address}`;
     while (!(await answers(address))) {
       if (this.#process.exitCode !== null) {

@@ -7,7 +7,7 @@ import { chromium } from "playwright-core";
 import { find } from "./programs.js";
 
 /** In milliseconds: longer than the longest pause after a failure that a test brings about. */
-const PATIENCE = 30_000;
+export const PATIENCE = 30_000;
 
 /**
  * Chromium as the system has it, with further arguments; nothing is downloaded. The program without windows, where there is
@@ -29,6 +29,8 @@ function start(executablePath, further) {
     chromiumSandbox: false,
     args: [
       "--disable-gpu",
+      // Where there is little memory, pages of one site would share a process, and crash together.
+      "--renderer-process-limit=1000",
       "--disable-quic",
       "--no-first-run",
       "--disable-background-networking",

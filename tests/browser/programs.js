@@ -1,5 +1,6 @@
-// Programs as the system has them.
+// Programs: as the system has them, and as long as who started them.
 
+import { spawn } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import path from "node:path";
 
@@ -20,4 +21,15 @@ export function find(...names) {
     }
   }
   throw new Error(`${names[0]} is not installed`);
+}
+
+const running = new Set();
+process.on("exit", () => running.forEach((program) => program.kill("SIGKILL")));
+
+/** Starts a program, as `spawn` does. It does not outlive its test's process, however that ends. */
+export function start(...how) {
+  const program = spawn(...how);
+  running.add(program);
+  program.once("exit", () => running.delete(program));
+  return program;
 }

@@ -1,6 +1,5 @@
 // A Redis of a test's own.
 
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -8,7 +7,7 @@ import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
 import { answers, free } from "./ports.js";
-import { find } from "./programs.js";
+import { find, start } from "./programs.js";
 
 /** In Debian's `redis-tools` the server stands under the last name, which it has to be asked not to go by. */
 const PROGRAMS = ["redis-server", "valkey-server", "redis-check-rdb"];
@@ -30,7 +29,7 @@ export class Redis {
   async #listen(address) {
     const [host, port] = address.split(":");
     const options = ["--port", port, "--bind", host, "--dir", this.#folder, "--save", "", "--appendonly", "yes"];
-    this.#process = spawn(path.join(this.#folder, PROGRAMS[0]), options, { stdio: "ignore" });
+    this.#process = start(path.join(this.#folder, PROGRAMS[0]), options, { stdio: "ignore" });
     this.url = `redis://${address}`;
     while (!(await answers(address))) {
       if (this.#process.exitCode !== null) return false;

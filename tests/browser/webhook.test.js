@@ -1,7 +1,6 @@
 // The receiver in docs/webhook.md, as somebody copies it.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -14,6 +13,7 @@ import { setTimeout } from "node:timers/promises";
 
 import { guest } from "./guest.js";
 import { Host, ROOT } from "./host.js";
+import { start } from "./programs.js";
 
 /** A port that nobody listens on. */
 async function free() {
@@ -35,7 +35,7 @@ async function receive(t, secret) {
   await writeFile(file, program);
   const port = await free();
   const env = { ...process.env, WEBHOOK_SECRET: secret, PORT: port };
-  const receiver = spawn(process.execPath, [file], { env, stdio: ["ignore", "pipe", "inherit"] });
+  const receiver = start(process.execPath, [file], { env, stdio: ["ignore", "pipe", "inherit"] });
   t.after(() => receiver.kill());
   const origin = `http://127.0.0.1:${port}`;
   while (!(await fetch(origin, { method: "POST" }).catch(() => false))) await setTimeout(20);

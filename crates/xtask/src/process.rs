@@ -89,6 +89,8 @@ pub(crate) struct Running {
     child: Child,
     lines: Receiver<Line>,
     ended: Option<Instant>,
+    /// When it said something last.
+    said: Instant,
 }
 
 impl Running {
@@ -106,13 +108,17 @@ impl Running {
             child,
             lines,
             ended: None,
+            said: Instant::now(),
         })
     }
 
     /// The next event; none after the last line of a child that has ended.
     pub(crate) fn next(&mut self) -> Option<Event> {
         match self.lines.recv_timeout(Duration::from_millis(100)) {
-            Ok(line) => Some(Event::Line(line)),
+            Ok(line) => {
+                self.said = Instant::now();
+                Some(Event::Line(line))
+            }
             Err(RecvTimeoutError::Disconnected) => None,
             Err(RecvTimeoutError::Timeout) => {
                 if self.ended.is_none() && matches!(self.child.try_wait(), Ok(Some(_))) {
@@ -127,6 +133,12 @@ impl Running {
     /// Waits for the end.
     pub(crate) fn status(mut self) -> Result<ExitStatus> {
         self.child.wait().context("the child got lost")
+    }
+
+    /// Kills it where it has said nothing for so long; what it said before is still to be read.
+    pub(crate) fn end_silence(&mut self, most: Duration) -> bool {
+        let is_hung = self.ended.is_none() && self.said.elapsed() > most;
+        is_hung && self.child.kill().is_ok()
     }
 
     /// What it has said since it was last asked, without waiting for more.
@@ -178,4 +190,30 @@ fn read_lines(stream: Option<impl Read + Send + 'static>, to: Sender<Line>, is_e
 
 fn name(command: &Command) -> String {
     command.get_program().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_says_nothing_for_too_long_is_killed_and_has_still_said_what_it_said() {
+        let mut shell = Command::new("sh");
+        let mut running = Running::start(shell.args(["-c", "echo begun; exec sleep 1000"]))
+            .expect("there is a shell");
+        let mut said = Vec::new();
+        let mut was_killed = false;
+        while let Some(event) = running.next() {
+            match event {
+                Event::Line(line) => said.push(line.text),
+                Event::Nothing if said.is_empty() => {
+                    assert!(!running.end_silence(Duration::from_secs(600)));
+                }
+                Event::Nothing => was_killed |= running.end_silence(Duration::from_millis(1)),
+            }
+        }
+        assert!(was_killed);
+        assert_eq!(said, ["begun"]);
+        assert!(!running.status().expect("it has ended").success());
+    }
 }

@@ -2,11 +2,15 @@
 
 use std::fmt;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::process::{Event, Running};
 use crate::terminal::{self, Task, seconds};
+
+/// For how long a program of tests may say nothing: ten times what the longest test takes.
+const SILENCE: Duration = Duration::from_secs(900);
 
 /// How many tests came to what.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -85,6 +89,12 @@ pub(crate) fn observe(command: &mut Command, name: &str) -> Result<Tally> {
     while let Some(event) = running.next() {
         let Event::Line(line) = event else {
             task.idle();
+            if running.end_silence(SILENCE) {
+                said.push(format!(
+                    "killed: it said nothing for {} s",
+                    SILENCE.as_secs()
+                ));
+            }
             continue;
         };
         let test = passed(&line.text);
