@@ -24,6 +24,7 @@ pub mod sending;
 pub mod site;
 pub mod socket;
 mod standing;
+mod undisturbed;
 
 pub use bindings::witter::messaging::{messenger, types};
 pub use config::{origins, variable};

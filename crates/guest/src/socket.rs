@@ -2,6 +2,7 @@
 //! connection, this project's host or a gateway, marks the request and does the rest of the upgrade.
 
 use crate::http::{Method, Request, Response};
+use crate::undisturbed::Undisturbed;
 use futures::future::{self, Either};
 use futures::stream::{self, LocalBoxStream, Stream as _, StreamExt as _};
 use protocol::Error;
@@ -28,7 +29,7 @@ pub struct Handshake {
 /// The server's end of a WebSocket.
 pub struct Socket {
     connection: Connection,
-    inbound: LocalBoxStream<'static, Vec<u8>>,
+    inbound: Undisturbed<LocalBoxStream<'static, Vec<u8>>>,
     /// What came last, and how much of it was taken.
     input: Vec<u8>,
     taken: usize,
@@ -80,13 +81,13 @@ impl Handshake {
             });
         let socket = Socket {
             connection,
-            inbound: Box::pin(
+            inbound: Undisturbed::new(Box::pin(
                 stream::unfold(request.bytes(), async |mut bytes| {
                     Some((bytes.read().await?, bytes))
                 })
                 // Whoever closes what has ended asks again.
                 .fuse(),
-            ),
+            )),
             input: Vec::new(),
             taken: 0,
             heard: false,

@@ -1,0 +1,144 @@
+//! A stream that is polled only when it asked for that.
+
+use futures::stream::Stream;
+use futures::task::AtomicWaker;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker, ready};
+
+/// Leaves a stream alone until it wakes. A task that waits for one of several things polls them all, and of a stream
+/// of the host's that is a call of the host each time, to be woken once more.
+///
+/// It wakes nobody by itself: see `duplex::begin` for what comes of tasks that do.
+pub(crate) struct Undisturbed<S> {
+    stream: S,
+    bell: Arc<Bell>,
+    /// The bell's.
+    waker: Waker,
+}
+
+struct Bell {
+    /// Whether the stream is to be polled.
+    rung: AtomicBool,
+    waiting: AtomicWaker,
+}
+
+impl<S> Undisturbed<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        let bell = Arc::new(Bell {
+            rung: AtomicBool::new(true),
+            waiting: AtomicWaker::new(),
+        });
+        Self {
+            stream,
+            waker: Waker::from(Arc::clone(&bell)),
+            bell,
+        }
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rung.store(true, Ordering::Release);
+        self.waiting.wake();
+    }
+}
+
+impl<S: Stream + Unpin> Stream for Undisturbed<S> {
+    type Item = S::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let Self {
+            stream,
+            bell,
+            waker,
+        } = &mut *self;
+        // First, so that it does not ring between the look and this.
+        bell.waiting.register(cx.waker());
+        if !bell.rung.swap(false, Ordering::Acquire) {
+            return Poll::Pending;
+        }
+        let item = ready!(Pin::new(stream).poll_next(&mut Context::from_waker(waker)));
+        // It rings for none that it has already.
+        bell.rung.store(true, Ordering::Release);
+        Poll::Ready(item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt as _;
+    use futures::channel::mpsc;
+    use futures::stream::{self, StreamExt as _};
+    use std::cell::Cell;
+    use std::rc::Rc;
+    use std::sync::atomic::AtomicUsize;
+
+    #[test]
+    fn it_gives_what_the_stream_gives_to_its_end() {
+        let all = Undisturbed::new(stream::iter(0..5))
+            .collect()
+            .now_or_never();
+        assert_eq!(all, Some(vec![0, 1, 2, 3, 4]));
+    }
+
+    #[test]
+    fn it_polls_the_stream_once_for_each_time_that_this_woke_or_gave_something() {
+        let (to, mut from) = mpsc::unbounded();
+        let polls = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&polls);
+        let mut undisturbed = Undisturbed::new(stream::poll_fn(move |cx| {
+            counted.set(counted.get() + 1);
+            from.poll_next_unpin(cx)
+        }));
+        for round in 0..3 {
+            for _ in 0..10 {
+                assert_eq!(undisturbed.next().now_or_never(), None);
+            }
+            assert_eq!(polls.get(), 1 + 3 * round);
+            to.unbounded_send("a").expect("it is read");
+            to.unbounded_send("b").expect("it is read");
+            assert_eq!(undisturbed.next().now_or_never(), Some(Some("a")));
+            assert_eq!(undisturbed.next().now_or_never(), Some(Some("b")));
+            assert_eq!(polls.get(), 3 + 3 * round);
+        }
+    }
+
+    #[test]
+    fn whoever_polled_last_is_woken_and_nobody_without_reason() {
+        #[derive(Default)]
+        struct Count(AtomicUsize);
+
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+
+        let (to, from) = mpsc::unbounded();
+        let mut undisturbed = Undisturbed::new(from);
+        let (first, second) = (Arc::<Count>::default(), Arc::<Count>::default());
+        let woken = || {
+            (
+                first.0.load(Ordering::Relaxed),
+                second.0.load(Ordering::Relaxed),
+            )
+        };
+        for waiting in [&first, &second] {
+            let waker = Waker::from(Arc::clone(waiting));
+            let polled = undisturbed.poll_next_unpin(&mut Context::from_waker(&waker));
+            assert_eq!(polled, Poll::Pending);
+        }
+        assert_eq!(woken(), (0, 0));
+        to.unbounded_send(7).expect("it is read");
+        assert_eq!(woken(), (0, 1));
+        assert_eq!(undisturbed.next().now_or_never(), Some(Some(7)));
+        assert_eq!(woken(), (0, 1));
+    }
+}
