@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use conformance::{Frame, Query, Reader, Socket, Transport};
-use faults::{Deployment, HANGS, Usage, hold};
+use faults::{Deployment, HANGS, Usage, hold, hold_all, idle, raise_file_limit};
+use futures::future::try_join_all;
 use http_body_util::Full;
 use socket2::SockRef;
 use tokio::net::TcpStream;
@@ -74,6 +75,51 @@ async fn settled(host: u32) -> Result<usize> {
         }
         sockets = now;
     }
+}
+
+#[test]
+fn a_crowd_is_kept_while_some_of_it_speak_as_fast_as_they_can() -> Result<()> {
+    faults::run(async {
+        const CROWD: usize = 1_000;
+        const SPEAKERS: usize = 16;
+        const MESSAGES: usize = 100;
+        /// Of one speaker, without an answer.
+        const AT_ONCE: usize = 8;
+        raise_file_limit()?;
+        let deployment = Deployment::start(&[])?;
+        let client = deployment.client();
+        let session = client.session("Ann").await?;
+        // Who speaks is served by the instance that the crowd is in.
+        let query = Query::of(["loud"]).token(&session.token);
+        let queries = vec![query.clone(); CROWD];
+        let transport = Transport::Websocket;
+        let mut crowd = idle(hold_all(client.address(), transport, &queries).await?);
+        let body = format!("\"{}\"", "x".repeat(100));
+        let speak = async |speaker| {
+            let request = transport.request(&client, &query.target(transport));
+            let response = client.open(request.body(Full::default())?).await?;
+            let mut socket = Socket::accepted(response).await?;
+            let mut told = 0;
+            for number in 0..MESSAGES + AT_ONCE {
+                if number < MESSAGES {
+                    let id = format!("{speaker}-{number}");
+                    let draft = format!(r#"{{"channel":"loud","id":"{id}","body":{body}}}"#);
+                    let ask = format!(r#"{{"ref":"{id}","publish":{draft}}}"#);
+                    socket.send(Frame::text(ask)).await?;
+                }
+                while number - told >= AT_ONCE {
+                    let answer = format!(r#"{{"ref":"{speaker}-{told}","published":"#);
+                    told += usize::from(socket.text().await?.starts_with(&answer));
+                }
+            }
+            anyhow::Ok(())
+        };
+        try_join_all((0..SPEAKERS).map(speak)).await?;
+        if let Some(ended) = crowd.try_join_next() {
+            ended?.context("a reader was cut")?;
+        }
+        Ok(())
+    })
 }
 
 #[test]
