@@ -105,7 +105,11 @@ pub(crate) fn observe(command: &mut Command, name: &str) -> Result<Tally> {
             of += count;
         } else if let Some(test) = test {
             done += 1;
-            task.progress(done, of.max(done), &format!("{name}: {test}"));
+            // Node does not say how many there are.
+            match of {
+                0 => task.now(&format!("{name}: {done} passed, {test}")),
+                of => task.progress(done, of.max(done), &format!("{name}: {test}")),
+            }
         }
         if let Some(test) = skipped(&line.text) {
             unseen.push(test.to_owned());
