@@ -4,8 +4,8 @@
 import { writeSync } from "node:fs";
 import { afterEach, beforeEach } from "node:test";
 
-/** In milliseconds: thrice what the longest test takes. */
-const PATIENCE = 180_000;
+/** In milliseconds: six times what the longest test takes. */
+const PATIENCE = 300_000;
 
 const deadlines = new Map();
 beforeEach((test) => {
