@@ -1,11 +1,12 @@
 // What hangs is named, and leaves nothing behind.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
+
+import { start } from "./programs.js";
 
 const HANGS = `
   import { test } from "node:test";
@@ -23,7 +24,7 @@ const HANGS = `
 test("who is told to end while a test hangs names it, and takes its programs along", async () => {
   const options = ["--import", "./deadline.js", "--input-type=module", "--eval", HANGS];
   const stdio = ["ignore", "ignore", "pipe"];
-  const file = spawn(process.execPath, options, { cwd: import.meta.dirname, stdio });
+  const file = start(process.execPath, options, { cwd: import.meta.dirname, stdio });
   const ended = once(file, "exit");
   const said = text(file.stderr);
   await once(createInterface(file.stderr), "line");

@@ -1,11 +1,11 @@
 //! A stream that is polled only when it asked for that.
 
 use futures::stream::Stream;
-use futures::task::AtomicWaker;
+use futures::task::{ArcWake, AtomicWaker, waker_ref};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 /// Leaves a stream alone until it wakes. A task that waits for one of several things polls them all, and of a stream
 /// of the host's that is a call of the host each time, to be woken once more.
@@ -14,8 +14,6 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 pub(crate) struct Undisturbed<S> {
     stream: S,
     bell: Arc<Bell>,
-    /// The bell's.
-    waker: Waker,
 }
 
 struct Bell {
@@ -26,26 +24,20 @@ struct Bell {
 
 impl<S> Undisturbed<S> {
     pub(crate) fn new(stream: S) -> Self {
-        let bell = Arc::new(Bell {
-            rung: AtomicBool::new(true),
-            waiting: AtomicWaker::new(),
-        });
         Self {
             stream,
-            waker: Waker::from(Arc::clone(&bell)),
-            bell,
+            bell: Arc::new(Bell {
+                rung: AtomicBool::new(true),
+                waiting: AtomicWaker::new(),
+            }),
         }
     }
 }
 
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.rung.store(true, Ordering::Release);
-        self.waiting.wake();
+impl ArcWake for Bell {
+    fn wake_by_ref(bell: &Arc<Self>) {
+        bell.rung.store(true, Ordering::Release);
+        bell.waiting.wake();
     }
 }
 
@@ -53,17 +45,14 @@ impl<S: Stream + Unpin> Stream for Undisturbed<S> {
     type Item = S::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        let Self {
-            stream,
-            bell,
-            waker,
-        } = &mut *self;
+        let Self { stream, bell } = &mut *self;
         // First, so that it does not ring between the look and this.
         bell.waiting.register(cx.waker());
         if !bell.rung.swap(false, Ordering::Acquire) {
             return Poll::Pending;
         }
-        let item = ready!(Pin::new(stream).poll_next(&mut Context::from_waker(waker)));
+        let waker = waker_ref(bell);
+        let item = ready!(Pin::new(stream).poll_next(&mut Context::from_waker(&waker)));
         // It rings for none that it has already.
         bell.rung.store(true, Ordering::Release);
         Poll::Ready(item)
@@ -79,6 +68,7 @@ mod tests {
     use std::cell::Cell;
     use std::rc::Rc;
     use std::sync::atomic::AtomicUsize;
+    use std::task::{Wake, Waker};
 
     #[test]
     fn it_gives_what_the_stream_gives_to_its_end() {
