@@ -9,12 +9,13 @@ use rusqlite::Connection;
 
 const CHANNEL: &str = "store";
 
-/// Publishes until the store takes no more, brings the store back, and publishes the refused one again.
+/// Publishes until the store takes no more, brings the store back, and publishes the refused one again. Tells how many it
+/// took before.
 async fn check(
     deployment: &Deployment,
     body: &str,
     back: impl FnOnce() -> Result<()>,
-) -> Result<()> {
+) -> Result<usize> {
     let client = deployment.client();
     let session = client.session("Ann").await?;
     let query = Query::of([CHANNEL]);
@@ -46,9 +47,11 @@ async fn check(
         [200, 201].contains(&answer.status.as_u16()),
         "the store is back: {answer:?}"
     );
+    let taken = acknowledged.len();
     acknowledged.push(refused);
     // What was acknowledged is there, on every transport and after a restart.
-    read_all(&client, &before, &acknowledged).await
+    read_all(&client, &before, &acknowledged).await?;
+    Ok(taken)
 }
 
 fn check_away(answer: &Answer) -> Result<()> {
@@ -91,7 +94,10 @@ fn a_locked_store_refuses_and_takes_the_same_message_later() -> Result<()> {
         begin(&deployment).await?;
         let other = Connection::open(deployment.file())?;
         other.execute_batch("BEGIN IMMEDIATE")?;
-        check(&deployment, "0", || Ok(other.execute_batch("ROLLBACK")?)).await
+        let back = || Ok(other.execute_batch("ROLLBACK")?);
+        let taken = check(&deployment, "0", back).await?;
+        ensure!(taken == 0, "{taken} messages were taken meanwhile");
+        Ok(())
     })
 }
 
