@@ -11,6 +11,7 @@ use crate::refers;
 use crate::store::KeyValue;
 use crate::vigil::Vigil;
 use crate::webhook::Outbox;
+use futures::future::join;
 use mailbox::{Mailbox, PublishError, ReadError, Window};
 use presence::Presence;
 use protocol::{Channel, LONGEST_BODY, MOST_CHANNELS, MOST_DRAFTS};
@@ -91,11 +92,12 @@ impl Rules {
     ) -> Result<Sender, Error> {
         let channels = [checked(channel)?];
         let context = self.context(caller).await?;
-        let identity = policy::authenticate(caller.credential.as_deref(), &context)?;
-        let identity = self.unrevoked(known(identity)?).await?;
+        let identity = authenticate(caller, &context)?;
+        let entered = self.enter_unrevoked(&identity, Action::Publish, &channels);
+        let entered = entered.await?;
         let sender = identity.sender.as_deref();
         self.rates.admit(Deed::Publish, sender, caller, count)?;
-        let mut places = self.enter(&identity, Action::Publish, &channels).await?;
+        let mut places = entered?;
         let (Some(place), Some(id)) = (places.pop(), identity.sender.clone()) else {
             let why = "publishing needs a credential";
             return Err(Error::Unauthorized(why.to_owned()));
@@ -123,15 +125,28 @@ impl Rules {
             .iter()
             .map(|name| checked(name))
             .collect::<Result<Vec<_>, _>>()?;
-        let identity = self.identity(caller).await?;
-        self.enter(&identity, Action::Read, &channels).await?;
+        let identity = authenticate(caller, &self.context(caller).await?)?;
+        let entered = self.enter_unrevoked(&identity, Action::Read, &channels);
+        entered.await??;
         Ok(identity)
     }
 
     pub(crate) async fn identity(&self, caller: &Caller) -> Result<Identity, Error> {
-        let context = self.context(caller).await?;
-        let identity = policy::authenticate(caller.credential.as_deref(), &context)?;
-        self.unrevoked(known(identity)?).await
+        let identity = authenticate(caller, &self.context(caller).await?)?;
+        self.unrevoked(&identity).await?;
+        Ok(identity)
+    }
+
+    /// [`Self::unrevoked`], and within it [`Self::enter`]. Both are looked up at once: a store may be far away.
+    async fn enter_unrevoked(
+        &self,
+        who: &Identity,
+        action: Action,
+        channels: &[String],
+    ) -> Result<Result<Vec<Place>, Error>, Error> {
+        let entered = self.enter(who, action, channels);
+        let (unrevoked, entered) = join(self.unrevoked(who), entered).await;
+        unrevoked.map(|()| entered)
     }
 
     /// Stores what somebody sends, and tells those who wait for it.
@@ -269,8 +284,9 @@ pub(crate) fn permit(
     Ok(answers)
 }
 
-/// Somebody, if they are not taken for the server.
-fn known(identity: Identity) -> Result<Identity, Error> {
+/// Whom the policy takes a caller for, if that is not the server. The credential may be revoked.
+fn authenticate(caller: &Caller, context: &Context) -> Result<Identity, Error> {
+    let identity = policy::authenticate(caller.credential.as_deref(), context)?;
     match identity.sender.as_deref() {
         Some(SERVER) => Err(Error::Unauthorized(
             "the identity is the server's own".to_owned(),

@@ -15,10 +15,10 @@ use standing::{Full, Malformed, Revoked, Told};
 const KEY: &str = "/standing";
 
 impl Rules {
-    /// An identity whose credential was not revoked.
-    pub(crate) async fn unrevoked(&self, identity: Identity) -> Result<Identity, Error> {
+    /// Whether the credential was not revoked.
+    pub(crate) async fn unrevoked(&self, identity: &Identity) -> Result<(), Error> {
         let Some(sender) = &identity.sender else {
-            return Ok(identity);
+            return Ok(());
         };
         let documents = self.mailbox.documents();
         let content = documents.read(&Revoked::name(sender)).await?;
@@ -26,7 +26,7 @@ impl Rules {
             let why = "the credential was revoked";
             return Err(Error::Unauthorized(why.to_owned()));
         }
-        Ok(identity)
+        Ok(())
     }
 
     /// Revokes credentials; answers up to when, in milliseconds since 1970.

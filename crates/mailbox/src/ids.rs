@@ -3,6 +3,7 @@
 //! Segments are immutable and each tells the ids of many before it, so an instance reads a new one now and
 //! then and knows all. What is kept here is a cache: dropping it costs reads, nothing else.
 
+use crate::codec::Tail;
 use crate::log::Snapshot;
 use crate::{Draft, Env, Inner, Store, StoreError};
 use std::collections::BTreeSet;
@@ -22,6 +23,19 @@ pub(crate) struct Ids {
     known: BTreeSet<(u64, u64)>,
     /// How many were known when those of gone segments were last dropped.
     swept: usize,
+}
+
+impl Ids {
+    /// Whether these are all that the segments behind a tail hold.
+    pub(crate) fn reach(&self, epoch: u64, tail: &Tail) -> bool {
+        self.epoch == epoch && self.newest == tail.newest && self.tag == tail.base_tag
+    }
+
+    /// The segments behind a tail that may hold an id, by their first offsets.
+    pub(crate) fn segments_with(&self, fingerprint: u64, tail: &Tail) -> impl Iterator<Item = u64> {
+        let range = (fingerprint, tail.kept + 1)..=(fingerprint, u64::MAX);
+        self.known.range(range).map(|&(_, first)| first)
+    }
 }
 
 /// A message with this sender and id in a segment.
@@ -108,8 +122,7 @@ impl<S: Store, E: Env> Inner<S, E> {
         let candidates: Vec<u64> = {
             let channel = self.channel(name);
             let ids = channel.ids.borrow();
-            let range = (fingerprint, snapshot.tail.kept + 1)..=(fingerprint, u64::MAX);
-            ids.known.range(range).map(|&(_, first)| first).collect()
+            ids.segments_with(fingerprint, &snapshot.tail).collect()
         };
         for first in candidates {
             let Some(segment) = self.segment(name, snapshot.epoch, first).await? else {

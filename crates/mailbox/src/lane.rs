@@ -97,14 +97,16 @@ async fn enqueue<S: Store + 'static, E: Env + 'static>(
 /// Commits until nobody waits.
 async fn run<S: Store, E: Env>(inner: Rc<Inner<S, E>>, name: String) {
     let channel = inner.channel(&name);
-    // Of no more channels than are published to at this moment.
-    let mut known = None;
+    let mut last = inner.known.borrow_mut().take(&name);
     loop {
         // Whoever is about to publish gets into this swap.
         yield_once().await;
         let tickets = channel.lane.borrow_mut().take();
         if tickets.is_empty() {
             channel.lane.borrow_mut().running = false;
+            if let Some(last) = last {
+                inner.known.borrow_mut().keep(name, last);
+            }
             return;
         }
         let counts: Vec<usize> = tickets.iter().map(|ticket| ticket.drafts.len()).collect();
@@ -113,7 +115,7 @@ async fn run<S: Store, E: Env>(inner: Rc<Inner<S, E>>, name: String) {
             .map(|ticket| (ticket.drafts, ticket.results))
             .unzip();
         let drafts: Vec<Draft> = drafts.into_iter().flatten().collect();
-        let results = inner.commit(&name, &drafts, &mut known).await;
+        let results = inner.commit(&name, &drafts, &mut last).await;
         let mut stored = results.into_iter();
         for (results, count) in waiting.into_iter().zip(counts) {
             // A caller that went away is the normal end.

@@ -19,7 +19,9 @@
 //!    of its batch, by `(sender, id)` and tag, at its offset: in the tail or, where that has moved on, in a
 //!    segment. A tag covers the tag before it, so equal tags tell of equal logs up to there, and of the
 //!    whole batch.
-//! 4. An attempt reads the tail first, then the older ids; and again after each lost swap.
+//! 4. An attempt reads the tail first, then the older ids; and again after each lost swap. Only where the tail that this
+//!    instance wrote last, and the ids up to it, say that all is new and has room, the first attempt goes on from
+//!    that one unread: the swap is won where it still stands, so what they say is true. Not where others write too.
 //! 5. The window begins later only by a verified swap; deletion follows, of segments that the document
 //!    names as doomed, and the document forgets them only after that.
 //! 6. A birth is an election: `increment(pointer, 0)` makes an integer key without overwriting one, a
@@ -37,6 +39,7 @@ mod codec;
 mod documents;
 mod ids;
 mod integers;
+mod known;
 mod lane;
 mod log;
 mod publish;
@@ -199,7 +202,7 @@ pub struct Position {
 pub struct Receipt {
     /// Where.
     pub offset: u64,
-    /// It had been stored before.
+    /// It had been stored before; or, in a store that now and then says `Lost` of a swap that it won, perhaps just now.
     pub duplicate: bool,
 }
 
@@ -289,6 +292,7 @@ struct Inner<S, E> {
     channels: RefCell<HashMap<String, Rc<Channel>>>,
     /// What was elected of documents: it never changes, unless the store is wiped.
     documents: RefCell<HashMap<String, u64>>,
+    known: RefCell<known::Known>,
 }
 
 /// What an instance remembers of a channel.
@@ -312,6 +316,7 @@ impl<S: Store + 'static, E: Env + 'static> Mailbox<S, E> {
             window,
             channels: RefCell::default(),
             documents: RefCell::default(),
+            known: RefCell::default(),
         }))
     }
 

@@ -1,6 +1,7 @@
 //! Appending: one swap of the tail, verified.
 
 use crate::codec::{Previous, Segment, Tail, fingerprint};
+use crate::known::Last;
 use crate::lane::Results;
 use crate::log::{Snapshot, segment_key};
 use crate::{Draft, Env, Inner, PublishError, Receipt, Store, StoreError, Swap, equal};
@@ -38,23 +39,26 @@ enum Attempt {
     Done,
     /// Another instance was first.
     Lost,
+    /// The tail that was known stands no longer.
+    Overtaken,
 }
 
 impl<S: Store, E: Env> Inner<S, E> {
-    /// Stores drafts of at most the allowed sizes; answers each. `known` is the tail that was written last, if anybody
+    /// Stores drafts of at most the allowed sizes; answers each. `last` is the tail that was written last, if anybody
     /// knows, and becomes the one that is written.
     pub(crate) async fn commit(
         &self,
         name: &str,
         drafts: &[Draft],
-        known: &mut Option<Snapshot>,
+        last: &mut Option<Last>,
     ) -> Results {
         let mut pending = pending(drafts);
         let mut why = "too many publishers at once".to_owned();
         for attempt in 0..ATTEMPTS {
-            match self.attempt(name, &mut pending, known).await {
+            match self.attempt(name, &mut pending, last).await {
                 Ok(Attempt::Done) => break,
                 Ok(Attempt::Lost) => self.back_off(attempt).await,
+                Ok(Attempt::Overtaken) => {}
                 Err(error) => {
                     why = error.0;
                     break;
@@ -85,35 +89,80 @@ impl<S: Store, E: Env> Inner<S, E> {
         &self,
         name: &str,
         pending: &mut [Pending<'_>],
-        known: &mut Option<Snapshot>,
+        last: &mut Option<Last>,
     ) -> Result<Attempt, StoreError> {
         let epoch = self.born(name).await?;
-        let Some(snapshot) = self.tail_after(name, epoch, known.take()).await? else {
+        let known = last.take();
+        // A swap that is won tells that the tail still stands; whatever else depends on it is for who has read it.
+        let hoped = known.as_ref().is_some_and(|known| {
+            known.alone && self.would_only_grow(name, epoch, &known.snapshot, pending)
+        });
+        let head = known.as_ref().map(|known| known.snapshot.tail.head());
+        let known = known.map(|known| known.snapshot);
+        let snapshot = if hoped {
+            known
+        } else {
+            self.tail_after(name, epoch, known).await?
+        };
+        let Some(snapshot) = snapshot else {
             return Ok(Attempt::Lost);
         };
+        if !hoped && self.recall(name, &snapshot, pending).await?.is_err() {
+            return self.moved_on(name, &snapshot).await;
+        }
         let mut cut = Vec::new();
-        let outcome = self.append(name, &snapshot, pending, &mut cut, known).await;
+        let outcome = self
+            .append(name, &snapshot, pending, &mut cut, hoped, last)
+            .await;
+        if let Some(last) = last {
+            last.alone = head == Some(snapshot.tail.head());
+        }
         if !matches!(outcome, Ok(Attempt::Done)) {
             self.take_back(name, epoch, &cut).await?;
         }
         outcome
     }
 
-    /// Appends to a tail as it was read. `cut` is told of each segment before it is written, `known` of the tail that
-    /// was.
+    /// Whether the drafts are only to be added to a tail that was not read again: as far as is known none of them is
+    /// in the log, and there is room for them.
+    fn would_only_grow(
+        &self,
+        name: &str,
+        epoch: u64,
+        snapshot: &Snapshot,
+        pending: &[Pending<'_>],
+    ) -> bool {
+        let tail = &snapshot.tail;
+        let channel = self.channel(name);
+        let ids = channel.ids.borrow();
+        let mut fresh = pending.iter().filter(|one| one.is_fresh());
+        let (mut count, mut bytes) = (0, 0);
+        snapshot.epoch == epoch
+            && ids.reach(epoch, tail)
+            && fresh.all(|one| {
+                count += 1;
+                bytes += size(one.draft);
+                tail.records
+                    .find(&one.draft.sender, &one.draft.id)
+                    .is_none()
+                    && ids.segments_with(one.fingerprint, tail).next().is_none()
+            })
+            && self.fits(tail, count, bytes)
+    }
+
+    /// Appends what is not in the log to a tail. `cut` is told of each segment before it is written, `last` of the
+    /// tail that was. `hoped`: the tail that it goes on from was not read.
     async fn append(
         &self,
         name: &str,
         snapshot: &Snapshot,
         pending: &mut [Pending<'_>],
         cut: &mut Vec<u64>,
-        known: &mut Option<Snapshot>,
+        hoped: bool,
+        last: &mut Option<Last>,
     ) -> Result<Attempt, StoreError> {
-        if self.recall(name, snapshot, pending).await?.is_err() {
-            return self.moved_on(name, snapshot).await;
-        }
         let fresh: Vec<usize> = (0..pending.len())
-            .filter(|&index| pending[index].result.is_none() && pending[index].twin.is_none())
+            .filter(|&index| pending[index].is_fresh())
             .collect();
         if fresh.is_empty() {
             return Ok(Attempt::Done);
@@ -147,13 +196,17 @@ impl<S: Store, E: Env> Inner<S, E> {
         let bytes = next.encode();
         let key = crate::birth::tail_key(name, snapshot.epoch);
         let swapped = self.store.swap(&key, &snapshot.bytes, &bytes).await;
-        let last = Written {
+        // Only what follows on a tail that was read can be verified: on one that was known, the same may have followed long ago.
+        if hoped && swapped != Ok(Swap::Won) {
+            return swapped.map(|_: Swap| Attempt::Overtaken);
+        }
+        let written = Written {
             bytes: &bytes,
             offset: next.head(),
             draft: pending[fresh[fresh.len() - 1]].draft,
             tag,
         };
-        if !self.verify(name, snapshot.epoch, &last).await? {
+        if !self.verify(name, snapshot.epoch, &written).await? {
             // Of a swap's outcomes only a failure is believed, and only here: a store that takes long to
             // fail would, tried again and again, hold the channel's publishers for minutes.
             return swapped.map(|_: Swap| Attempt::Lost);
@@ -164,10 +217,14 @@ impl<S: Store, E: Env> Inner<S, E> {
                 duplicate: false,
             }));
         }
-        *known = Some(Snapshot {
-            epoch: snapshot.epoch,
-            bytes,
-            tail: next,
+        // From a store that says otherwise one could not tell whether the next swap was overtaken.
+        *last = (swapped == Ok(Swap::Won)).then_some(Last {
+            snapshot: Snapshot {
+                epoch: snapshot.epoch,
+                bytes,
+                tail: next,
+            },
+            alone: false,
         });
         Ok(Attempt::Done)
     }
@@ -269,9 +326,7 @@ impl<S: Store, E: Env> Inner<S, E> {
     ) -> Result<bool, StoreError> {
         let window = &self.window;
         let mut newest = None;
-        while next.records.len() + count > window.tail_messages
-            || next.records.size() + bytes > window.tail_bytes
-        {
+        while !self.fits(next, count, bytes) {
             let full = next.records.full(
                 window.tail_messages.div_ceil(2),
                 window.tail_bytes.div_ceil(2),
@@ -303,6 +358,12 @@ impl<S: Store, E: Env> Inner<S, E> {
             newest = Some(segment);
         }
         Ok(cut.is_empty() || self.trim(name, snapshot, next).await?)
+    }
+
+    /// Whether so many more messages, of so many bytes, have room in a tail.
+    fn fits(&self, tail: &Tail, count: usize, bytes: usize) -> bool {
+        tail.records.len() + count <= self.window.tail_messages
+            && tail.records.size() + bytes <= self.window.tail_bytes
     }
 
     /// Deletes the segments that the document has doomed, and dooms the next ones.
@@ -437,6 +498,11 @@ impl<S: Store, E: Env> Inner<S, E> {
 }
 
 impl Pending<'_> {
+    /// Whether it is to be stored: it was not found, and none before it says the same.
+    fn is_fresh(&self) -> bool {
+        self.result.is_none() && self.twin.is_none()
+    }
+
     fn found(&mut self, offset: u64, same: bool) {
         self.result = Some(if same {
             Ok(Receipt {

@@ -18,12 +18,15 @@ struct World {
     tasks: Rc<RefCell<Vec<LocalBoxFuture<'static, ()>>>>,
     now: Rc<Cell<u64>>,
     drawn: Rc<Cell<u64>>,
+    /// How often anything was read.
+    reads: Rc<Cell<u64>>,
     /// What is kept of which channel.
     kept: Rc<RefCell<BTreeMap<String, Retention>>>,
 }
 
 impl Store for World {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.reads.set(self.reads.get() + 1);
         Ok(self.values.borrow().get(key).cloned())
     }
 
@@ -103,6 +106,20 @@ impl World {
             tasks.retain_mut(|task| task.as_mut().poll(&mut cx).is_pending());
             self.tasks.borrow_mut().extend(tasks);
         }
+    }
+
+    /// How often the store is read where messages are published one by one.
+    fn reads(
+        &self,
+        mailbox: &Mailbox<World, World>,
+        bodies: impl IntoIterator<Item = u64>,
+    ) -> Vec<u64> {
+        let counted = |body| {
+            let before = self.reads.get();
+            self.fill(mailbox, [body]);
+            self.reads.get() - before
+        };
+        bodies.into_iter().map(counted).collect()
     }
 
     /// Publishes the bodies one by one, as messages of Ann with the ids 1 to n.
@@ -296,6 +313,38 @@ fn an_id_is_stored_once_also_when_its_message_has_left_the_tail() {
             duplicate: false
         })]
     );
+}
+
+#[test]
+fn who_publishes_alone_reads_only_what_it_wrote() {
+    let world = World::default();
+    let mailbox = world.mailbox(Window::default());
+    world.fill(&mailbox, [1]);
+    // That nobody else wrote, and to be sure.
+    assert_eq!(world.reads(&mailbox, [2]), [2]);
+    assert_eq!(world.reads(&mailbox, 3..=60), [1; 58]);
+    // What is sent again is looked for in what is there.
+    assert_eq!(world.reads(&mailbox, [60, 61, 62, 63]), [1, 2, 2, 1]);
+}
+
+#[test]
+fn who_is_overtaken_reads_and_hopes_again_when_it_is_alone() {
+    let world = World::default();
+    let [mailbox, other] = [(); 2].map(|()| world.mailbox(Window::default()));
+    world.fill(&mailbox, 1..=3);
+    assert_eq!(world.reads(&mailbox, [4]), [1]);
+    world.fill(&other, [5]);
+    // It hopes in vain, and once only.
+    assert_eq!(world.reads(&mailbox, [6]), [2]);
+    world.fill(&other, [7]);
+    assert_eq!(world.reads(&mailbox, [8, 9, 10]), [2, 2, 1]);
+    // The same id by the other: what it knows is old, and is not believed.
+    let again = world.run(other.publish("room", vec![draft(10)]));
+    let receipt = Receipt {
+        offset: 10,
+        duplicate: true,
+    };
+    assert_eq!(again, [Ok(receipt)]);
 }
 
 #[test]

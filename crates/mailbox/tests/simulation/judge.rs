@@ -1,5 +1,6 @@
 //! Whether the answers of a mailbox are true.
 
+use crate::store::Faults;
 use crate::truth::{Checked, Entry, Log, ensure};
 use mailbox::{Draft, Gap, History, Message, Page, Position, PublishError, Receipt, Start, Window};
 use std::collections::BTreeMap;
@@ -35,7 +36,7 @@ pub(crate) struct Opened {
     pub(crate) end: u64,
     pub(crate) rollbacks: usize,
     /// Faults that the instance had met.
-    pub(crate) faults: u64,
+    pub(crate) faults: Faults,
 }
 
 fn key(draft: &Draft) -> (String, String) {
@@ -50,7 +51,7 @@ impl Channel {
         }
     }
 
-    pub(crate) fn open(&self, moment: u64, faults: u64) -> Opened {
+    pub(crate) fn open(&self, moment: u64, faults: Faults) -> Opened {
         Opened {
             moment,
             epoch: self.log.epoch,
@@ -215,6 +216,7 @@ impl Channel {
                             receipt.duplicate
                                 || offset != receipt.offset
                                 || moment >= opened.moment
+                                || now.faults.lies > opened.faults.lies
                                 || self.rolled_since(opened),
                             "{name}: {:?} of {:?} was acknowledged at {offset} before, and is no duplicate",
                             draft.id,
@@ -222,7 +224,9 @@ impl Channel {
                         );
                     }
                     ensure!(
-                        !receipt.duplicate || attempts.len() > 1,
+                        !receipt.duplicate
+                            || attempts.len() > 1
+                            || now.faults.lies > opened.faults.lies,
                         "{name}: {:?} of {:?} was sent once and is a duplicate",
                         draft.id,
                         draft.sender
@@ -266,7 +270,7 @@ impl Channel {
                 Err(PublishError::TooLarge) => {}
                 Err(PublishError::Unavailable(why)) => {
                     ensure!(
-                        now.faults > opened.faults
+                        now.faults.all > opened.faults.all
                             || self.rolled_since(opened)
                             || now.end > opened.end,
                         "{name}: without faults or rivals a publish failed: {why}"

@@ -50,6 +50,14 @@ pub(crate) struct Character {
     pub(crate) skew: u64,
 }
 
+/// What an instance has met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Faults {
+    pub(crate) all: u64,
+    /// Swaps of which a store that lies at times told the opposite: from one that always does it is to be expected.
+    pub(crate) lies: u64,
+}
+
 /// On whose behalf something runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
@@ -142,7 +150,7 @@ pub(crate) struct World {
     /// Channels that the last effects touched, with whoever caused them.
     pub(crate) touched: Vec<(usize, Owner)>,
     /// How many faults each instance has met.
-    pub(crate) faults: Vec<u64>,
+    pub(crate) faults: Vec<Faults>,
     /// By call: when it last met a fault or died, as a count of effects.
     pub(crate) troubled: BTreeMap<u64, u64>,
     pub(crate) violation: Option<String>,
@@ -173,7 +181,7 @@ impl World {
             spawned: Vec::new(),
             effects: 0,
             touched: Vec::new(),
-            faults: vec![0; instances],
+            faults: vec![Faults::default(); instances],
             troubled: BTreeMap::new(),
             violation: None,
             met: Met::new(),
@@ -301,7 +309,7 @@ impl World {
         let after = before + character.errs_after;
         let early = after + character.errs_early;
         let answer = if dice < early {
-            self.faults[sender.instance] += 1;
+            self.faults[sender.instance].all += 1;
             self.troubled.insert(sender.call, self.effects + 1);
             if dice < before {
                 self.meet("an operation fails");
@@ -361,7 +369,10 @@ impl World {
             Honesty::Honest | Honesty::Lying(_) => swap,
         };
         if told != swap {
-            self.faults[instance] += 1;
+            self.faults[instance].all += 1;
+            if matches!(self.character.honesty, Honesty::Lying(_)) {
+                self.faults[instance].lies += 1;
+            }
             self.meet(match told {
                 Swap::Lost => "a win is told as lost",
                 Swap::Won => "a loss is told as won",
