@@ -20,8 +20,10 @@
 //!    segment. A tag covers the tag before it, so equal tags tell of equal logs up to there, and of the
 //!    whole batch.
 //! 4. An attempt reads the tail first, then the older ids; and again after each lost swap. Only where the tail that this
-//!    instance wrote last, and the ids up to it, say that all is new and has room, the first attempt goes on from
-//!    that one unread: the swap is won where it still stands, so what they say is true. Not where others write too.
+//!    instance wrote last, and the ids up to it, say that all is new and has room, and where nobody else wrote before,
+//!    the first attempt goes on from that one unread: a swap that is won was made where it still stood, so what they say
+//!    is true. One of which anything else is said is not verified: on a tail that was not read, the same messages may have
+//!    followed long ago, and gone.
 //! 5. The window begins later only by a verified swap; deletion follows, of segments that the document
 //!    names as doomed, and the document forgets them only after that.
 //! 6. A birth is an election: `increment(pointer, 0)` makes an integer key without overwriting one, a
@@ -75,7 +77,8 @@ pub trait Store {
     async fn swap(&self, key: &str, expected: &[u8], value: &[u8]) -> Result<Swap, StoreError>;
 }
 
-/// What a store says of a swap. Some say `Lost` of one that was won, so nobody believes it.
+/// What a store says of a swap. Some say `Lost` of one that was won, so nobody is told by it that anything is stored, or
+/// is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Swap {
     /// The value was replaced.
