@@ -158,8 +158,11 @@ impl Rules {
     ) -> Result<Vec<Result<Receipt, Error>>, Error> {
         let sender = self.sender(&caller, &channel, drafts.len()).await?;
         let results = self.store(&sender, &channel, drafts).await?;
-        if results.iter().flatten().any(|receipt| !receipt.duplicate) {
+        // Also of what was stored before: who sends again was not answered, and perhaps nobody was told then.
+        if results.iter().any(Result::is_ok) {
             wakeup::notify(&channel);
+        }
+        if results.iter().flatten().any(|receipt| !receipt.duplicate) {
             self.spoke(&sender, channel);
         }
         Ok(results)
