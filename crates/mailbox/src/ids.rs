@@ -57,21 +57,19 @@ impl<S: Store, E: Env> Inner<S, E> {
     ) -> Result<Result<(), Missing>, StoreError> {
         let channel = self.channel(name);
         let tail = &snapshot.tail;
-        let (epoch, newest, tag) = {
+        let (reach, epoch, newest, tag) = {
             let ids = channel.ids.borrow();
-            (ids.epoch, ids.newest, ids.tag)
+            let reach = ids.reach(snapshot.epoch, tail);
+            (reach, ids.epoch, ids.newest, ids.tag)
         };
         // Where the log went on since, it may have been rolled back first, and be another.
-        let same = epoch == snapshot.epoch
-            && if newest == tail.newest {
-                tag == tail.base_tag
-            } else {
-                (tail.kept + 1..tail.newest).contains(&newest)
-                    && self
-                        .segment(name, epoch, newest)
-                        .await?
-                        .is_some_and(|segment| segment.last_tag() == tag)
-            };
+        let same = reach
+            || epoch == snapshot.epoch
+                && (tail.kept + 1..tail.newest).contains(&newest)
+                && self
+                    .segment(name, epoch, newest)
+                    .await?
+                    .is_some_and(|segment| segment.last_tag() == tag);
         let known_to = {
             let mut ids = channel.ids.borrow_mut();
             if !same || ids.known.len() > MOST {

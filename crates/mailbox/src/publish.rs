@@ -110,13 +110,14 @@ impl<S: Store, E: Env> Inner<S, E> {
         if !hoped && self.recall(name, &snapshot, pending).await?.is_err() {
             return self.moved_on(name, &snapshot).await;
         }
-        let mut cut = Vec::new();
+        let (mut cut, mut written) = (Vec::new(), None);
         let outcome = self
-            .append(name, &snapshot, pending, &mut cut, hoped, last)
+            .append(name, &snapshot, pending, &mut cut, hoped, &mut written)
             .await;
-        if let Some(last) = last {
-            last.alone = head == Some(snapshot.tail.head());
-        }
+        *last = written.map(|written| Last {
+            snapshot: written,
+            alone: head == Some(snapshot.tail.head()),
+        });
         if !matches!(outcome, Ok(Attempt::Done)) {
             self.take_back(name, epoch, &cut).await?;
         }
@@ -150,7 +151,7 @@ impl<S: Store, E: Env> Inner<S, E> {
             && self.fits(tail, count, bytes)
     }
 
-    /// Appends what is not in the log to a tail. `cut` is told of each segment before it is written, `last` of the
+    /// Appends what is not in the log to a tail. `cut` is told of each segment before it is written, `known` of the
     /// tail that was. `hoped`: the tail that it goes on from was not read.
     async fn append(
         &self,
@@ -159,7 +160,7 @@ impl<S: Store, E: Env> Inner<S, E> {
         pending: &mut [Pending<'_>],
         cut: &mut Vec<u64>,
         hoped: bool,
-        last: &mut Option<Last>,
+        known: &mut Option<Snapshot>,
     ) -> Result<Attempt, StoreError> {
         let fresh: Vec<usize> = (0..pending.len())
             .filter(|&index| pending[index].is_fresh())
@@ -218,13 +219,10 @@ impl<S: Store, E: Env> Inner<S, E> {
             }));
         }
         // From a store that says otherwise one could not tell whether the next swap was overtaken.
-        *last = (swapped == Ok(Swap::Won)).then_some(Last {
-            snapshot: Snapshot {
-                epoch: snapshot.epoch,
-                bytes,
-                tail: next,
-            },
-            alone: false,
+        *known = (swapped == Ok(Swap::Won)).then_some(Snapshot {
+            epoch: snapshot.epoch,
+            bytes,
+            tail: next,
         });
         Ok(Attempt::Done)
     }

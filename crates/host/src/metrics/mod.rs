@@ -303,7 +303,7 @@ fn of_components(components: &[SeenComponent<'_>]) -> Vec<Family> {
     );
     let mut notified = counter(
         "witter.wakeup.notifications",
-        "Keys that a component notified: of a channel's log, one for each request to publish that stored something",
+        "Keys that a component notified: of a channel's log, one for each request to publish that stored something or had before",
     );
     let mut waits = counter("witter.wakeup.waits", "Waits for a key that ended, by how");
     let mut delays = Family::new(
