@@ -1,10 +1,11 @@
 //! The mailbox's store: the host's key-value store, by two interfaces.
 //!
 //! Reads and plain writes go through `spin:key-value`, which is asynchronous, so that a slow store does
-//! not hold the instance; what must be atomic goes through `wasi:keyvalue`, the only one that has it.
+//! not hold the instance; what must be atomic goes through `wasi:keyvalue`, the only one that has it, and so does
+//! reading what is to be replaced.
 
 use crate::bindings::wasi::keyvalue::{atomics, store};
-use mailbox::{StoreError, Swap, equal};
+use mailbox::{StoreError, Swap};
 use spin_sdk::key_value;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -40,8 +41,16 @@ impl KeyValue {
 }
 
 impl mailbox::Store for KeyValue {
+    type Held = atomics::Cas;
+
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.plain().await?.get(key).await.map_err(plain_error)
+    }
+
+    async fn hold(&self, key: &str) -> Result<Option<(Vec<u8>, atomics::Cas)>, StoreError> {
+        let cas = atomics::Cas::new(&*self.atomic()?, key).map_err(atomic_error)?;
+        let value = cas.current().map_err(atomic_error)?;
+        Ok(value.map(|value| (value, cas)))
     }
 
     async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
@@ -60,13 +69,7 @@ impl mailbox::Store for KeyValue {
         atomics::increment(&*self.atomic()?, key, delta).map_err(atomic_error)
     }
 
-    async fn swap(&self, key: &str, expected: &[u8], value: &[u8]) -> Result<Swap, StoreError> {
-        // The handle compares with what its own `current` read, so that is compared with what is expected.
-        let cas = atomics::Cas::new(&*self.atomic()?, key).map_err(atomic_error)?;
-        let current = cas.current().map_err(atomic_error)?;
-        if !current.is_some_and(|current| equal(&current, expected)) {
-            return Ok(Swap::Lost);
-        }
+    async fn swap(&self, cas: atomics::Cas, value: &[u8]) -> Result<Swap, StoreError> {
         match atomics::swap(cas, value) {
             Ok(()) => Ok(Swap::Won),
             Err(atomics::CasError::CasFailed(_)) => Ok(Swap::Lost),

@@ -1,7 +1,8 @@
 //! Elections: what many instances may begin, and one begins for all.
 //!
 //! A channel's epoch, a secret and where a document stands are each decided by a pointer, an integer key that goes once from 0 to
-//! the name of a candidate. What a candidate stands for is written before it stands.
+//! the name of a candidate. What a candidate stands for is written before it stands. A channel's pointer goes on to
+//! another where the store has lost what it leads to.
 
 use crate::codec::Tail;
 use crate::integers::{self, Integers, decode};
@@ -42,15 +43,47 @@ impl<S: Store, E: Env> Inner<S, E> {
 
     /// The channel's epoch, after a birth where there was none.
     pub(crate) async fn born(&self, name: &str) -> Result<u64, StoreError> {
-        if let Some(epoch) = self.epoch(name).await? {
-            return Ok(epoch);
+        match self.epoch(name).await? {
+            Some(epoch) => Ok(epoch),
+            None => self.bear(name, 0).await,
         }
+    }
+
+    /// Begins a channel anew whose tail is not there, if its pointer leads there all the same: the store has lost it, and
+    /// nobody can publish behind it any more.
+    pub(crate) async fn born_again(&self, name: &str, lost: u64) -> Result<(), StoreError> {
+        if self.elected(&pointer_key(name)).await? == Some(lost) {
+            self.bear(name, lost).await?;
+        }
+        Ok(())
+    }
+
+    async fn bear(&self, name: &str, before: u64) -> Result<u64, StoreError> {
         let candidate = self.candidate();
         let key = tail_key(name, candidate);
         self.store.set(&key, &Tail::empty().encode()).await?;
-        let epoch = self.elect(&pointer_key(name), candidate, &key).await?;
+        let epoch = self
+            .elect(&pointer_key(name), before, candidate, &key)
+            .await?;
         self.channel(name).epoch.set(Some(epoch));
         Ok(epoch)
+    }
+
+    /// Whether the pointer still leads to this epoch. One that the store has lost is set again: whoever does not remember
+    /// the channel would begin another beside it.
+    pub(crate) async fn is_elected(&self, name: &str, epoch: u64) -> Result<bool, StoreError> {
+        let pointer = pointer_key(name);
+        let elected = match self.elected(&pointer).await? {
+            Some(elected) => elected,
+            None => {
+                self.elect(&pointer, 0, epoch, &tail_key(name, epoch))
+                    .await?
+            }
+        };
+        if elected != epoch {
+            self.forget(name);
+        }
+        Ok(elected == epoch)
     }
 
     pub(crate) async fn secret(&self, name: &str) -> Result<[u8; 32], StoreError> {
@@ -62,7 +95,7 @@ impl<S: Store, E: Env> Inner<S, E> {
                 let key = secret_key(name, candidate);
                 let drawn = [(); 4].map(|()| self.env.random().to_le_bytes()).concat();
                 self.store.set(&key, &drawn).await?;
-                self.elect(&pointer, candidate, &key).await?
+                self.elect(&pointer, 0, candidate, &key).await?
             }
         };
         let secret = self.store.get(&secret_key(name, elected)).await?;
@@ -83,10 +116,12 @@ impl<S: Store, E: Env> Inner<S, E> {
         }
     }
 
-    /// Stands for election; answers who won, and clears `key` away where that is another.
+    /// Stands for election, in the place of who was elected `before`; answers who won, and clears `key` away where that
+    /// is another.
     pub(crate) async fn elect(
         &self,
         pointer: &str,
+        before: u64,
         candidate: u64,
         key: &str,
     ) -> Result<u64, StoreError> {
@@ -94,21 +129,19 @@ impl<S: Store, E: Env> Inner<S, E> {
         for _ in 0..ROUNDS {
             let round = async {
                 self.store.increment(pointer, 0).await?;
-                if let Some(zero) = self.store.get(pointer).await?
-                    && decode(&zero)? == 0
+                if let Some((number, held)) = self.store.hold(pointer).await?
+                    && decode(&number)? == before
                 {
                     // Whatever this answers, the pointer decides.
-                    self.store
-                        .swap(pointer, &zero, &Integers::of(&zero).encode(candidate))
-                        .await
-                        .ok();
+                    let number = Integers::of(&number).encode(candidate);
+                    self.store.swap(held, &number).await.ok();
                 }
-                self.store.increment(pointer, 0).await
+                let elected = self.store.increment(pointer, 0).await?;
+                Ok(elected.cast_unsigned())
             };
             match round.await {
-                Ok(0) => {}
+                Ok(elected) if elected == before => {}
                 Ok(elected) => {
-                    let elected = elected.cast_unsigned();
                     if elected != candidate {
                         // It is decided; a candidate that stays is a few bytes that nobody reads.
                         self.store.delete(key).await.ok();

@@ -18,9 +18,9 @@ const MARK: u8 = b'd';
 const HEAD: usize = 9;
 
 /// The documents in a mailbox's store. Names have at most 96 bytes of printable ASCII.
-pub struct Documents<S, E>(Rc<Inner<S, E>>);
+pub struct Documents<S: Store, E>(Rc<Inner<S, E>>);
 
-impl<S, E> fmt::Debug for Documents<S, E> {
+impl<S: Store, E> fmt::Debug for Documents<S, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Documents").finish_non_exhaustive()
     }
@@ -36,8 +36,9 @@ impl<S: Store, E: Env> Documents<S, E> {
     /// # Errors
     /// The store failed.
     pub async fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let found = self.find(name).await?;
+        let found = self.find(name, async |key| self.0.store.get(key).await);
         found
+            .await?
             .map(|(_, value)| Ok(content(&value)?.to_vec()))
             .transpose()
     }
@@ -56,22 +57,22 @@ impl<S: Store, E: Env> Documents<S, E> {
     ) -> Result<(), F> {
         let Inner { store, env, .. } = &*self.0;
         for attempt in 0..ATTEMPTS {
-            let found = self.find(name).await?;
-            let held = found
+            let found = self.find(name, async |key| store.hold(key).await).await?;
+            let present = found
                 .as_ref()
-                .map(|(_, value)| content(value))
+                .map(|(_, (value, _))| content(value))
                 .transpose()?;
-            let Some(wanted) = change(held)? else {
+            let Some(wanted) = change(present)? else {
                 return Ok(());
             };
             let wanted = stamped(env.random(), &wanted);
-            let Some((key, value)) = found else {
+            let Some((key, (_, held))) = found else {
                 if self.bear(name, &wanted).await? {
                     return Ok(());
                 }
                 continue;
             };
-            let swapped = store.swap(&key, &value, &wanted).await;
+            let swapped = store.swap(held, &wanted).await;
             // What a swap answers may be wrong: what is there now tells.
             if store.get(&key).await?.as_ref() == Some(&wanted) {
                 return Ok(());
@@ -82,15 +83,17 @@ impl<S: Store, E: Env> Documents<S, E> {
         Err(StoreError("too many writers at once".to_owned()).into())
     }
 
-    /// The key that a document stands under, and what is there.
-    async fn find(&self, name: &str) -> Result<Option<(String, Vec<u8>)>, StoreError> {
-        let Inner {
-            store, documents, ..
-        } = &*self.0;
+    /// The key that a document stands under, and what `read` finds there.
+    async fn find<T>(
+        &self,
+        name: &str,
+        read: impl AsyncFn(&str) -> Result<Option<T>, StoreError>,
+    ) -> Result<Option<(String, T)>, StoreError> {
+        let documents = &self.0.documents;
         let known = documents.borrow().get(name).copied();
         if let Some(elected) = known {
             let key = key(name, elected);
-            if let Some(value) = store.get(&key).await? {
+            if let Some(value) = read(&key).await? {
                 return Ok(Some((key, value)));
             }
             // The store was wiped, or is at fault.
@@ -100,7 +103,7 @@ impl<S: Store, E: Env> Documents<S, E> {
             return Ok(None);
         };
         let key = key(name, elected);
-        let value = store.get(&key).await?;
+        let value = read(&key).await?;
         let value = value.ok_or_else(|| StoreError("the store has lost a document".to_owned()))?;
         self.remember(name, elected);
         Ok(Some((key, value)))
@@ -111,7 +114,7 @@ impl<S: Store, E: Env> Documents<S, E> {
         let candidate = self.0.candidate();
         let key = key(name, candidate);
         self.0.store.set(&key, value).await?;
-        let elected = self.0.elect(&pointer_key(name), candidate, &key).await?;
+        let elected = self.0.elect(&pointer_key(name), 0, candidate, &key).await?;
         self.remember(name, elected);
         Ok(elected == candidate)
     }

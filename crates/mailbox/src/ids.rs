@@ -5,12 +5,9 @@
 
 use crate::codec::Tail;
 use crate::log::Snapshot;
-use crate::{Draft, Env, Inner, Store, StoreError};
+use crate::{Channel, Draft, Env, Inner, Store, StoreError};
 use std::collections::BTreeSet;
-
-/// More fingerprints than this (16 bytes each) and the cache of a channel starts anew; only a channel with
-/// over 1,600 messages a second for ten minutes has so many.
-const MOST: usize = 1_000_000;
+use std::rc::Rc;
 
 #[derive(Default)]
 pub(crate) struct Ids {
@@ -72,7 +69,7 @@ impl<S: Store, E: Env> Inner<S, E> {
                     .is_some_and(|segment| segment.last_tag() == tag);
         let known_to = {
             let mut ids = channel.ids.borrow_mut();
-            if !same || ids.known.len() > MOST {
+            if !same {
                 *ids = Ids::default();
             }
             if ids.known.len() > 2 * ids.swept + 64 {
@@ -106,7 +103,25 @@ impl<S: Store, E: Env> Inner<S, E> {
                 .extend(summary.fingerprints.into_iter().map(|print| (print, first)));
         }
         (ids.epoch, ids.newest, ids.tag) = (snapshot.epoch, tail.newest, tail.base_tag);
+        drop(ids);
+        if !reach {
+            self.forget_others(name);
+        }
         Ok(Ok(()))
+    }
+
+    /// Forgets the ids of all other channels into which nobody publishes just now, where those of all together are too
+    /// many.
+    fn forget_others(&self, name: &str) {
+        let channels = self.channels.borrow();
+        let known = |channel: &Rc<Channel>| channel.ids.borrow().known.len();
+        if channels.values().map(known).sum::<usize>() > self.window.ids {
+            for (other, channel) in channels.iter() {
+                if other != name && channel.lane.borrow().is_idle() {
+                    channel.ids.take();
+                }
+            }
+        }
     }
 
     /// A draft's sender and id in the segments. The ids must have been learned up to this tail.

@@ -10,28 +10,36 @@ use std::collections::HashMap;
 const MOST_BYTES: usize = 2 * 1024 * 1024;
 
 /// The tail that was written last.
-pub(crate) struct Last {
+pub(crate) struct Last<H> {
     pub(crate) snapshot: Snapshot,
-    /// The one before it still stood when it was written. Where many write, to hope for this one would mostly cost more
-    /// than it saves.
-    pub(crate) alone: bool,
+    /// What it takes to replace it. None where the one before it stood no longer when this was written: where many write,
+    /// to go on from this one would mostly cost more than it saves.
+    pub(crate) held: Option<H>,
 }
 
-#[derive(Default)]
-pub(crate) struct Known {
-    tails: HashMap<String, Last>,
+pub(crate) struct Known<H> {
+    tails: HashMap<String, Last<H>>,
     bytes: usize,
 }
 
-impl Known {
-    pub(crate) fn take(&mut self, channel: &str) -> Option<Last> {
+impl<H> Default for Known<H> {
+    fn default() -> Self {
+        Self {
+            tails: HashMap::new(),
+            bytes: 0,
+        }
+    }
+}
+
+impl<H> Known<H> {
+    pub(crate) fn take(&mut self, channel: &str) -> Option<Last<H>> {
         let last = self.tails.remove(channel)?;
         self.bytes -= size(channel, &last);
         Some(last)
     }
 
     /// Keeps a tail. Where there is no room for it, all others are forgotten.
-    pub(crate) fn keep(&mut self, channel: String, last: Last) {
+    pub(crate) fn keep(&mut self, channel: String, last: Last<H>) {
         self.take(&channel);
         let size = size(&channel, &last);
         if self.bytes + size > MOST_BYTES {
@@ -44,7 +52,7 @@ impl Known {
     }
 }
 
-/// About: a tail is there as it is stored, and taken apart.
-fn size(channel: &str, last: &Last) -> usize {
-    channel.len() + 2 * last.snapshot.bytes.len()
+/// About: a tail is there as it is stored, taken apart, and once more where it is held.
+fn size<H>(channel: &str, last: &Last<H>) -> usize {
+    channel.len() + 3 * last.snapshot.bytes.len()
 }

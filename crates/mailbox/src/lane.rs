@@ -78,6 +78,9 @@ async fn enqueue<S: Store + 'static, E: Env + 'static>(
     name: &str,
     drafts: Vec<Draft>,
 ) -> Results {
+    if drafts.is_empty() {
+        return Vec::new();
+    }
     let (results, told) = oneshot::channel();
     let channel = inner.channel(name);
     let start = {

@@ -19,21 +19,23 @@
 //!    of its batch, by `(sender, id)` and tag, at its offset: in the tail or, where that has moved on, in a
 //!    segment. A tag covers the tag before it, so equal tags tell of equal logs up to there, and of the
 //!    whole batch.
-//! 4. An attempt reads the tail first, then the older ids; and again after each lost swap. Only where the tail that this
-//!    instance wrote last, and the ids up to it, say that all is new and has room, and where nobody else wrote before,
-//!    the first attempt goes on from that one unread: a swap that is won was made where it still stood, so what they say
-//!    is true. One of which anything else is said is not verified: on a tail that was not read, the same messages may have
-//!    followed long ago, and gone.
+//! 4. An attempt reads the tail first, then the older ids; and again after each lost swap. Only where this instance wrote
+//!    the tail last, and holds it since that was verified, and where it and the ids up to it say that all is new and has
+//!    room, the first attempt goes on from that one unread: a swap that is won was made where it still stood, so what
+//!    they say is true. One of which anything else is said is not verified: on a tail that was not read, the same
+//!    messages may have followed long ago, and gone.
 //! 5. The window begins later only by a verified swap; deletion follows, of segments that the document
 //!    names as doomed, and the document forgets them only after that.
 //! 6. A birth is an election: `increment(pointer, 0)` makes an integer key without overwriting one, a
 //!    candidate writes its empty tail under a random epoch, swaps the pointer from 0 to it and reads it
-//!    again. The pointer decides, and never changes after. Readers cause no birth.
-//! 7. A segment that the store has lost is told as a gap: the next publish that misses it begins the window
-//!    behind all segments. A reader that misses one meanwhile is told that the store is at fault.
+//!    again. The pointer decides. Readers cause no birth.
+//! 7. What the store has lost is told as a gap. A segment: the next publish that misses it begins the window behind all
+//!    segments. A tail: the next publish has another epoch elected in the place of its own. A pointer: who cuts a segment
+//!    looks whether it is there, and sets it again. A reader that misses one meanwhile is told that the store is at
+//!    fault.
 //!
 //! # What it asks of the store
-//! Linearizable reads, and a swap that replaces an existing value only where it equals the expected one.
+//! Linearizable reads, and a swap that replaces an existing value only where it is as it was read for that.
 //! What a swap *answers* may be wrong, and every operation may fail before or after its effect.
 
 mod birth;
@@ -65,16 +67,20 @@ pub const LARGEST_BODY: usize = 65_536;
     reason = "single-threaded by design: no future here need be Send"
 )]
 pub trait Store {
+    /// What it takes to replace a value: `wasi:keyvalue`'s `cas`.
+    type Held;
     /// The value of a key.
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// The same, to be replaced, now or much later.
+    async fn hold(&self, key: &str) -> Result<Option<(Vec<u8>, Self::Held)>, StoreError>;
     /// Writes a value whatever was there.
     async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError>;
     /// Removes a key; nothing where it is absent.
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
     /// Adds to an integer key, which begins at 0, and answers the sum.
     async fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError>;
-    /// Replaces an existing value where it equals `expected`. The outcome is a hint.
-    async fn swap(&self, key: &str, expected: &[u8], value: &[u8]) -> Result<Swap, StoreError>;
+    /// Replaces a value where it equals what was read when it was held. The outcome is a hint.
+    async fn swap(&self, held: Self::Held, value: &[u8]) -> Result<Swap, StoreError>;
 }
 
 /// What a store says of a swap. Some say `Lost` of one that was won, so nobody is told by it that anything is stored, or
@@ -129,6 +135,9 @@ pub struct Window {
     pub tail_bytes: usize,
     /// A page is closed once it holds so many bytes of messages.
     pub page_bytes: usize,
+    /// How many ids an instance knows of all channels together, some 45 bytes each, before it forgets those of all but
+    /// one. More: more memory; fewer: more reads where many full channels are published to.
+    pub ids: usize,
 }
 
 impl Default for Window {
@@ -142,6 +151,7 @@ impl Default for Window {
             tail_messages: 64,
             tail_bytes: 64 * 1024,
             page_bytes: 64 * 1024,
+            ids: 1_500_000,
         }
     }
 }
@@ -273,21 +283,21 @@ pub struct History {
 }
 
 /// The logs of all channels in one store, as one instance sees them. Cheap to clone.
-pub struct Mailbox<S, E>(Rc<Inner<S, E>>);
+pub struct Mailbox<S: Store, E>(Rc<Inner<S, E>>);
 
-impl<S, E> Clone for Mailbox<S, E> {
+impl<S: Store, E> Clone for Mailbox<S, E> {
     fn clone(&self) -> Self {
         Self(Rc::clone(&self.0))
     }
 }
 
-impl<S, E> fmt::Debug for Mailbox<S, E> {
+impl<S: Store, E> fmt::Debug for Mailbox<S, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mailbox").finish_non_exhaustive()
     }
 }
 
-struct Inner<S, E> {
+struct Inner<S: Store, E> {
     store: S,
     env: E,
     window: Window,
@@ -295,7 +305,7 @@ struct Inner<S, E> {
     channels: RefCell<HashMap<String, Rc<Channel>>>,
     /// What was elected of documents: it never changes, unless the store is wiped.
     documents: RefCell<HashMap<String, u64>>,
-    known: RefCell<known::Known>,
+    known: RefCell<known::Known<S::Held>>,
 }
 
 /// What an instance remembers of a channel.
@@ -331,6 +341,18 @@ impl<S: Store + 'static, E: Env + 'static> Mailbox<S, E> {
         drafts: Vec<Draft>,
     ) -> Vec<Result<Receipt, PublishError>> {
         lane::publish(&self.0, channel, drafts).await
+    }
+
+    /// Where a draft was stored before, if it was, and is remembered. Stores nothing.
+    ///
+    /// # Errors
+    /// As [`Self::publish`] for such a draft.
+    pub async fn stored(
+        &self,
+        channel: &str,
+        draft: &Draft,
+    ) -> Result<Option<Receipt>, PublishError> {
+        self.0.stored(channel, draft).await
     }
 
     /// What stands behind a place, at most `limit` messages and about [`Window::page_bytes`].
@@ -369,14 +391,14 @@ impl<S: Store + 'static, E: Env + 'static> Mailbox<S, E> {
     }
 }
 
-impl<S, E: Env> Inner<S, E> {
+impl<S: Store, E: Env> Inner<S, E> {
     fn retention(&self, channel: &str) -> Retention {
         let own = self.env.retention(channel);
         own.unwrap_or(self.window.retention)
     }
 }
 
-impl<S, E> Inner<S, E> {
+impl<S: Store, E> Inner<S, E> {
     fn channel(&self, name: &str) -> Rc<Channel> {
         let mut channels = self.channels.borrow_mut();
         if let Some(channel) = channels.get(name) {

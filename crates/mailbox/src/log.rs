@@ -23,24 +23,26 @@ impl<S: Store, E: Env> Inner<S, E> {
         name: &str,
         epoch: u64,
     ) -> Result<Option<Snapshot>, StoreError> {
-        self.tail_after(name, epoch, None).await
+        let bytes = self.store.get(&tail_key(name, epoch)).await?;
+        self.tail_of(name, epoch, bytes).await
     }
 
-    /// The same, for who knows the one that was written last: where it still stands it is not taken apart again.
-    pub(crate) async fn tail_after(
+    /// The same, to be replaced. Where the one that was written last is `known`, and still stands, it is not taken apart
+    /// again.
+    pub(crate) async fn held_tail(
         &self,
         name: &str,
         epoch: u64,
         known: Option<Snapshot>,
-    ) -> Result<Option<Snapshot>, StoreError> {
-        let bytes = self.store.get(&tail_key(name, epoch)).await?;
-        if let (Some(known), Some(bytes)) = (known, &bytes)
-            && known.epoch == epoch
-            && equal(&known.bytes, bytes)
-        {
-            return Ok(Some(known));
-        }
-        self.tail_of(name, epoch, bytes).await
+    ) -> Result<Option<(Snapshot, S::Held)>, StoreError> {
+        let Some((bytes, held)) = self.store.hold(&tail_key(name, epoch)).await? else {
+            return self.tail_of(name, epoch, None).await.map(|_| None);
+        };
+        let snapshot = match known {
+            Some(known) if known.epoch == epoch && equal(&known.bytes, &bytes) => Some(known),
+            _ => self.tail_of(name, epoch, Some(bytes)).await?,
+        };
+        Ok(snapshot.map(|snapshot| (snapshot, held)))
     }
 
     /// The tail whose bytes were read.
@@ -57,10 +59,15 @@ impl<S: Store, E: Env> Inner<S, E> {
                 return Ok(Some(Snapshot { epoch, bytes, tail }));
             }
         }
+        self.forget(name);
+        Ok(None)
+    }
+
+    /// Forgets what is known of a channel: it is not what it was.
+    pub(crate) fn forget(&self, name: &str) {
         let channel = self.channel(name);
         channel.epoch.set(None);
         channel.ids.take();
-        Ok(None)
     }
 
     pub(crate) async fn segment(
@@ -75,8 +82,8 @@ impl<S: Store, E: Env> Inner<S, E> {
 
     /// The segment that holds an offset below the tail. None: a segment on the way is gone.
     ///
-    /// One read where the offset is the segment's first, as for a reader that goes from page to page;
-    /// else back from the newest, some thousand messages a step.
+    /// One read where messages are so small that segments are cut by their number, or where the offset is the first of its
+    /// segment; else back from the newest, some thousand messages a step.
     pub(crate) async fn segment_with(
         &self,
         name: &str,
@@ -87,8 +94,17 @@ impl<S: Store, E: Env> Inner<S, E> {
         if offset == 0 || offset > tail.base {
             return Ok(None);
         }
-        if let Some(segment) = self.segment(name, *epoch, offset).await? {
-            return Ok(Some(segment));
+        let full = self.window.tail_messages.div_ceil(2) as u64;
+        let counted = offset - (offset - 1) % full;
+        for first in [counted, offset] {
+            if let Some(segment) = self.segment(name, *epoch, first).await?
+                && offset <= segment.last()
+            {
+                return Ok(Some(segment));
+            }
+            if counted == offset {
+                break;
+            }
         }
         let mut first = tail.newest;
         loop {

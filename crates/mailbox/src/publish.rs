@@ -1,5 +1,6 @@
 //! Appending: one swap of the tail, verified.
 
+use crate::birth::tail_key;
 use crate::codec::{Previous, Segment, Tail, fingerprint};
 use crate::known::Last;
 use crate::lane::Results;
@@ -13,8 +14,12 @@ const ATTEMPTS: u32 = 16;
 const LOOKS: u32 = 3;
 /// A segment tells the ids of so many before it: about a thousand messages, 8 KiB.
 const PREVIOUS: usize = 32;
-/// Segments that leave in one step; one is cut at a time, so this catches up.
+/// Segments that leave in one step, or twice as many as are cut in it: that catches up.
 const SWEEP: usize = 4;
+/// A document counts those that are doomed in one byte.
+const MOST_DOOMED: usize = u8::MAX as usize;
+/// What is dated so far ahead, in milliseconds, was dated by a clock that is wrong.
+const FAR_AHEAD_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// A draft, and what is known of it so far.
 struct Pending<'a> {
@@ -35,6 +40,22 @@ struct Written<'a> {
     tag: u32,
 }
 
+/// The tail that an attempt goes on from.
+struct Ground<H> {
+    snapshot: Snapshot,
+    held: H,
+    /// It was not read again.
+    hoped: bool,
+    /// Nobody else wrote since this instance did.
+    alone: bool,
+}
+
+/// Whether what was written is in the log, and what it takes to replace it.
+enum Verified<H> {
+    Stored(Option<H>),
+    Not,
+}
+
 enum Attempt {
     Done,
     /// Another instance was first.
@@ -50,7 +71,7 @@ impl<S: Store, E: Env> Inner<S, E> {
         &self,
         name: &str,
         drafts: &[Draft],
-        last: &mut Option<Last>,
+        last: &mut Option<Last<S::Held>>,
     ) -> Results {
         let mut pending = pending(drafts);
         let mut why = "too many publishers at once".to_owned();
@@ -85,39 +106,71 @@ impl<S: Store, E: Env> Inner<S, E> {
             .collect()
     }
 
+    /// What became of a draft, if it was stored before.
+    pub(crate) async fn stored(
+        &self,
+        name: &str,
+        draft: &Draft,
+    ) -> Result<Option<Receipt>, PublishError> {
+        let looked = async {
+            let mut pending = pending(std::slice::from_ref(draft));
+            for _ in 0..LOOKS {
+                let Some(epoch) = self.epoch(name).await? else {
+                    return Ok(None);
+                };
+                if let Some(snapshot) = self.tail(name, epoch).await?
+                    && self.recall(name, &snapshot, &mut pending).await?.is_ok()
+                {
+                    return Ok(pending[0].result.take());
+                }
+            }
+            Err(StoreError("the store has lost a segment".to_owned()))
+        };
+        match looked.await {
+            Ok(found) => found.transpose(),
+            Err(error) => Err(PublishError::Unavailable(error.0)),
+        }
+    }
+
     async fn attempt(
         &self,
         name: &str,
         pending: &mut [Pending<'_>],
-        last: &mut Option<Last>,
+        last: &mut Option<Last<S::Held>>,
     ) -> Result<Attempt, StoreError> {
         let epoch = self.born(name).await?;
-        let known = last.take();
-        // A swap that is won tells that the tail still stands; whatever else depends on it is for who has read it.
-        let hoped = known.as_ref().is_some_and(|known| {
-            known.alone && self.would_only_grow(name, epoch, &known.snapshot, pending)
-        });
-        let head = known.as_ref().map(|known| known.snapshot.tail.head());
-        let known = known.map(|known| known.snapshot);
-        let snapshot = if hoped {
-            known
-        } else {
-            self.tail_after(name, epoch, known).await?
+        let ground = match last.take() {
+            // A swap that is won tells that the tail still stands; whatever else depends on it is for who has read it.
+            Some(Last {
+                snapshot,
+                held: Some(held),
+            }) if self.would_only_grow(name, epoch, &snapshot, pending) => Ground {
+                snapshot,
+                held,
+                hoped: true,
+                alone: true,
+            },
+            known => {
+                let known = known.map(|known| known.snapshot);
+                let head = known.as_ref().map(|known| known.tail.head());
+                let Some((snapshot, held)) = self.held_tail(name, epoch, known).await? else {
+                    self.born_again(name, epoch).await?;
+                    return Ok(Attempt::Lost);
+                };
+                let alone = head == Some(snapshot.tail.head());
+                Ground {
+                    snapshot,
+                    held,
+                    hoped: false,
+                    alone,
+                }
+            }
         };
-        let Some(snapshot) = snapshot else {
-            return Ok(Attempt::Lost);
-        };
-        if !hoped && self.recall(name, &snapshot, pending).await?.is_err() {
-            return self.moved_on(name, &snapshot).await;
+        if !ground.hoped && self.recall(name, &ground.snapshot, pending).await?.is_err() {
+            return self.moved_on(name, &ground.snapshot).await;
         }
-        let (mut cut, mut written) = (Vec::new(), None);
-        let outcome = self
-            .append(name, &snapshot, pending, &mut cut, hoped, &mut written)
-            .await;
-        *last = written.map(|written| Last {
-            snapshot: written,
-            alone: head == Some(snapshot.tail.head()),
-        });
+        let mut cut = Vec::new();
+        let outcome = self.append(name, ground, pending, &mut cut, last).await;
         if !matches!(outcome, Ok(Attempt::Done)) {
             self.take_back(name, epoch, &cut).await?;
         }
@@ -151,17 +204,17 @@ impl<S: Store, E: Env> Inner<S, E> {
             && self.fits(tail, count, bytes)
     }
 
-    /// Appends what is not in the log to a tail. `cut` is told of each segment before it is written, `known` of the
-    /// tail that was. `hoped`: the tail that it goes on from was not read.
+    /// Appends what is not in the log to a tail. `cut` is told of each segment before it is written, `last` of the tail
+    /// that was.
     async fn append(
         &self,
         name: &str,
-        snapshot: &Snapshot,
+        ground: Ground<S::Held>,
         pending: &mut [Pending<'_>],
         cut: &mut Vec<u64>,
-        hoped: bool,
-        known: &mut Option<Snapshot>,
+        last: &mut Option<Last<S::Held>>,
     ) -> Result<Attempt, StoreError> {
+        let snapshot = &ground.snapshot;
         let fresh: Vec<usize> = (0..pending.len())
             .filter(|&index| pending[index].is_fresh())
             .collect();
@@ -171,11 +224,14 @@ impl<S: Store, E: Env> Inner<S, E> {
 
         let added: usize = fresh.iter().map(|&index| size(pending[index].draft)).sum();
         let mut next = snapshot.tail.clone();
-        let fits = self
+        let is_whole = self
             .cut(name, snapshot, &mut next, fresh.len(), added, cut)
             .await?;
-        if !fits {
+        if !is_whole {
             return self.moved_on(name, snapshot).await;
+        }
+        if !cut.is_empty() && !self.is_elected(name, snapshot.epoch).await? {
+            return Ok(Attempt::Lost);
         }
         let first = next.head() + 1;
         let previous = snapshot
@@ -195,10 +251,9 @@ impl<S: Store, E: Env> Inner<S, E> {
         self.begin_later(name, &snapshot.tail, &mut next);
 
         let bytes = next.encode();
-        let key = crate::birth::tail_key(name, snapshot.epoch);
-        let swapped = self.store.swap(&key, &snapshot.bytes, &bytes).await;
+        let swapped = self.store.swap(ground.held, &bytes).await;
         // Only what follows on a tail that was read can be verified: on one that was known, the same may have followed long ago.
-        if hoped && swapped != Ok(Swap::Won) {
+        if ground.hoped && swapped != Ok(Swap::Won) {
             return swapped.map(|_: Swap| Attempt::Overtaken);
         }
         let written = Written {
@@ -207,23 +262,29 @@ impl<S: Store, E: Env> Inner<S, E> {
             draft: pending[fresh[fresh.len() - 1]].draft,
             tag,
         };
-        if !self.verify(name, snapshot.epoch, &written).await? {
+        // From a store that says otherwise one could not tell whether the next swap was overtaken.
+        let won = swapped == Ok(Swap::Won);
+        let to_go_on = won && ground.alone;
+        let Verified::Stored(held) = self
+            .verify(name, snapshot.epoch, &written, to_go_on)
+            .await?
+        else {
             // Of a swap's outcomes only a failure is believed, and only here: a store that takes long to
             // fail would, tried again and again, hold the channel's publishers for minutes.
             return swapped.map(|_: Swap| Attempt::Lost);
-        }
+        };
         for (offset, &index) in (first..).zip(&fresh) {
             pending[index].result = Some(Ok(Receipt {
                 offset,
                 duplicate: false,
             }));
         }
-        // From a store that says otherwise one could not tell whether the next swap was overtaken.
-        *known = (swapped == Ok(Swap::Won)).then_some(Snapshot {
+        let snapshot = Snapshot {
             epoch: snapshot.epoch,
             bytes,
             tail: next,
-        });
+        };
+        *last = won.then_some(Last { snapshot, held });
         Ok(Attempt::Done)
     }
 
@@ -268,30 +329,36 @@ impl<S: Store, E: Env> Inner<S, E> {
     }
 
     /// Whether what was written is in the log. Its last message tells of all: others may have won with a
-    /// batch that begins alike, but one that ends with the same tag is the same.
+    /// batch that begins alike, but one that ends with the same tag is the same. `to_go_on`: the tail is held, if it is
+    /// the one that was written.
     async fn verify(
         &self,
         name: &str,
         epoch: u64,
         written: &Written<'_>,
-    ) -> Result<bool, StoreError> {
+        to_go_on: bool,
+    ) -> Result<Verified<S::Held>, StoreError> {
         let mut failure = StoreError("the outcome of a swap stayed unknown".to_owned());
         for look in 0..LOOKS {
             let outcome = async {
-                let key = crate::birth::tail_key(name, epoch);
-                let bytes = self.store.get(&key).await?;
+                let key = tail_key(name, epoch);
+                let (bytes, held) = if to_go_on {
+                    self.store.hold(&key).await?.unzip()
+                } else {
+                    (self.store.get(&key).await?, None)
+                };
                 // Nearly always; it need not be taken apart then.
                 if bytes
                     .as_ref()
                     .is_some_and(|bytes| equal(bytes, written.bytes))
                 {
-                    return Ok(Some(true));
+                    return Ok(Some(Verified::Stored(held)));
                 }
                 let Some(now) = self.tail_of(name, epoch, bytes).await? else {
-                    return Ok(Some(false));
+                    return Ok(Some(Verified::Not));
                 };
                 if now.tail.head() < written.offset {
-                    return Ok(Some(false));
+                    return Ok(Some(Verified::Not));
                 }
                 let ours = |record: crate::codec::Record<'_>| {
                     record.sender == written.draft.sender
@@ -299,10 +366,14 @@ impl<S: Store, E: Env> Inner<S, E> {
                         && record.tag == written.tag
                 };
                 // Gone: trimmed meanwhile, or about to be; the next look tells, or it stays unknown.
-                self.look(name, &now, written.offset, ours).await
+                let ours = self.look(name, &now, written.offset, ours).await?;
+                Ok(ours.map(|ours| match ours {
+                    true => Verified::Stored(None),
+                    false => Verified::Not,
+                }))
             };
             match outcome.await {
-                Ok(Some(won)) => return Ok(won),
+                Ok(Some(verified)) => return Ok(verified),
                 Ok(None) => {}
                 Err(error) => failure = error,
             }
@@ -355,7 +426,8 @@ impl<S: Store, E: Env> Inner<S, E> {
             next.newest = first;
             newest = Some(segment);
         }
-        Ok(cut.is_empty() || self.trim(name, snapshot, next).await?)
+        let sweep = SWEEP.max(2 * cut.len()).min(MOST_DOOMED);
+        Ok(cut.is_empty() || self.trim(name, snapshot, next, sweep).await?)
     }
 
     /// Whether so many more messages, of so many bytes, have room in a tail.
@@ -364,12 +436,13 @@ impl<S: Store, E: Env> Inner<S, E> {
             && tail.records.size() + bytes <= self.window.tail_bytes
     }
 
-    /// Deletes the segments that the document has doomed, and dooms the next ones.
+    /// Deletes the segments that the document has doomed, and dooms the next ones, `sweep` at most.
     async fn trim(
         &self,
         name: &str,
         snapshot: &Snapshot,
         next: &mut Tail,
+        sweep: usize,
     ) -> Result<bool, StoreError> {
         self.clear(name, snapshot.epoch, &snapshot.tail.doomed)
             .await?;
@@ -387,7 +460,7 @@ impl<S: Store, E: Env> Inner<S, E> {
             };
             (next.floor, next.floor_tag) = (by_count, tag);
         }
-        for _ in 0..SWEEP {
+        for _ in 0..sweep {
             if next.floor >= snapshot.tail.base {
                 break;
             }
@@ -402,7 +475,7 @@ impl<S: Store, E: Env> Inner<S, E> {
             }
             (next.floor, next.floor_tag) = (segment.last(), last.tag);
         }
-        for _ in 0..SWEEP {
+        for _ in 0..sweep {
             if next.kept >= snapshot.tail.base {
                 break;
             }
@@ -412,7 +485,10 @@ impl<S: Store, E: Env> Inner<S, E> {
             let Some(last) = segment.records.iter().next_back() else {
                 break;
             };
-            if segment.last() > next.floor || !aged(last.sent_at, self.window.id_age_ms) {
+            // Else one message that was dated years ahead would keep all that follow for as long.
+            let forgotten = aged(last.sent_at, self.window.id_age_ms)
+                || last.sent_at > now.saturating_add(FAR_AHEAD_MS);
+            if segment.last() > next.floor || !forgotten {
                 break;
             }
             next.doomed.push(segment.first);
@@ -472,7 +548,7 @@ impl<S: Store, E: Env> Inner<S, E> {
     /// being restored in part. Then the window begins behind all segments, so that the loss is told as a gap
     /// and the channel is not closed to its publishers for good.
     async fn moved_on(&self, name: &str, before: &Snapshot) -> Result<Attempt, StoreError> {
-        let Some(now) = self.tail(name, before.epoch).await? else {
+        let Some((now, held)) = self.held_tail(name, before.epoch, None).await? else {
             return Ok(Attempt::Lost);
         };
         if now.bytes != before.bytes {
@@ -483,8 +559,7 @@ impl<S: Store, E: Env> Inner<S, E> {
             (next.floor, next.floor_tag) = (next.base, next.base_tag);
         }
         (next.kept, next.newest) = (next.base, 0);
-        let key = crate::birth::tail_key(name, now.epoch);
-        let swapped = self.store.swap(&key, &now.bytes, &next.encode()).await;
+        let swapped = self.store.swap(held, &next.encode()).await;
         swapped.map(|_: Swap| Attempt::Lost)
     }
 

@@ -70,7 +70,7 @@ impl<S: Store, E: Env> Inner<S, E> {
         let Some(snapshot) = snapshot else {
             return Ok(Some(unborn(start)));
         };
-        let Some((gap, from)) = self.place(name, snapshot, start).await? else {
+        let Some((gap, from, mut segment)) = self.place(name, snapshot, start).await? else {
             return Ok(None);
         };
         let tail = &snapshot.tail;
@@ -78,7 +78,6 @@ impl<S: Store, E: Env> Inner<S, E> {
         let mut messages: Vec<(Position, Message)> = Vec::new();
         let mut bytes = 0;
         let mut next = from;
-        let mut segment = None;
         while next.offset < tail.head() && messages.len() < limit && bytes < self.window.page_bytes
         {
             let offset = next.offset + 1;
@@ -106,13 +105,13 @@ impl<S: Store, E: Env> Inner<S, E> {
         }))
     }
 
-    /// The place where a reader begins, and what is missing before it.
+    /// The place where a reader begins, what is missing before it, and the segment that it is in, if it is in one.
     async fn place(
         &self,
         name: &str,
         snapshot: &Snapshot,
         start: Start,
-    ) -> Result<Option<(Option<Gap>, Position)>, StoreError> {
+    ) -> Result<Option<(Option<Gap>, Position, Option<Segment>)>, StoreError> {
         let Snapshot { epoch, tail, .. } = snapshot;
         let (head, floor) = (tail.head(), tail.floor);
         let (offset, gap) = match start {
@@ -149,7 +148,15 @@ impl<S: Store, E: Env> Inner<S, E> {
             ),
             Start::After(at) => (at.offset, None),
         };
-        let Some(tag) = self.tag(name, snapshot, offset).await? else {
+        let (tag, segment) = match tail.tag(offset) {
+            Some(tag) => (Some(tag), None),
+            None => {
+                let segment = self.segment_with(name, snapshot, offset).await?;
+                let record = segment.as_ref().and_then(|segment| segment.record(offset));
+                (record.map(|record| record.tag), segment)
+            }
+        };
+        let Some(tag) = tag else {
             return Ok(None);
         };
         let from = Position {
@@ -165,7 +172,7 @@ impl<S: Store, E: Env> Inner<S, E> {
             }),
             _ => gap,
         };
-        Ok(Some((gap, from)))
+        Ok(Some((gap, from, segment)))
     }
 
     async fn back(

@@ -69,9 +69,17 @@ impl World {
 }
 
 impl Store for World {
+    /// The key, and what was there.
+    type Held = (String, Vec<u8>);
+
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.step().await?;
         Ok(self.values.borrow().get(key).cloned())
+    }
+
+    async fn hold(&self, key: &str) -> Result<Option<(Vec<u8>, Self::Held)>, StoreError> {
+        let value = self.get(key).await?;
+        Ok(value.map(|value| (value.clone(), (key.to_owned(), value))))
     }
 
     async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
@@ -111,14 +119,14 @@ impl Store for World {
         Ok(number)
     }
 
-    async fn swap(&self, key: &str, expected: &[u8], value: &[u8]) -> Result<Swap, StoreError> {
+    async fn swap(&self, (key, expected): Self::Held, value: &[u8]) -> Result<Swap, StoreError> {
         self.step().await?;
         if self.one_in(self.character.comes_late) {
-            let late = (key.to_owned(), expected.to_vec(), value.to_vec());
+            let late = (key, expected, value.to_vec());
             self.late.borrow_mut().push(late);
             return Err(StoreError("no answer".to_owned()));
         }
-        let outcome = self.replace(key, expected, value);
+        let outcome = self.replace(&key, &expected, value);
         self.step().await?;
         Ok(match outcome {
             Swap::Won if self.one_in(self.character.lies) => Swap::Lost,

@@ -25,9 +25,17 @@ struct World {
 }
 
 impl Store for World {
+    /// The key, and what was there.
+    type Held = (String, Vec<u8>);
+
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.reads.set(self.reads.get() + 1);
         Ok(self.values.borrow().get(key).cloned())
+    }
+
+    async fn hold(&self, key: &str) -> Result<Option<(Vec<u8>, Self::Held)>, StoreError> {
+        let value = self.get(key).await?;
+        Ok(value.map(|value| (value.clone(), (key.to_owned(), value))))
     }
 
     async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
@@ -54,9 +62,9 @@ impl Store for World {
         Ok(sum)
     }
 
-    async fn swap(&self, key: &str, expected: &[u8], value: &[u8]) -> Result<Swap, StoreError> {
-        match self.values.borrow_mut().get_mut(key) {
-            Some(current) if current == expected => {
+    async fn swap(&self, (key, expected): Self::Held, value: &[u8]) -> Result<Swap, StoreError> {
+        match self.values.borrow_mut().get_mut(&key) {
+            Some(current) if *current == expected => {
                 *current = value.to_vec();
                 Ok(Swap::Won)
             }
@@ -120,6 +128,18 @@ impl World {
             self.reads.get() - before
         };
         bodies.into_iter().map(counted).collect()
+    }
+
+    /// Loses all values whose keys begin so.
+    fn lose(&self, begin: &str) {
+        let mut values = self.values.borrow_mut();
+        values.retain(|key, _| !key.starts_with(begin));
+    }
+
+    /// How many keys begin so.
+    fn count(&self, begin: &str) -> usize {
+        let values = self.values.borrow();
+        values.keys().filter(|key| key.starts_with(begin)).count()
     }
 
     /// Publishes the bodies one by one, as messages of Ann with the ids 1 to n.
@@ -433,6 +453,39 @@ fn history_pages_backwards_to_the_windows_beginning() {
 }
 
 #[test]
+fn who_reads_on_from_page_to_page_reads_each_segment_about_once() {
+    let world = World::default();
+    let mailbox = world.mailbox(Window {
+        retention: Retention {
+            messages: 10_000,
+            ..Window::default().retention
+        },
+        ..Window::default()
+    });
+    world.fill(&mailbox, 1..=5_000);
+    let reader = world.mailbox(Window::default());
+    let (mut place, mut pages, mut read) = (BEGINNING, 0, 0);
+    let before = world.reads.get();
+    loop {
+        let page = world
+            .run(reader.read("room", place, 100))
+            .expect("readable");
+        (place, pages, read) = (
+            Start::After(page.next),
+            pages + 1,
+            read + page.messages.len(),
+        );
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!((read, pages), (5_000, 50));
+    // Of 32 messages each: the tail, and four or five segments for each page.
+    let reads = world.reads.get() - before;
+    assert!(reads <= 50 * 6 + 10, "{reads} reads");
+}
+
+#[test]
 fn a_lost_segment_is_told_as_a_gap_and_does_not_close_the_channel() {
     let world = World::default();
     let mailbox = world.mailbox(Window {
@@ -440,10 +493,7 @@ fn a_lost_segment_is_told_as_a_gap_and_does_not_close_the_channel() {
         ..Window::default()
     });
     world.fill(&mailbox, 1..=50);
-    world
-        .values
-        .borrow_mut()
-        .retain(|key, _| !key.starts_with("w1/s/"));
+    world.lose("w1/s/");
     // An instance that must read what is lost to know the ids.
     let other = world.mailbox(Window {
         tail_messages: 4,
@@ -456,6 +506,159 @@ fn a_lost_segment_is_told_as_a_gap_and_does_not_close_the_channel() {
     let gap = page.gap.expect("what was lost is told");
     assert_eq!(page.messages[0].1.offset, gap.resumed + 1);
     assert_eq!(page.messages.last().map(|(at, _)| at.offset), Some(60));
+}
+
+#[test]
+fn a_lost_tail_is_told_as_a_gap_and_does_not_close_the_channel() {
+    let world = World::default();
+    let [mailbox, other] = [(); 2].map(|()| world.mailbox(small()));
+    world.fill(&mailbox, 1..=20);
+    let place = world
+        .run(other.read("room", Start::Live, 1))
+        .expect("readable")
+        .next;
+    world.lose("w1/t/");
+    let lost = world.run(other.read("room", Start::After(place), 100));
+    assert!(lost.is_err(), "it is told that the store is at fault");
+    // One that remembers the channel, and then one that finds what that made of it.
+    world.fill(&mailbox, [21, 22]);
+    world.fill(&other, [23]);
+    for reader in [&mailbox, &other] {
+        let page = world
+            .run(reader.read("room", Start::After(place), 100))
+            .expect("readable");
+        assert!(page.gap.is_some(), "what was lost is told");
+        let bodies = page.messages.iter().map(|(_, message)| &*message.body);
+        assert_eq!(bodies.collect::<Vec<_>>(), ["21", "22", "23"]);
+    }
+}
+
+#[test]
+fn a_lost_pointer_is_set_again_by_who_remembers_the_channel() {
+    let world = World::default();
+    let mailbox = world.mailbox(small());
+    world.fill(&mailbox, 1..=3);
+    world.lose("w1/p/");
+    world.fill(&mailbox, 4..=8);
+    let other = world.mailbox(small());
+    world.fill(&other, [9]);
+    let page = world
+        .run(other.read("room", BEGINNING, 100))
+        .expect("readable");
+    assert_eq!(page.gap, None);
+    assert_eq!(page.messages.last().map(|(at, _)| at.offset), Some(9));
+}
+
+#[test]
+fn who_remembers_a_channel_that_was_begun_anew_goes_over_to_that() {
+    let world = World::default();
+    let [mailbox, other] = [(); 2].map(|()| world.mailbox(small()));
+    world.fill(&mailbox, 1..=3);
+    world.lose("w1/p/");
+    world.fill(&other, [4]);
+    world.fill(&mailbox, 5..=20);
+    for reader in [&mailbox, &other] {
+        let page = world
+            .run(reader.history("room", None, 1))
+            .expect("readable");
+        assert_eq!(page.messages[0].body, "20");
+    }
+}
+
+#[test]
+fn what_a_message_lets_go_is_deleted_as_fast_as_large_batches_come() {
+    let world = World::default();
+    let mailbox = world.mailbox(Window::default());
+    for batch in 0..100 {
+        world.now.set(world.now.get() + 11 * 60 * 1000);
+        let drafts = (0..100).map(|number| Draft {
+            body: "x".repeat(4_000),
+            ..draft(100 * batch + number)
+        });
+        let results = world.run(mailbox.publish("room", drafts.collect()));
+        assert!(results.iter().all(Result::is_ok));
+    }
+    // A thousand messages are kept, eight in a segment.
+    let segments = world.count("w1/s/");
+    assert!((100..200).contains(&segments), "{segments} segments");
+}
+
+#[test]
+fn a_message_of_a_clock_that_is_far_ahead_keeps_no_others_for_as_long() {
+    let world = World::default();
+    let ahead = World {
+        now: Rc::new(Cell::new(365 * 24 * 60 * 60 * 1000)),
+        ..world.clone()
+    };
+    ahead.fill(&ahead.mailbox(small()), [1]);
+    let mailbox = world.mailbox(small());
+    for number in 2..=500 {
+        world.now.set(world.now.get() + 100);
+        world.fill(&mailbox, [number]);
+    }
+    let segments = world.count("w1/s/");
+    assert!(segments < 20, "{segments} segments");
+}
+
+#[test]
+fn the_ids_of_other_channels_are_forgotten_where_they_are_too_many() {
+    let world = World::default();
+    let window = || Window {
+        tail_messages: 4,
+        ids: 30,
+        ..Window::default()
+    };
+    let publish = |mailbox: &Mailbox<World, World>, channel: &str, number| {
+        let before = world.reads.get();
+        let results = world.run(mailbox.publish(channel, vec![draft(number)]));
+        assert!(results[0].is_ok(), "{results:?}");
+        world.reads.get() - before
+    };
+    let first = world.mailbox(window());
+    for channel in ["one", "other"] {
+        for number in 1..=40 {
+            publish(&first, channel, number);
+        }
+    }
+    let mailbox = world.mailbox(window());
+    let learned = publish(&mailbox, "one", 41);
+    let known = publish(&mailbox, "one", 42);
+    assert!(known < learned, "{known} reads after {learned}");
+    publish(&mailbox, "other", 41);
+    let again = publish(&mailbox, "one", 43);
+    assert!(again > known, "{again} reads, {known} where it is known");
+    // And nothing is stored twice for it.
+    let results = world.run(mailbox.publish("one", vec![draft(5)]));
+    let receipt = Receipt {
+        offset: 5,
+        duplicate: true,
+    };
+    assert_eq!(results, [Ok(receipt)]);
+}
+
+#[test]
+fn what_was_stored_is_found_and_nothing_is_stored_for_it() {
+    let world = World::default();
+    let mailbox = world.mailbox(small());
+    let stored = |mailbox: &Mailbox<World, World>, draft| world.run(mailbox.stored("room", &draft));
+    assert_eq!(stored(&mailbox, draft(1)), Ok(None));
+    assert!(world.values.borrow().is_empty(), "no channel is born");
+    world.fill(&mailbox, 1..=9);
+    let other = world.mailbox(small());
+    // In the tail, and in a segment.
+    for offset in [9, 3] {
+        let receipt = Receipt {
+            offset,
+            duplicate: true,
+        };
+        assert_eq!(stored(&other, draft(offset)), Ok(Some(receipt)));
+    }
+    assert_eq!(stored(&other, draft(10)), Ok(None));
+    let reused = Draft {
+        body: "other".to_owned(),
+        ..draft(3)
+    };
+    assert_eq!(stored(&other, reused), Err(PublishError::IdReused));
 }
 
 #[test]

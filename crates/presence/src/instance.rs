@@ -23,9 +23,9 @@ const SLEPT_MS: u64 = DEAD_MS - 1_000;
 const MOST_CHANNELS: usize = 10_000;
 
 /// The live state of all channels, as one instance knows it. Cheap to clone.
-pub struct Presence<S, W>(pub(crate) Rc<Inner<S, W>>);
+pub struct Presence<S: Store, W>(pub(crate) Rc<Inner<S, W>>);
 
-pub(crate) struct Inner<S, W> {
+pub(crate) struct Inner<S: Store, W> {
     pub(crate) store: S,
     pub(crate) documents: Documents<S, W>,
     pub(crate) world: W,
@@ -104,13 +104,13 @@ impl From<StoreError> for Refused {
     }
 }
 
-impl<S, W> Clone for Presence<S, W> {
+impl<S: Store, W> Clone for Presence<S, W> {
     fn clone(&self) -> Self {
         Self(Rc::clone(&self.0))
     }
 }
 
-impl<S, W> fmt::Debug for Presence<S, W> {
+impl<S: Store, W> fmt::Debug for Presence<S, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Presence").finish_non_exhaustive()
     }

@@ -14,21 +14,21 @@ use std::rc::Rc;
 const MOST_KNOWN: usize = 10_000;
 
 /// The messages that are to be sent, as one instance sees them. Cheap to clone.
-pub struct Outbox<S, E, R>(Rc<Inner<S, E, R>>);
+pub struct Outbox<S: Store, E, R>(Rc<Inner<S, E, R>>);
 
-impl<S, E, R> Clone for Outbox<S, E, R> {
+impl<S: Store, E, R> Clone for Outbox<S, E, R> {
     fn clone(&self) -> Self {
         Self(Rc::clone(&self.0))
     }
 }
 
-impl<S, E, R> fmt::Debug for Outbox<S, E, R> {
+impl<S: Store, E, R> fmt::Debug for Outbox<S, E, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbox").finish_non_exhaustive()
     }
 }
 
-pub(crate) struct Inner<S, E, R> {
+pub(crate) struct Inner<S: Store, E, R> {
     pub(crate) mailbox: Mailbox<S, E>,
     pub(crate) documents: Documents<S, E>,
     pub(crate) world: E,

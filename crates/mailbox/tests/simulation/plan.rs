@@ -72,6 +72,7 @@ impl Plan {
             tail_messages: random.between(2, 8) as usize,
             tail_bytes: random.pick(&[100, 250, 600, 65_536]),
             page_bytes: random.pick(&[1, 30, 200, 262_144]),
+            ids: random.pick(&[0, 5, 1_000]),
         };
         let rollback = match random.below(16) {
             0 | 1 => Rollback::Restart,

@@ -625,10 +625,18 @@ impl Handle {
 }
 
 impl Store for Handle {
+    /// The key, and what was there.
+    type Held = (String, Vec<u8>);
+
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.perform(Operation::Get(key.to_owned()))
             .await
             .map(Answer::value)
+    }
+
+    async fn hold(&self, key: &str) -> Result<Option<(Vec<u8>, Self::Held)>, StoreError> {
+        let value = self.get(key).await?;
+        Ok(value.map(|value| (value.clone(), (key.to_owned(), value))))
     }
 
     async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
@@ -649,14 +657,10 @@ impl Store for Handle {
             .map(Answer::sum)
     }
 
-    async fn swap(&self, key: &str, expected: &[u8], value: &[u8]) -> Result<Swap, StoreError> {
-        self.perform(Operation::Swap(
-            key.to_owned(),
-            expected.to_vec(),
-            value.to_vec(),
-        ))
-        .await
-        .map(Answer::swapped)
+    async fn swap(&self, (key, expected): Self::Held, value: &[u8]) -> Result<Swap, StoreError> {
+        self.perform(Operation::Swap(key, expected, value.to_vec()))
+            .await
+            .map(Answer::swapped)
     }
 }
 
@@ -736,9 +740,17 @@ impl Direct {
 }
 
 impl Store for Direct {
+    /// The key, and what was there.
+    type Held = (String, Vec<u8>);
+
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.perform(&Operation::Get(key.to_owned()))
             .map(Answer::value)
+    }
+
+    async fn hold(&self, key: &str) -> Result<Option<(Vec<u8>, Self::Held)>, StoreError> {
+        let value = self.get(key).await?;
+        Ok(value.map(|value| (value.clone(), (key.to_owned(), value))))
     }
 
     async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
@@ -755,13 +767,9 @@ impl Store for Direct {
             .map(Answer::sum)
     }
 
-    async fn swap(&self, key: &str, expected: &[u8], value: &[u8]) -> Result<Swap, StoreError> {
-        self.perform(&Operation::Swap(
-            key.to_owned(),
-            expected.to_vec(),
-            value.to_vec(),
-        ))
-        .map(Answer::swapped)
+    async fn swap(&self, (key, expected): Self::Held, value: &[u8]) -> Result<Swap, StoreError> {
+        self.perform(&Operation::Swap(key, expected, value.to_vec()))
+            .map(Answer::swapped)
     }
 }
 

@@ -314,8 +314,16 @@ impl Handle {
 }
 
 impl Store for Handle {
+    /// The key, and what was there.
+    type Held = (String, Vec<u8>);
+
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.act(|values| values.get(key).cloned()).await
+    }
+
+    async fn hold(&self, key: &str) -> Result<Option<(Vec<u8>, Self::Held)>, StoreError> {
+        let value = self.get(key).await?;
+        Ok(value.map(|value| (value.clone(), (key.to_owned(), value))))
     }
 
     async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
@@ -345,10 +353,10 @@ impl Store for Handle {
         .await
     }
 
-    async fn swap(&self, key: &str, expected: &[u8], value: &[u8]) -> Result<Swap, StoreError> {
+    async fn swap(&self, (key, expected): Self::Held, value: &[u8]) -> Result<Swap, StoreError> {
         let swapped = self
-            .act(|values| match values.get_mut(key) {
-                Some(current) if current == expected => {
+            .act(|values| match values.get_mut(&key) {
+                Some(current) if *current == expected => {
                     *current = value.to_vec();
                     Swap::Won
                 }
