@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use svg::Document;
 use svg::node::element::{Rectangle, Style, Text, Title};
 
+use crate::measure::Broadcast;
 use crate::report::{Report, Row};
 use crate::subject::Delivery;
 use crate::table::figure;
@@ -47,10 +48,15 @@ struct Bar {
     value: f64,
     /// A bar that goes on behind the first.
     more: Option<f64>,
+    /// The generator was at its end before the server.
+    is_least: bool,
 }
 
 /// The value that a chart shows of a row, and where its bar goes on to.
 type Of<'a> = &'a dyn Fn(&Row) -> Option<(f64, Option<f64>)>;
+
+/// What a chart says of figures that would be higher, had the generator done more.
+const LEAST: &str = "≥ where the generator could not do more";
 
 /// Writes all charts into a folder.
 pub(crate) fn write(report: &Report, folder: &Path) -> Result<()> {
@@ -61,10 +67,15 @@ pub(crate) fn write(report: &Report, folder: &Path) -> Result<()> {
         conditions.few, conditions.rate
     );
     let level = report.rows.iter().find_map(|row| {
-        let memory = row.idle.as_ref()?.memory.first()?;
-        Some(memory.readers)
+        let memory = &row.idle.as_ref()?.memory;
+        let before = memory
+            .iter()
+            .rev()
+            .nth(1)
+            .map_or(0, |memory| memory.readers);
+        Some((before, memory.last()?.readers))
     });
-    let level = level.unwrap_or_default();
+    let (before, level) = level.unwrap_or_default();
     let most = report
         .rows
         .iter()
@@ -87,16 +98,22 @@ pub(crate) fn write(report: &Report, folder: &Path) -> Result<()> {
         (
             "throughput",
             "Deliveries a second",
-            format!("thousands, on one core, to {most} readers"),
+            format!(
+                "thousands, with {}, to {most} readers; {LEAST}",
+                match conditions.server_cores {
+                    1 => "one core".to_owned(),
+                    cores => format!("{cores} cores"),
+                }
+            ),
             &|row| {
-                let load = row.sustained.iter().find(|load| load.readers == most)?;
+                let load = row.sustained(most)?;
                 Some((load.deliveries_per_second / 1e3, None))
             },
         ),
         (
             "memory",
             "Memory of a reader that waits",
-            format!("KiB of the server's memory for each of {level}"),
+            format!("KiB of the server's memory for each that comes after {before}, up to {level}"),
             &|row| Some((row.memory(level)?, None)),
         ),
     ];
@@ -113,6 +130,8 @@ pub(crate) fn write(report: &Report, folder: &Path) -> Result<()> {
                     is_ours: row.is_ours(),
                     value,
                     more,
+                    is_least: name == "throughput"
+                        && row.sustained(most).is_some_and(Broadcast::is_least),
                 })
             })
             .collect();
@@ -126,10 +145,11 @@ pub(crate) fn write(report: &Report, folder: &Path) -> Result<()> {
             is_ours: row.is_ours,
             value: load.published_per_second / 1e3,
             more: None,
+            is_least: load.is_least(),
         })
     });
     let unit = format!(
-        "thousands, by {} clients into one channel, each when it is answered or with up to {} messages that are not",
+        "thousands, by {} clients into one channel, each when it is answered or with up to {} that are not; {LEAST}",
         conditions.clients, conditions.unacknowledged
     );
     let title = "Acknowledged publishes a second";
@@ -183,7 +203,8 @@ fn chart(title: &str, unit: &str, bars: &[Bar]) -> Document {
         };
         let mut end = long(bar.value);
         drawing = drawing.add(rectangle(0.0, end, class));
-        let mut said = figure(bar.value);
+        let least = if bar.is_least { "≥ " } else { "" };
+        let mut said = format!("{least}{}", figure(bar.value));
         if let Some(more) = bar.more.filter(|more| *more > bar.value) {
             drawing = drawing.add(rectangle(end, long(more), &format!("{class} more")));
             end = long(more);
@@ -222,6 +243,7 @@ mod tests {
             is_ours,
             value,
             more,
+            is_least: !is_ours,
         };
         let bars = [
             bar("ours", true, 1.0, Some(4.0)),
@@ -235,6 +257,7 @@ mod tests {
             r#"class="ours more" height="14" width="360""#,
             r#"class="peer" height="14" width="240""#,
             "1.00 – 4.00",
+            "≥ 2.00",
         ] {
             assert!(drawn.contains(part), "{part} in {drawn}");
         }

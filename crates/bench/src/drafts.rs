@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use memchr::memmem;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::run::Run;
 use crate::stamp::Stamp;
@@ -30,10 +30,14 @@ pub(crate) enum Pace {
         period: Duration,
         count: usize,
     },
-    /// As soon as fewer than so many are not acknowledged, until a moment.
-    Eager { until: Instant, at_once: usize },
+    /// As soon as fewer than so many are not acknowledged, from a moment until another.
+    Eager {
+        begin: Instant,
+        until: Instant,
+        at_once: usize,
+    },
     /// As soon as the one before is acknowledged, and readers have all but the last messages.
-    Sustained { until: Instant },
+    Sustained { begin: Instant, until: Instant },
 }
 
 /// A message to publish.
@@ -84,8 +88,12 @@ impl Drafts {
     /// reader waits from then on, whatever the server let the publisher do.
     pub(crate) async fn next(&mut self) -> Option<Draft> {
         let since = match self.pace {
-            Pace::Eager { until, .. } => Some(Instant::now()).filter(|now| *now < until)?,
-            Pace::Sustained { until } => {
+            Pace::Eager { begin, until, .. } => {
+                sleep_until(begin).await;
+                Some(Instant::now()).filter(|now| *now < until)?
+            }
+            Pace::Sustained { begin, until } => {
+                sleep_until(begin).await;
                 timeout_at(until, self.run.room()).await.ok()?;
                 Some(Instant::now()).filter(|now| *now < until)?
             }
@@ -93,7 +101,7 @@ impl Drafts {
             Pace::Steady { begin, period, .. } => {
                 let due = begin + period.mul_f64(self.number as f64);
                 if Instant::now() < due {
-                    tokio::time::sleep_until(due).await;
+                    sleep_until(due).await;
                     // The timer goes by milliseconds: its lateness is not the server's.
                     Instant::now()
                 } else {

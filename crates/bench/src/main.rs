@@ -34,13 +34,14 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Parser as _;
 use futures::future::join_all;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
 use measure::{Bench, Load, Rate, Seen, Trouble, Waiting};
 use peers::{Nginx, Peers};
 use plan::{Arguments, Plan, Verb};
 use progress::Progress;
-use report::{Acknowledging, Conditions, Report, Row};
+use report::{Acknowledging, AtRate, Conditions, Report, Row};
 use server::Cores;
 use subject::{Delivery, Durability, Manners, Means};
 
@@ -111,6 +112,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let conditions = Conditions {
         versions: bench.seen.into_inner().versions,
         cores: cores.to_string(),
+        server_cores: cores.of_server(),
+        mode: arguments.mode(),
+        seconds: plan.time.as_secs_f64(),
+        flat_out_seconds: plan.flat_out.as_secs_f64(),
         body_bytes: arguments.body,
         few: plan.few,
         rate: arguments.rate,
@@ -160,17 +165,21 @@ fn run_soak(arguments: &soak::Arguments) -> Result<ExitCode> {
     })
 }
 
-/// Does something on this thread; none where it is interrupted.
+/// Does something on this thread; none where it is interrupted, and then its servers end with it.
 fn until_interrupted<T>(doing: impl Future<Output = T>) -> Result<Option<T>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    Ok(LocalSet::new().block_on(&runtime, async {
-        tokio::select! {
+    LocalSet::new().block_on(&runtime, async {
+        let mut told = signal(SignalKind::terminate())?;
+        let mut gone = signal(SignalKind::hangup())?;
+        Ok(tokio::select! {
             done = doing => Some(done),
             _ = tokio::signal::ctrl_c() => None,
-        }
-    }))
+            _ = told.recv() => None,
+            _ = gone.recv() => None,
+        })
+    })
 }
 
 /// What is there of others' servers.
@@ -212,7 +221,7 @@ async fn measure(
     let mut rows: Vec<_> = plan.subjects.iter().map(row).collect();
     for (subject, row) in &mut rows {
         if row.not_installed.is_some() {
-            progress.skip(1 + plan.fan_outs.len());
+            progress.skip(1 + plan.rates.len() + plan.fan_outs.len());
             continue;
         }
         progress.next(&format!(
@@ -228,6 +237,21 @@ async fn measure(
         };
         let measured = bench.broadcast(subject, Durability::Normal, steady).await;
         row.steady = row.keep(measured);
+        for &rate in &plan.rates {
+            progress.next(&format!(
+                "{}: {} readers, {rate} messages/s",
+                subject.name, plan.few
+            ));
+            let load = Load {
+                rate: Rate::Steady(rate.into()),
+                time: plan.other_time,
+                ..steady
+            };
+            let measured = bench.broadcast(subject, Durability::Normal, load).await;
+            let measured = row.keep(measured);
+            row.at_rates
+                .extend(measured.map(|load| AtRate { rate, load }));
+        }
         for readers in &plan.fan_outs {
             // How often it polls would be measured, and nothing else.
             if subject.delivery == Delivery::Polled {

@@ -44,6 +44,9 @@ pub(crate) const REOPEN: Duration = Duration::from_millis(50);
 /// Readers before the first figure of memory: they make the server load what all of them share.
 const WARM: usize = 16;
 
+/// How long before the first message its publishers open their connections.
+const HEAD_START: Duration = Duration::from_millis(300);
+
 /// How long memory is left to settle after the last reader came.
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -129,7 +132,7 @@ pub(crate) struct Broadcast {
     pub(crate) deliveries: u64,
     pub(crate) deliveries_per_second: f64,
     /// The server's processor time over the whole of it, in microseconds.
-    pub(crate) processor_us: f64,
+    pub(crate) processor_total_us: f64,
     /// How much of its cores the server used.
     pub(crate) server_busy: f64,
     /// How much of its core the generator used. Near 1 it measures itself.
@@ -151,6 +154,10 @@ pub(crate) struct Idle {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Memory {
     pub(crate) readers: usize,
+    /// All that the server has.
+    pub(crate) bytes: u64,
+    /// What each has added that came since the level before. Of the first level's some are in what was left free by the
+    /// start.
     pub(crate) bytes_per_reader: f64,
 }
 
@@ -184,9 +191,10 @@ impl Bench<'_> {
         stage.open(load.readers, Cuts::None).await?;
         stage.warm_up(load, self.size).await?;
 
-        let (server_before, own_before) = (stage.server.usage()?, Usage::own()?);
-        let begin = Instant::now();
+        let begin = Instant::now() + HEAD_START;
         let mut publishers = stage.publish(load, begin, self.size);
+        sleep_until(begin).await;
+        let (server_before, own_before) = (stage.server.usage()?, Usage::own()?);
         let published = stage.published(&mut publishers, load.time).await?;
         let end = Instant::now();
         let run = stage.run.clone();
@@ -209,7 +217,7 @@ impl Bench<'_> {
             published_per_second: per_second(run.published(), published - begin),
             deliveries: run.deliveries(),
             deliveries_per_second: per_second(run.deliveries(), delivering),
-            processor_us: processor * 1e6,
+            processor_total_us: processor * 1e6,
             server_busy: processor / working / self.cores.of_server() as f64,
             generator_busy: (own.time - own_before.time).as_secs_f64() / working.min(elapsed),
             faults: run.faults(),
@@ -243,17 +251,19 @@ impl Bench<'_> {
         let drafts = Drafts::new(stage.run.clone(), 0, self.size, pace);
         (subject.publish)(stage.target.clone(), drafts).await?;
         sleep(SETTLE).await;
-        let empty = stage.server.usage()?.memory;
-
+        let mut before = (0, stage.server.usage()?.memory);
         let mut memory = Vec::new();
-        for level in levels {
-            stage.open(WARM + level, Cuts::None).await?;
+        for &readers in levels {
+            stage.open(WARM + readers, Cuts::None).await?;
             sleep(SETTLE).await;
-            let used = stage.server.usage()?.memory.saturating_sub(empty);
+            let bytes = stage.server.usage()?.memory;
+            let added = bytes as f64 - before.1 as f64;
             memory.push(Memory {
-                readers: *level,
-                bytes_per_reader: used as f64 / *level as f64,
+                readers,
+                bytes,
+                bytes_per_reader: added / (readers - before.0) as f64,
             });
+            before = (readers, bytes);
         }
         Ok(Waiting {
             stage,
@@ -401,6 +411,7 @@ impl Waiting<'_> {
         Ok(Idle {
             memory: self.memory,
             processor_percent_per_1000: 100.0 * used / (self.readers as f64 / 1000.0),
+            // The one message came to those who were there.
             faults: Faults { lost: 0, ..faults },
         })
     }
@@ -584,8 +595,14 @@ impl Load {
         let until = begin + self.time;
         let rate = match self.rate {
             Rate::Steady(rate) => rate,
-            Rate::Acknowledged { at_once } => return Pace::Eager { until, at_once },
-            Rate::Delivered => return Pace::Sustained { until },
+            Rate::Acknowledged { at_once } => {
+                return Pace::Eager {
+                    begin,
+                    until,
+                    at_once,
+                };
+            }
+            Rate::Delivered => return Pace::Sustained { begin, until },
         };
         let period = Duration::from_secs_f64(self.publishers as f64 / rate);
         let all = (rate * self.time.as_secs_f64()).round() as usize;

@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "ours")]
     peers: bool,
 
-    /// Seconds at the steady rate [default: 4, quick: 1, long: 15]
+    /// Seconds at the steady rate [default: 10, quick: 1, long: 15]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: Option<u64>,
 
@@ -59,13 +59,18 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NUMBERS", value_parser = count, value_delimiter = ',')]
     fan_out: Option<Vec<usize>>,
 
-    /// Idle readers: one number or more [default: 1000, quick: 200, long: 1000,10000]
+    /// Idle readers: one number or more, each with what is added to the one before [default: 1000,5000, quick: 100,200,
+    /// long: 1000,10000]
     #[arg(long, value_name = "NUMBERS", value_parser = count, value_delimiter = ',')]
     idle: Option<Vec<usize>>,
 
     /// Messages a second at the steady rate
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) rate: u32,
+
+    /// Other rates, by which delay and processor time are seen to grow [default: 10,1000, quick: none]
+    #[arg(long, value_name = "NUMBERS", value_parser = clap::value_parser!(u32).range(1..=100_000), value_delimiter = ',')]
+    rates: Option<Vec<u32>>,
 
     /// Clients that publish as fast as they are answered
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -145,6 +150,9 @@ pub(crate) struct Plan {
     pub(crate) publishing: Vec<&'static Publishing>,
     /// At the steady rate.
     pub(crate) time: Duration,
+    /// Other rates, and how long each.
+    pub(crate) rates: Vec<u32>,
+    pub(crate) other_time: Duration,
     /// With as much as is delivered, or acknowledged.
     pub(crate) flat_out: Duration,
     pub(crate) warm: Duration,
@@ -163,6 +171,17 @@ impl Stores {
             Self::Sqlite => store == Store::Own,
             Self::Redis => store == Store::Redis,
             Self::Both => true,
+        }
+    }
+}
+
+impl Arguments {
+    /// How much is measured, in a word.
+    pub(crate) fn mode(&self) -> &'static str {
+        match self {
+            Self { quick: true, .. } => "quick",
+            Self { long: true, .. } => "long",
+            _ => "standard",
         }
     }
 }
@@ -220,8 +239,16 @@ impl Plan {
             subjects: ALL.iter().filter(wanted).collect(),
             options: OPTIONS.iter().filter(wanted).collect(),
             publishing: publishing.collect(),
-            time: seconds(arguments.seconds, 1, 4, 15),
-            flat_out: millis(500, 1200, 5000),
+            time: seconds(arguments.seconds, 1, 10, 15),
+            rates: arguments.rates.clone().unwrap_or_else(|| {
+                if arguments.quick {
+                    vec![]
+                } else {
+                    vec![10, 1000]
+                }
+            }),
+            other_time: seconds(None, 1, 5, 10),
+            flat_out: millis(500, 2500, 5000),
             warm: millis(300, 800, 2000),
             idle_time: seconds(arguments.idle_seconds, 3, 30, 60),
             trial_time: seconds(None, 4, 6, 20),
@@ -232,7 +259,7 @@ impl Plan {
                 &[1, 10, 100, 1000],
                 &[1, 10, 100, 1000],
             ),
-            idle: numbers(&arguments.idle, &[200], &[1000], &[1000, 10_000]),
+            idle: numbers(&arguments.idle, &[100, 200], &[1000, 5000], &[1000, 10_000]),
             troubled: pick(10, 20, 50) as usize,
         };
         ensure!(
@@ -244,7 +271,7 @@ impl Plan {
 
     /// How many measurements there are.
     pub(crate) fn steps(&self) -> usize {
-        let each = 2 + self.fan_outs.len();
+        let each = 2 + self.rates.len() + self.fan_outs.len();
         let in_trouble = 2;
         self.subjects.len() * each + self.publishing.len() + in_trouble
     }

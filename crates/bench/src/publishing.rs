@@ -42,7 +42,8 @@ pub(crate) async fn publish<Connection>(
     open: impl AsyncFn() -> Result<Connection>,
     store: impl AsyncFn(&mut Connection, &Pending) -> Result<Result<usize>>,
 ) -> Result<()> {
-    let mut kept = None;
+    // Before the first is due: what opening takes is no message's delay.
+    let mut kept = open().await.ok();
     let mut attempts = 0;
     let mut pending = Pending::default();
     loop {
@@ -162,13 +163,15 @@ mod tests {
         assert_eq!((opened.into_inner(), sent.len()), (3, 3));
         assert_eq!(sent[0], sent[1], "the same one again");
         assert_ne!(sent[1], sent[2]);
-        assert_eq!((run.published(), run.faults().retries), (2, 2));
+        // That it was not there before anything was due cost no message a try.
+        assert_eq!((run.published(), run.faults().retries), (2, 1));
     }
 
     #[tokio::test]
     async fn what_waits_is_sent_once_by_each_connection_and_in_order() {
         let run = Run::new(0, 1);
         let pace = Pace::Eager {
+            begin: Instant::now(),
             until: Instant::now() + Duration::from_millis(300),
             at_once: 3,
         };

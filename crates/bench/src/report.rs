@@ -31,6 +31,12 @@ pub(crate) struct Conditions {
     /// What the servers say they are.
     pub(crate) versions: BTreeSet<String>,
     pub(crate) cores: String,
+    pub(crate) server_cores: usize,
+    /// How much was measured: `quick`, `standard` or `long`.
+    pub(crate) mode: &'static str,
+    /// How long messages were published at the rate, and as many as were delivered.
+    pub(crate) seconds: f64,
+    pub(crate) flat_out_seconds: f64,
     pub(crate) body_bytes: u32,
     /// Readers for the delay.
     pub(crate) few: usize,
@@ -62,6 +68,8 @@ pub(crate) struct Row {
     pub(crate) start_ms: Option<f64>,
     /// At a steady rate to few readers.
     pub(crate) steady: Option<Broadcast>,
+    /// The same at other rates.
+    pub(crate) at_rates: Vec<AtRate>,
     /// As much as is delivered, to ever more readers.
     pub(crate) sustained: Vec<Broadcast>,
     pub(crate) idle: Option<Idle>,
@@ -69,6 +77,13 @@ pub(crate) struct Row {
     pub(crate) cut: Option<Trial>,
     /// The server was killed, and started again.
     pub(crate) killed: Option<Trial>,
+}
+
+/// At so many messages a second.
+#[derive(Clone, Copy, Serialize)]
+pub(crate) struct AtRate {
+    pub(crate) rate: u32,
+    pub(crate) load: Broadcast,
 }
 
 /// One row of the last table: a way of publishing.
@@ -110,6 +125,7 @@ impl Row {
             problems: Vec::new(),
             start_ms: None,
             steady: None,
+            at_rates: Vec::new(),
             sustained: Vec::new(),
             idle: None,
             cut: None,
@@ -144,7 +160,8 @@ impl Row {
         Some(memory.bytes_per_reader / 1024.0)
     }
 
-    fn sustained(&self, readers: usize) -> Option<&Broadcast> {
+    /// As much as is delivered to so many readers.
+    pub(crate) fn sustained(&self, readers: usize) -> Option<&Broadcast> {
         self.sustained.iter().find(|load| load.readers == readers)
     }
 
@@ -168,9 +185,16 @@ impl Acknowledging {
     }
 }
 
+impl Broadcast {
+    /// Whether the generator was at its end before the server: then the server would have done more.
+    pub(crate) fn is_least(&self) -> bool {
+        self.generator_busy > TOO_BUSY && self.server_busy < TOO_BUSY
+    }
+}
+
 /// Microseconds of the server's processor for one delivery.
 fn each(load: &Broadcast) -> Option<f64> {
-    Some(load.processor_us / load.deliveries as f64).filter(|each| each.is_finite())
+    Some(load.processor_total_us / load.deliveries as f64).filter(|each| each.is_finite())
 }
 
 impl fmt::Display for Report {
@@ -205,7 +229,7 @@ impl Report {
             .all(|problems| problems == 0)
     }
 
-    fn tables(&self) -> [(Table, Vec<String>); 3] {
+    fn tables(&self) -> [(Table, Vec<String>); 4] {
         let Conditions {
             body_bytes,
             few,
@@ -227,14 +251,18 @@ impl Report {
             format!("delay, from publish to delivery, and cpu at rate: {rate} messages/s of {body_bytes} bytes to {few} readers"),
             "cpu: the server's processor time for a delivery, with what publishing costs; full: to the most readers".to_owned(),
             "deliveries/s: published as soon as readers have what was before; ≥ where the generator could not do more".to_owned(),
-            format!("idle: the server's memory for each of {levels} waiting readers; percent of a core for 1,000, over {idle_seconds} s"),
+            format!("idle: the server's memory for each more of {levels} waiting readers; percent of a core for 1,000, over {idle_seconds} s"),
             "start: from the start of the process to its first answer".to_owned(),
             "× …: the figure above as a multiple of that row's: green where Witter's is the better one".to_owned(),
         ];
+        let growing = vec![format!(
+            "so many messages/s of {body_bytes} bytes to {few} readers: delay from publish to delivery, the server's processor time for a delivery"
+        )];
         let of = self.rows.iter().find_map(|row| row.cut);
         let of = grouped(of.map_or(0, |trial| trial.published * trial.readers as u64) as f64);
         let faults = vec![
-            "undisturbed: in all of the measurements above".to_owned(),
+            "undisturbed: in all of the measurements above in which messages are published"
+                .to_owned(),
             format!(
                 "cut: each of {troubled} readers every 2 s for 300 ms; killed: by kill -9 while every other reader is away for 600 ms,"
             ),
@@ -252,6 +280,7 @@ impl Report {
         ];
         [
             (self.speed(), speed),
+            (self.growing(), growing),
             (self.faults(), faults),
             (self.acknowledging(), publishing),
         ]
@@ -311,12 +340,60 @@ impl Report {
             if let Some(ours) = ours.filter(|ours| ours.is_measured()) {
                 let mut cells = vec![Cell::dim(format!("  × {}", ours.name))];
                 let pairs = figures.iter().zip(ours.figures(&fan_outs, &levels));
-                cells
-                    .extend(pairs.map(|(theirs, ours)| {
-                        Cell::ratio(theirs.value, ours.value, theirs.better)
-                    }));
+                cells.extend(pairs.map(|(theirs, ours)| theirs.beside(&ours)));
                 rows.push(Line::Cells(cells));
             }
+        }
+        Table { columns, rows }
+    }
+
+    /// How delay and processor time grow with the rate.
+    fn growing(&self) -> Table {
+        let rates: BTreeSet<u32> = self
+            .rows
+            .iter()
+            .flat_map(|row| row.at_rates.iter().map(|at| at.rate))
+            .collect();
+        let mut columns = vec![Column::new("", "")];
+        if rates.is_empty() {
+            return Table {
+                columns,
+                rows: Vec::new(),
+            };
+        }
+        let rates: BTreeSet<u32> = rates.into_iter().chain([self.conditions.rate]).collect();
+        for rate in &rates {
+            let group = format!("{} messages/s", grouped((*rate).into()));
+            for title in ["p50, ms", "p99, ms", "cpu, µs"] {
+                columns.push(Column::new(&group, title));
+            }
+        }
+        let mut rows = Vec::new();
+        let mut delivery = None;
+        for row in self.rows.iter().filter(|row| row.is_measured()) {
+            if delivery.replace(row.delivery) != Some(row.delivery) {
+                rows.push(Line::Heading(row.delivery.heading()));
+            }
+            let mut cells = vec![Cell::name(row.name, row.is_ours())];
+            for rate in &rates {
+                let load = if *rate == self.conditions.rate {
+                    row.steady.as_ref()
+                } else {
+                    row.at_rates
+                        .iter()
+                        .find(|at| at.rate == *rate)
+                        .map(|at| &at.load)
+                };
+                let delay = load.and_then(|load| load.delay);
+                for value in [
+                    delay.map(|delay| delay.p50),
+                    delay.map(|delay| delay.p99),
+                    load.and_then(each),
+                ] {
+                    cells.push(value.map_or_else(Cell::none, Cell::figure));
+                }
+            }
+            rows.push(Line::Cells(cells));
         }
         Table { columns, rows }
     }
@@ -394,10 +471,7 @@ impl Report {
                     Cell::dim(String::new()),
                 ];
                 let pairs = figures.iter().zip(acknowledged(ours));
-                cells
-                    .extend(pairs.map(|(theirs, ours)| {
-                        Cell::ratio(theirs.value, ours.value, theirs.better)
-                    }));
+                cells.extend(pairs.map(|(theirs, ours)| theirs.beside(&ours)));
                 rows.push(Line::Cells(cells));
             }
         }
@@ -419,6 +493,14 @@ impl Report {
                 let plural = if count == 1 { "" } else { "s" };
                 warnings.push(format!(
                     "{name}, {count} measurement{plural} failed: {problem}"
+                ));
+            }
+            if let Some(cuts) = row.idle.as_ref().map(|idle| idle.faults.cuts)
+                && cuts > 0
+            {
+                warnings.push(format!(
+                    "{name}: {} connections that waited were cut, and opened again",
+                    grouped(cuts as f64)
                 ));
             }
             let Some(faults) = row.calm() else {
@@ -477,6 +559,14 @@ impl Figure {
         }
     }
 
+    /// As a multiple of ours: nothing that a generator at its end would have us say.
+    fn beside(&self, ours: &Self) -> Cell {
+        if self.is_least || ours.is_least {
+            return Cell::none();
+        }
+        Cell::ratio(self.value, ours.value, self.better)
+    }
+
     fn cell(&self) -> Cell {
         match self.value {
             Some(value) if self.is_least => Cell::at_least(value),
@@ -504,7 +594,8 @@ impl Row {
 
     /// What went wrong where nothing was made to.
     fn calm(&self) -> Option<Faults> {
-        let loads = self.steady.iter().chain(&self.sustained);
+        let others = self.at_rates.iter().map(|at| &at.load);
+        let loads = self.steady.iter().chain(others).chain(&self.sustained);
         loads
             .map(|load| load.faults)
             .reduce(|one, other| one + other)
@@ -521,9 +612,10 @@ impl Row {
         ];
         figures.extend(fan_outs.iter().map(|readers| {
             let load = self.sustained(*readers);
-            let is_least = load
-                .is_some_and(|load| load.generator_busy > TOO_BUSY && load.server_busy < TOO_BUSY);
-            Figure::more(load.map(|load| load.deliveries_per_second / 1e3), is_least)
+            Figure::more(
+                load.map(|load| load.deliveries_per_second / 1e3),
+                load.is_some_and(Broadcast::is_least),
+            )
         }));
         figures.extend(
             levels
@@ -541,12 +633,11 @@ impl Row {
 
 fn acknowledged(load: &Broadcast) -> [Figure; 4] {
     let delay = load.acknowledgement;
-    let is_least = load.generator_busy > TOO_BUSY && load.server_busy < TOO_BUSY;
     [
-        Figure::more(Some(load.published_per_second), is_least),
+        Figure::more(Some(load.published_per_second), load.is_least()),
         Figure::less(delay.map(|delay| delay.p50)),
         Figure::less(delay.map(|delay| delay.p99)),
-        Figure::less(Some(load.processor_us / load.published as f64)),
+        Figure::less(Some(load.processor_total_us / load.published as f64)),
     ]
 }
 
@@ -583,6 +674,10 @@ mod tests {
         let conditions = Conditions {
             versions: BTreeSet::new(),
             cores: "one core".to_owned(),
+            server_cores: 1,
+            mode: "quick",
+            seconds: 1.0,
+            flat_out_seconds: 1.0,
             body_bytes: 100,
             few: 1,
             rate: 1,

@@ -11,7 +11,7 @@ pub(crate) struct Table {
 }
 
 pub(crate) struct Column {
-    group: &'static str,
+    group: String,
     title: String,
 }
 
@@ -173,9 +173,9 @@ impl fmt::Display for Table {
 }
 
 impl Column {
-    pub(crate) fn new(group: &'static str, title: &str) -> Self {
+    pub(crate) fn new(group: &str, title: &str) -> Self {
         Self {
-            group,
+            group: group.to_owned(),
             title: title.to_owned(),
         }
     }

@@ -45,6 +45,10 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     kept: u32,
 
+    /// Of a hundred rooms, in how many people see who is there, who types and who has read how far
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
+    present: u32,
+
     /// How connections come to hosts
     #[arg(long, value_enum)]
     balancer: Option<Balancer>,
@@ -98,6 +102,8 @@ struct Load {
     /// Of one, for each transport.
     shares: [f64; TRANSPORTS],
     kept: f64,
+    /// Of one: in how many rooms there is a live state.
+    present: f64,
     balancer: Balancer,
     cores: f64,
     /// Bytes.
@@ -130,6 +136,15 @@ struct Flows {
     names: f64,
 }
 
+/// What the live state asks in a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct States {
+    /// Reads of directories and marks.
+    reads: f64,
+    /// Reads and writes of leases.
+    leases: f64,
+}
+
 /// How much of what there is is used, as a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 struct Use {
@@ -143,6 +158,8 @@ struct Use {
     redis_processor: f64,
     /// Of that, reads of feeds that nobody woke.
     redis_looks: f64,
+    /// Of that, the live state of people who stay.
+    redis_states: f64,
     /// Bytes a second.
     redis_network: f64,
     /// Bytes.
@@ -167,6 +184,7 @@ impl Load {
             messages: connections * arguments.hourly / 3600.0,
             shares: [part(100 - streams - polls), part(*streams), part(*polls)],
             kept: f64::from(arguments.kept),
+            present: part(arguments.present),
             balancer,
             cores: f64::from(arguments.cores),
             memory: f64::from(arguments.memory) * f64::from(1 << 30),
@@ -177,15 +195,17 @@ impl Load {
     /// What of everything is used for these flows.
     fn used(&self, nodes: f64, flows: &Flows) -> Use {
         let each = 1e-6 / nodes;
+        let states = self.states(nodes, flows);
         let names = flows.names * NODE_NAME_US * 1e-6;
         let work = flows.messages * NODE_PUBLISH_US
             + flows.wakes * NODE_WAKE_US
             + flows.looks * NODE_LOOK_US
+            + states.reads * NODE_STATE_US
             + flows.deliveries * NODE_DELIVERY_US
             + flows.polls * NODE_POLL_US
             + self.connections * NODE_IDLE_US;
         // A log has the messages of one room, so each instance that follows it has them, up to its most.
-        let instances = nodes * TRANSPORTS as f64;
+        let instances = self.instances(nodes);
         let logged = (flows.feeds / instances * LOGGED * LOGGED_BYTES).min(LOGS_BYTES) * instances;
         let memory = self.connections * CONNECTION_BYTES + flows.feeds * FEED_BYTES + logged;
         let looks = flows.looks * REDIS_READ_US * 1e-6;
@@ -193,16 +213,50 @@ impl Load {
         let redis =
             flows.messages * REDIS_PUBLISH_US + flows.wakes * REDIS_READ_US + told * REDIS_TELL_US;
         let reads = flows.wakes + flows.looks;
+        let living = (states.reads * REDIS_STATE_US + states.leases * REDIS_LEASE_US) * 1e-6;
         Use {
             node_processor: (work * each + names) / self.cores,
             node_names: names / self.cores,
             node_connections: self.connections / nodes / self.per_host,
             node_memory: (memory / nodes + EMPTY_BYTES) / self.memory,
-            redis_processor: redis * 1e-6 + looks,
+            redis_processor: redis * 1e-6 + looks + living,
             redis_looks: looks,
-            redis_network: flows.messages * PUBLISH_BYTES + reads * READ_BYTES + told * TELL_BYTES,
+            redis_states: living,
+            redis_network: flows.messages * PUBLISH_BYTES
+                + reads * READ_BYTES
+                + told * TELL_BYTES
+                + states.reads * STATE_BYTES
+                + states.leases * LEASE_BYTES,
             redis_memory: self.rooms * self.kept * STORED_BYTES,
-            redis_commands: flows.messages * PUBLISH_COMMANDS + reads * READ_COMMANDS,
+            redis_commands: flows.messages * PUBLISH_COMMANDS
+                + reads * READ_COMMANDS
+                + states.reads
+                + states.leases,
+        }
+    }
+
+    /// Instances of components that have readers: one of each for each core.
+    fn instances(&self, nodes: f64) -> f64 {
+        nodes * self.cores * TRANSPORTS as f64
+    }
+
+    /// What the live state asks in a second while people stay.
+    ///
+    /// An instance reads the directory and the marks of each room again after eight seconds, and every one and a half its
+    /// own lease, which it counts up, and those of the instances that it meets in its rooms: all there are, where a room's
+    /// people are anywhere, or those of its own host.
+    fn states(&self, nodes: f64, flows: &Flows) -> States {
+        if self.present == 0.0 {
+            return States::default();
+        }
+        let instances = self.instances(nodes);
+        let met = match self.balancer {
+            Balancer::Any => instances,
+            Balancer::Channel => self.instances(1.0),
+        };
+        States {
+            reads: flows.feeds * self.present * 2.0 / STATE_SECONDS,
+            leases: instances * (met + 1.0) / LEASE_SECONDS,
         }
     }
 

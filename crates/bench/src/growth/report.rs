@@ -90,6 +90,7 @@ impl Report {
             node_connections,
             redis_processor,
             redis_looks,
+            redis_states,
             redis_network,
             redis_memory,
             redis_commands,
@@ -130,6 +131,7 @@ impl Report {
                 redis_looks,
                 String::new(),
             ),
+            ("  of them for who is there", redis_states, String::new()),
             ("Redis: Gbit/s", redis_network * 8.0 / 1e9, String::new()),
             (
                 "Redis: GiB",

@@ -39,7 +39,7 @@ pub(crate) struct Report {
     /// The host's processor time, in percent of one core, from the first message on.
     processor_percent: f64,
     /// All processor time of the host from before the first reader came, for each delivery, in microseconds.
-    processor_us: f64,
+    processor_us_per_delivery: f64,
     transports: Vec<Row>,
     pub(super) memory: Memory,
 }
@@ -120,7 +120,7 @@ impl Report {
             acknowledgement: course.acknowledgements.summary(),
             retries: faults.fold(Faults::default(), Add::add).retries,
             processor_percent,
-            processor_us: if deliveries == 0 {
+            processor_us_per_delivery: if deliveries == 0 {
                 0.0
             } else {
                 course.used.as_secs_f64() * 1e6 / deliveries as f64
@@ -213,7 +213,7 @@ impl Report {
                 grouped(f64::from(self.readers)),
                 self.opened_seconds,
                 self.processor_percent,
-                figure(self.processor_us),
+                figure(self.processor_us_per_delivery),
             ),
             "delay: from publish to delivery, to those who were away too; cut: connections that ended without being asked to".to_owned(),
         ];
@@ -312,7 +312,7 @@ mod tests {
     fn costs_are_those_of_all_that_was_delivered() {
         let report = report(&[0, 1]);
         assert_eq!((report.published, report.deliveries), (2, 14));
-        assert!((report.processor_us - 1000.0).abs() < 1e-9);
+        assert!((report.processor_us_per_delivery - 1000.0).abs() < 1e-9);
         let text = console::strip_ansi_codes(&report.to_string()).into_owned();
         assert!(text.contains("2 messages in 1 rooms"), "{text}");
     }
