@@ -1,4 +1,5 @@
-// Pictures of the page as people see it, in target/screenshots: for the README, and for one's own eyes.
+// The page fits whatever people see it on. `WITTER_SCREENSHOTS=1` saves pictures of it in target/screenshots, which takes
+// longer: for the README, and for one's own eyes.
 
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
@@ -7,9 +8,10 @@ import { after, before, test } from "node:test";
 
 import { guest } from "./guest.js";
 import { Host, ROOT } from "./host.js";
-import { Person, launchWhole, part } from "./person.js";
+import { Person, launch, launchWhole, part } from "./person.js";
 import { PAGES } from "./visitor.js";
 
+const SAVES = Boolean(process.env.WITTER_SCREENSHOTS);
 const FOLDER = path.join(ROOT, "target/screenshots");
 const DESKTOP = { viewport: { width: 1280, height: 800 }, deviceScaleFactor: 2 };
 const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
@@ -38,12 +40,15 @@ const TALK = [
 
 let browser;
 before(async () => {
-  await mkdir(FOLDER, { recursive: true });
-  browser = await launchWhole();
+  if (SAVES) await mkdir(FOLDER, { recursive: true });
+  browser = await (SAVES ? launchWhole : launch)();
 });
 after(() => browser?.close());
 
-const save = (page, name) => page.screenshot({ path: path.join(FOLDER, `${name}.png`) });
+/** Saves a picture, where somebody asked for it. */
+async function save(page, name, options = {}) {
+  if (SAVES) await page.screenshot({ path: path.join(FOLDER, `${name}.png`), ...options });
+}
 
 /** Nobody has to scroll sideways. */
 async function fits(page) {
@@ -101,7 +106,15 @@ test("two people talk, at a desk by day and on a phone by night", async () => {
     for (const person of Object.values(people)) await person.sees(at + 1);
   }
   await calls(people.Ann, say);
-  const pictures = await Promise.all(Object.values(people).map(({ page }) => page.screenshot()));
+  for (const { page } of Object.values(people)) await fits(page);
+  if (SAVES) await saveBoth(Object.values(people));
+  for (const person of Object.values(people)) await person.leave();
+  await host.stop();
+});
+
+/** Saves a picture of one at a desk, and of another's phone before it. */
+async function saveBoth(people) {
+  const pictures = await Promise.all(people.map(({ page }) => page.screenshot()));
   const both = await browser.newPage({ viewport: { width: 1460, height: 840 }, deviceScaleFactor: 1.5 });
   const [desk, phone] = pictures.map((picture) => `<img src="data:image/png;base64,${picture.toString("base64")}">`);
   await both.setContent(`<style>
@@ -112,9 +125,7 @@ test("two people talk, at a desk by day and on a phone by night", async () => {
   </style>${desk}${phone}`);
   await save(both, "chat");
   await both.close();
-  for (const person of Object.values(people)) await person.leave();
-  await host.stop();
-});
+}
 
 test("the chat fits every screen, by day and by night, in every state", async (t) => {
   for (const [name, options] of Object.entries(VIEWS)) {
@@ -175,7 +186,7 @@ test("the examples fit every screen, by day and by night", async (t) => {
       const ann = await Person.open(browser, options);
       await ann.page.goto(`${host.url}/examples/`);
       await fits(ann.page);
-      await ann.page.screenshot({ path: path.join(FOLDER, `examples-${name}.png`), fullPage: true });
+      await save(ann.page, `examples-${name}`, { fullPage: true });
       for (const { page } of PAGES) {
         await ann.page.goto(`${host.url}/examples/${page}.html`);
         await fits(ann.page);

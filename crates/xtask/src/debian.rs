@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Error, Result, ensure};
 
 use crate::cargo::root;
 use crate::process::{exists, names, output, printed, run};
@@ -20,12 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(600);
 ///
 /// Where something is missing and this is no Debian system, or the user may not install packages.
 pub(crate) fn ensure_installed(packages: &[&str]) -> Result<()> {
-    let mut missing = Vec::new();
-    for package in packages {
-        if !is_installed(package)? {
-            missing.push(*package);
-        }
-    }
+    // apt-get does not wait for another to end, and what is half installed is not there yet.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let missing = missing(packages)?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -44,6 +43,34 @@ pub(crate) fn ensure_installed(packages: &[&str]) -> Result<()> {
     apt(root(), &arguments)?;
     terminal::say("Installed", &wanted);
     Ok(())
+}
+
+/// Installs those of the packages that are not installed and that the package sources have, where that can be done.
+pub(crate) fn install_available(packages: &[&str]) -> Result<()> {
+    if !exists("apt-get") || !is_root()? {
+        return Ok(());
+    }
+    update()?;
+    let mut available = Vec::new();
+    for package in packages {
+        // It says nothing of one that it knows from others' wishes only, and does not fail.
+        let shown = output(Command::new("apt-cache").args(["show", "--no-all-versions", package]))?;
+        if !shown.stdout.is_empty() {
+            available.push(*package);
+        }
+    }
+    ensure_installed(&available)
+}
+
+/// Those of the packages that are not installed.
+pub(crate) fn missing<'a>(packages: &[&'a str]) -> Result<Vec<&'a str>> {
+    let mut missing = Vec::new();
+    for package in packages {
+        if !is_installed(package)? {
+            missing.push(*package);
+        }
+    }
+    Ok(missing)
 }
 
 /// The folder with a package's files, unpacked below target/ and not installed: nothing of it is started, as
@@ -89,15 +116,8 @@ pub(crate) fn unpacked(package: &str) -> Result<PathBuf> {
 /// The newest of the packages whose names are `prefix` and a number, installed ones first; none where
 /// there is no such package.
 pub(crate) fn newest(prefix: &str) -> Result<Option<String>> {
-    let format = "${db:Status-Status} ${Package}\n";
-    let listed =
-        output(Command::new("dpkg-query").args(["-W", "-f", format, &format!("{prefix}*")]))?;
-    let text = String::from_utf8_lossy(&listed.stdout);
-    let installed = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("installed "));
-    if let Some(package) = greatest(prefix, installed) {
-        return Ok(Some(package.to_owned()));
+    if let Some(package) = newest_installed(prefix)? {
+        return Ok(Some(package));
     }
     if is_root()? {
         update()?;
@@ -109,6 +129,18 @@ pub(crate) fn newest(prefix: &str) -> Result<Option<String>> {
     ]))?;
     let available = found.lines().filter_map(|line| line.split(' ').next());
     Ok(greatest(prefix, available).map(str::to_owned))
+}
+
+/// The newest of them that is installed.
+pub(crate) fn newest_installed(prefix: &str) -> Result<Option<String>> {
+    let format = "${db:Status-Status} ${Package}\n";
+    let listed =
+        output(Command::new("dpkg-query").args(["-W", "-f", format, &format!("{prefix}*")]))?;
+    let text = String::from_utf8_lossy(&listed.stdout);
+    let installed = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("installed "));
+    Ok(greatest(prefix, installed).map(str::to_owned))
 }
 
 /// The first file of an installed package that fits.
@@ -137,8 +169,12 @@ fn is_root() -> Result<bool> {
     Ok(printed(Command::new("id").arg("-u"))?.trim() == "0")
 }
 
+/// Brings the lists of packages up to date, once: they do not change meanwhile, and where there is no network each try
+/// takes its time.
 fn update() -> Result<()> {
-    apt(root(), &["update"])
+    static OUTCOME: OnceLock<Result<(), String>> = OnceLock::new();
+    let update = || apt(root(), &["update"]).map_err(|error| format!("{error:#}"));
+    OUTCOME.get_or_init(update).clone().map_err(Error::msg)
 }
 
 fn apt(folder: &Path, arguments: &[&str]) -> Result<()> {

@@ -21,7 +21,11 @@ const FILES: &[&str] = &[
     "dist/spin-redis.toml",
     "README.md",
     "ARCHITECTURE.md",
+    "LICENSE",
+    "client/README.md",
 ];
+/// The same, with all that is below: what the pages lead to.
+const FOLDERS: &[&str] = &["docs", "deploy", "examples", "wit"];
 
 /// Packs the host, the components, what runs them and the client library's npm package to
 /// `target/witter-VERSION-HOST.tar.gz`, with a list of SHA-256 sums inside and the archive's own beside it.
@@ -47,6 +51,11 @@ pub(crate) fn pack(host: &Path) -> Result<()> {
             .iter()
             .map(|file| (root().join(file), PathBuf::from(file))),
     );
+    for folder in FOLDERS {
+        for file in below(Path::new(folder))? {
+            files.push((root().join(&file), file));
+        }
+    }
     for component in components()? {
         let name = Path::new("dist").join(name_of(&component)?);
         files.push((component, name));
@@ -92,6 +101,24 @@ fn components() -> Result<Vec<PathBuf>> {
         bail!("there is no component in {}", dist.display());
     }
     Ok(components)
+}
+
+/// All files below a folder of the workspace, in the order of their names.
+fn below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(root().join(folder))
+        .with_context(|| format!("{} cannot be read", folder.display()))?;
+    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    let mut files = Vec::new();
+    for name in names {
+        let path = folder.join(name);
+        if root().join(&path).is_dir() {
+            files.extend(below(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(files)
 }
 
 /// Copies a file, its permissions too.

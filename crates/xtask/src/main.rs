@@ -11,6 +11,7 @@ mod manifest;
 mod node;
 mod peers;
 mod process;
+mod process_group;
 mod rings;
 mod runner;
 mod terminal;

@@ -172,10 +172,12 @@ fn install(folder: &Path, arguments: &[&str]) -> Result<()> {
 }
 
 fn npm(folder: &Path) -> Result<Command> {
-    if !exists("npm") {
+    // By its whole name: Windows completes a name by `.exe` only.
+    const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
+    if !exists(NPM) {
         bail!("there is no npm: install Node.js, 20.11 or later");
     }
-    let mut npm = Command::new("npm");
+    let mut npm = Command::new(NPM);
     npm.current_dir(folder);
     Ok(npm)
 }

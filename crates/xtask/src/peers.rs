@@ -45,13 +45,18 @@ pub(crate) fn options(options: &[String]) -> Vec<OsString> {
     told
 }
 
-/// Sees to it that there is a Redis: by Debian's package with its tools, which starts no service.
+/// Sees to it that there is a Redis.
 pub(crate) fn redis() -> Result<()> {
-    let (package, program) = REDIS_TOOLS;
-    if !exists(REDIS) && !exists(program) {
-        debian::ensure_installed(&[package])?;
+    match redis_package() {
+        Some(package) => debian::ensure_installed(&[package]),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Debian's package that brings Redis, and starts no service; none where there is one.
+pub(crate) fn redis_package() -> Option<&'static str> {
+    let (package, program) = REDIS_TOOLS;
+    (!exists(REDIS) && !exists(program)).then_some(package)
 }
 
 fn lacking(option: &str, what: &str, error: &anyhow::Error) -> [OsString; 2] {

@@ -1,5 +1,6 @@
 //! Children whose output matters only where they fail.
 
+use std::env::consts::EXE_SUFFIX;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::process_group::{self, ProcessGroup};
 use crate::terminal::Task;
 
 /// How long after a child's end its output may still arrive. A grandchild that outlives it holds the pipe
@@ -58,10 +60,11 @@ pub(crate) fn run(command: &mut Command, what: &str, limit: Duration) -> Result<
     Ok(())
 }
 
-/// Whether a program can be found.
+/// Whether a program can be found, as commands find it.
 pub(crate) fn exists(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    let names = [program, &format!("{program}{EXE_SUFFIX}")];
+    std::env::split_paths(&path).any(|folder| names.iter().any(|name| folder.join(name).is_file()))
 }
 
 /// The names in a folder; none where there is no such folder.
@@ -87,6 +90,8 @@ pub(crate) enum Event {
 /// A child that is read line by line.
 pub(crate) struct Running {
     child: Child,
+    /// The child and what it started.
+    group: ProcessGroup,
     lines: Receiver<Line>,
     ended: Option<Instant>,
     /// When it said something last.
@@ -95,6 +100,8 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        let group = ProcessGroup::start()?;
+        group.take_in(command)?;
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -106,6 +113,7 @@ impl Running {
         read_lines(child.stderr.take(), to, true);
         Ok(Self {
             child,
+            group,
             lines,
             ended: None,
             said: Instant::now(),
@@ -121,7 +129,7 @@ impl Running {
             }
             Err(RecvTimeoutError::Disconnected) => None,
             Err(RecvTimeoutError::Timeout) => {
-                if self.ended.is_none() && matches!(self.child.try_wait(), Ok(Some(_))) {
+                if self.ended.is_none() && !self.goes_on() {
                     self.ended = Some(Instant::now());
                 }
                 let over = self.ended.is_some_and(|ended| ended.elapsed() > STRAGGLERS);
@@ -135,10 +143,32 @@ impl Running {
         self.child.wait().context("the child got lost")
     }
 
-    /// Kills it where it has said nothing for so long; what it said before is still to be read.
+    /// Ends it where it has said nothing for so long; what it said before, or says when it is asked, is still to be read.
     pub(crate) fn end_silence(&mut self, most: Duration) -> bool {
         let is_hung = self.ended.is_none() && self.said.elapsed() > most;
-        is_hung && self.child.kill().is_ok()
+        if is_hung {
+            self.end();
+            self.ended = Some(Instant::now());
+        }
+        is_hung
+    }
+
+    /// Ends it with all that it started: it is asked first, and then no longer.
+    fn end(&mut self) {
+        let asked = Instant::now();
+        if self.goes_on() && self.group.ask() {
+            while self.goes_on() && asked.elapsed() < process_group::PATIENCE {
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+        self.group.end();
+        // It fails only where the child has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn goes_on(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     /// What it has said since it was last asked, without waiting for more.
@@ -147,12 +177,10 @@ impl Running {
     }
 }
 
-/// It does not outlive who reads it.
+/// Neither it nor what it started outlives who reads it.
 impl Drop for Running {
     fn drop(&mut self) {
-        // It fails only where the child has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
     }
 }
 
@@ -197,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_says_nothing_for_too_long_is_killed_and_has_still_said_what_it_said() {
+    fn who_says_nothing_for_too_long_is_ended_and_has_still_said_what_it_said() {
         let mut shell = Command::new("sh");
         let mut running = Running::start(shell.args(["-c", "echo begun; exec sleep 1000"]))
             .expect("there is a shell");

@@ -1,9 +1,10 @@
 //! Every test there is, ring by ring: what fails close to the cause comes first.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 use std::rc::Rc;
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -43,6 +44,21 @@ enum Tests {
 
 /// Hosts in every run: fewer than three, and one that is not asked would be no third party to anything.
 const SOME: u8 = 3;
+
+impl Tests {
+    /// The programs that they run.
+    fn programs(&self) -> Vec<&'static str> {
+        match self {
+            Self::Packages(_, _, programs) | Self::Node(_, _, programs) => programs.to_vec(),
+            Self::Nodes(parts) => RINGS
+                .iter()
+                .filter(|ring| parts.iter().any(|(name, _)| *name == ring.name))
+                .flat_map(|ring| ring.tests.programs())
+                .collect(),
+            Self::Command(_) | Self::Examples | Self::Autobahn => Vec::new(),
+        }
+    }
+}
 
 /// What is compiled at once, since the selection decides the features of the dependencies.
 #[derive(Clone, Copy, PartialEq)]
@@ -177,6 +193,9 @@ const SERVICES: &[&str] = &["nginx"];
 /// Programs in whose place tests take another, which takes longer, where they cannot be installed.
 const REPLACED: &[&str] = &["chromium-headless-shell"];
 
+/// How the tests in a browser are told to save pictures of what they see.
+const PICTURES: &str = "WITTER_SCREENSHOTS";
+
 /// What the command's help says of the rings.
 pub(crate) fn help() -> String {
     let rings: Vec<_> = RINGS
@@ -184,7 +203,8 @@ pub(crate) fn help() -> String {
         .map(|ring| format!("  {:<12} {}", ring.name, ring.about))
         .collect();
     format!(
-        "Rings:\n{}\n\n{}=all makes the ring autobahn run the whole suite, which takes many minutes.",
+        "Rings:\n{}\n\n{}=all makes the ring autobahn run the whole suite, which takes many minutes.\n\
+         {PICTURES}=1 makes the ring browser save pictures of the page to target/screenshots.",
         rings.join("\n"),
         autobahn::CASES,
     )
@@ -200,25 +220,28 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 ///
 /// The last line printed is the sum of the tests. Tells whether all passed.
 pub(crate) fn run(only: &[String], nodes: u8, arguments: &[String]) -> Result<bool> {
+    let is_named = |ring: &Ring| only.iter().any(|name| name == ring.name);
+    let mut rings: Vec<&Ring> = RINGS.iter().collect();
+    rings.retain(|ring| only.is_empty() || is_named(ring));
+    if nodes > 1 {
+        let mut named = rings.iter().filter(|ring| is_named(ring));
+        if let Some(ring) = named.find(|ring| ring.nodes.is_none()) {
+            bail!("nothing of the ring {} is about many hosts", ring.name);
+        }
+        rings.retain(|ring| ring.nodes.is_some());
+    }
     let mut suite = Suite {
         packages: tested_packages()?,
         built: Vec::new(),
         nodes,
         arguments: arguments.to_vec(),
+        installing: install(lacking(&rings)),
     };
     let mut total = Tally::default();
     let mut failed = None;
-    for ring in RINGS {
-        let is_named = only.iter().any(|name| name == ring.name);
-        if !only.is_empty() && !is_named {
-            continue;
-        }
-        if nodes > 1 {
-            match ring.nodes {
-                None if is_named => bail!("nothing of the ring {} is about many hosts", ring.name),
-                None => continue,
-                Some(part) => suite.part(part, arguments),
-            }
+    for ring in rings {
+        if let (2.., Some(part)) = (nodes, ring.nodes) {
+            suite.part(part, arguments);
         }
         let tally = suite.run(&ring.tests).unwrap_or_else(|error| {
             terminal::error(&error);
@@ -239,6 +262,7 @@ pub(crate) fn run(only: &[String], nodes: u8, arguments: &[String]) -> Result<bo
             &format!("ring {}, {}: {tally}", ring.name, ring.about),
         );
     }
+    drop(suite);
     if let Some(name) = failed {
         terminal::complain(
             "Failed",
@@ -250,6 +274,31 @@ pub(crate) fn run(only: &[String], nodes: u8, arguments: &[String]) -> Result<bo
     }
     println!("{total}");
     Ok(failed.is_none())
+}
+
+/// Debian's packages of the programs that rings run and that are not there.
+fn lacking(rings: &[&Ring]) -> Vec<&'static str> {
+    let programs = rings.iter().flat_map(|ring| ring.tests.programs());
+    let mut packages: Vec<_> = programs
+        .filter(|program| !SERVICES.contains(program))
+        .filter_map(|program| match program {
+            peers::REDIS => peers::redis_package(),
+            program => (!exists(program)).then_some(program),
+        })
+        .collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+/// Installs packages at once, and beside what is compiled and tested without them. What does not come this way is told
+/// by the ring that needs it, which tries again.
+fn install(packages: Vec<&'static str>) -> Option<JoinHandle<()>> {
+    if packages.is_empty() {
+        return None;
+    }
+    let install = move || drop(debian::install_available(&packages));
+    Some(thread::spawn(install))
 }
 
 /// The packages whose tests run natively. What of WebAssembly only tests use has none.
@@ -283,6 +332,8 @@ struct Suite {
     /// By how many hosts what tests start is served.
     nodes: u8,
     arguments: Vec<String>,
+    /// What installs programs.
+    installing: Option<JoinHandle<()>>,
 }
 
 /// How test programs are told by how many hosts what they start is served.
@@ -300,9 +351,7 @@ impl Suite {
     fn run(&mut self, tests: &Tests) -> Result<Tally> {
         match tests {
             Tests::Command(command) => check(cargo().args(*command)),
-            Tests::Packages(folder, group, programs) => {
-                self.packages(folder, *group, &path_to(programs)?)
-            }
+            Tests::Packages(folder, group, programs) => self.packages(folder, *group, programs),
             Tests::Examples => self.examples(),
             Tests::Autobahn => autobahn::run(&self.host()?),
             Tests::Node(folder, group, programs) => self.node(folder, *group, programs),
@@ -376,8 +425,10 @@ impl Suite {
     }
 
     /// Runs the test programs of a group's packages in a folder.
-    fn packages(&mut self, folder: &str, wanted: Group, path: &OsStr) -> Result<Tally> {
+    fn packages(&mut self, folder: &str, wanted: Group, programs: &[&str]) -> Result<Tally> {
         let artifacts = self.build(wanted)?;
+        self.wait_for(programs);
+        let path = path_to(programs)?;
         let mut tally = Tally::default();
         for package in &self.packages {
             if group(package) != wanted || !package.folder().starts_with(folder) {
@@ -393,7 +444,7 @@ impl Suite {
                 let mut command = Command::new(program);
                 command
                     .args(&self.arguments)
-                    .env("PATH", path)
+                    .env("PATH", &path)
                     .env(NODES, self.nodes.to_string())
                     .envs(threads(wanted))
                     .current_dir(root().join(package.folder()));
@@ -436,6 +487,7 @@ impl Suite {
         let (services, others): (Vec<&str>, Vec<&str>) = programs
             .iter()
             .partition(|program| SERVICES.contains(program) || **program == peers::REDIS);
+        self.wait_for(programs);
         for program in others {
             if exists(program) {
                 continue;
@@ -452,6 +504,26 @@ impl Suite {
             (NODES, self.nodes.to_string().into()),
         ];
         node::test(folder, &self.arguments, environment)
+    }
+
+    /// Waits until programs that tests run are there: what is half installed looks as if it were.
+    fn wait_for(&mut self, programs: &[&str]) {
+        if !programs.is_empty() {
+            self.installed();
+        }
+    }
+
+    fn installed(&mut self) {
+        if let Some(installing) = self.installing.take() {
+            let _ = installing.join();
+        }
+    }
+}
+
+/// Whoever ends while something is installed leaves half a package behind.
+impl Drop for Suite {
+    fn drop(&mut self) {
+        self.installed();
     }
 }
 
@@ -524,12 +596,24 @@ mod tests {
     }
 
     #[test]
+    fn parts_of_rings_run_the_programs_of_these() {
+        let programs = |name: &str| {
+            let ring = RINGS.iter().find(|ring| ring.name == name);
+            ring.map(|ring| ring.tests.programs())
+        };
+        assert_eq!(programs("client"), Some(vec![]));
+        assert_eq!(programs("host"), Some(vec!["redis-server"]));
+        assert_eq!(programs("nodes"), programs("browser"));
+    }
+
+    #[test]
     fn who_names_tests_chooses_them_and_options_choose_none() {
         let mut suite = Suite {
             packages: Vec::new(),
             built: Vec::new(),
             nodes: 3,
             arguments: Vec::new(),
+            installing: None,
         };
         for (given, expected) in [
             (&[][..], &["redis::", "cuts::"][..]),

@@ -91,7 +91,7 @@ pub(crate) fn observe(command: &mut Command, name: &str) -> Result<Tally> {
             task.idle();
             if running.end_silence(SILENCE) {
                 said.push(format!(
-                    "killed: it said nothing for {} s",
+                    "ended: it said nothing for {} s",
                     SILENCE.as_secs()
                 ));
             }

@@ -1,27 +1,34 @@
 //! What people see: one line for each thing done, in cargo's manner, and a bar for what takes long.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use console::{Term, style};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// How often a long step says that it goes on where no bar can be drawn: a build service takes ten
 /// silent minutes for a hang, and more lines than this bury the ones that matter.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(30);
 
+/// The bars that are drawn: some things go on beside others.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
 /// Prints what was done: a verb, in the column where cargo has its own, and to what.
 pub(crate) fn say(verb: &str, what: &str) {
-    eprintln!("{:>12} {what}", style(verb).green().bold().for_stderr());
+    let verb = style(verb).green().bold().for_stderr();
+    BARS.suspend(|| eprintln!("{verb:>12} {what}"));
 }
 
 /// Prints what went wrong, in the same columns.
 pub(crate) fn complain(verb: &str, what: &str) {
-    eprintln!("{:>12} {what}", style(verb).red().bold().for_stderr());
+    let verb = style(verb).red().bold().for_stderr();
+    BARS.suspend(|| eprintln!("{verb:>12} {what}"));
 }
 
 /// Prints an error with its causes.
 pub(crate) fn error(error: &anyhow::Error) {
-    eprintln!("{}: {error:#}", style("error").red().bold().for_stderr());
+    let label = style("error").red().bold().for_stderr();
+    BARS.suspend(|| eprintln!("{label}: {error:#}"));
 }
 
 /// A duration as people say it.
@@ -47,7 +54,7 @@ pub(crate) struct Task {
 impl Task {
     pub(crate) fn new(verb: &'static str, what: &str) -> Self {
         let bar = if is_watched() {
-            ProgressBar::new_spinner()
+            BARS.add(ProgressBar::new_spinner())
         } else {
             ProgressBar::hidden()
         };

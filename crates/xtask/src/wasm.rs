@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Error, Result, bail, ensure};
 
 use crate::cargo::{cargo, root};
 use crate::debian;
@@ -18,6 +18,10 @@ pub(crate) const TARGET: &str = "wasm32-wasip2";
 /// How long rustup may try. Its own limits add up to many minutes where a network swallows packets; a
 /// slow line still brings 25 MB in this time at 2 Mbit/s.
 const RUSTUP_PATIENCE: Duration = Duration::from_secs(100);
+
+/// For how long rustup is not asked again after it failed, where there is another way. Shorter: where a network swallows
+/// packets it is waited for again and again; longer: so is a network that is back.
+const RUSTUP_REST: Duration = Duration::from_secs(3600);
 
 /// How long the linker's crate may take to be compiled.
 const INSTALL_PATIENCE: Duration = Duration::from_secs(600);
@@ -46,13 +50,16 @@ impl Compiler {
     /// Finds a compiler, or installs one, and says which.
     ///
     /// The target may be installed already, or rustup can install it, or Debian has packages. Where all is
-    /// there nothing is downloaded.
+    /// there nothing is downloaded; where all of Debian's is there, rustup is asked now and then.
     pub(crate) fn find() -> Result<Self> {
         if is_installed()? {
             terminal::say("Toolchain", &format!("{TARGET} is installed"));
             return Ok(Self::Ordinary);
         }
-        let rustup = rustup_add();
+        let rustup = match failed_lately() {
+            Some(reason) if Debian::is_installed() => Err(Error::msg(reason)),
+            _ => rustup_add(),
+        };
         if rustup.is_ok() && is_installed()? {
             terminal::say("Toolchain", &format!("{TARGET} was installed by rustup"));
             return Ok(Self::Ordinary);
@@ -99,16 +106,10 @@ fn is_installed() -> Result<bool> {
     Ok(names(Path::new(libraries.trim())).any(|file| file.starts_with("libstd-")))
 }
 
-/// Has rustup install the target, unless it failed to before.
+/// Has rustup install the target.
 fn rustup_add() -> Result<()> {
-    let refused = root().join("target/wasm/rustup-has-no-target");
-    if let Ok(reason) = fs::read_to_string(&refused) {
-        bail!(
-            "{} (to try again, remove {})",
-            reason.trim(),
-            refused.display()
-        );
-    }
+    // To find that out takes no time, and it may be installed the next moment.
+    ensure!(exists("rustup"), "there is no rustup");
     let mut command = Command::new("rustup");
     command
         .args(["--quiet", "target", "add", TARGET])
@@ -120,22 +121,47 @@ fn rustup_add() -> Result<()> {
     );
     if let Err(error) = &outcome {
         fs::create_dir_all(root().join("target/wasm"))?;
-        fs::write(&refused, format!("{error:#}\n"))?;
+        fs::write(failure(), format!("{error:#}"))?;
     }
     outcome
 }
 
+/// The file that says how rustup failed, and by its age when.
+fn failure() -> PathBuf {
+    root().join("target/wasm/rustup-failed")
+}
+
+/// How rustup failed within the last [`RUSTUP_REST`], if it did.
+fn failed_lately() -> Option<String> {
+    let written = failure().metadata().ok()?.modified().ok()?;
+    let age = written.elapsed().ok()?;
+    if age > RUSTUP_REST {
+        return None;
+    }
+    fs::read_to_string(failure()).ok()
+}
+
 impl Debian {
+    const PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "wasi-libc"];
+    /// What the name of the linker's package begins with; a number follows.
+    const LINKER: &str = "lld-";
+
+    /// Whether there is nothing to install.
+    fn is_installed() -> bool {
+        let installed = || -> Result<bool> {
+            let linker = debian::newest_installed(Self::LINKER)?;
+            Ok(linker.is_some() && debian::missing(&Self::PACKAGES)?.is_empty())
+        };
+        installed().unwrap_or(false)
+    }
+
     fn find() -> Result<Self> {
         ensure!(exists("dpkg-query"), "this is not a Debian system");
-        let linker = debian::newest("lld-")?.context("the package sources have no lld-NN")?;
-        debian::ensure_installed(&[
-            "rustc-web",
-            "cargo-web",
-            "rust-web-src",
-            "wasi-libc",
-            &linker,
-        ])?;
+        let linker = debian::newest(Self::LINKER)?;
+        let linker = linker.context("the package sources have no lld-NN")?;
+        let mut packages = Self::PACKAGES.to_vec();
+        packages.push(&linker);
+        debian::ensure_installed(&packages)?;
         let libc = debian::file("wasi-libc", |path| path.ends_with("/libc.a"))?;
         Ok(Self {
             rustc: debian::file("rustc-web", |path| path.ends_with("/bin/rustc"))?,
