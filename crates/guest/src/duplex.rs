@@ -5,6 +5,7 @@ use crate::http::{Request, Response};
 use crate::hub::{Hub, TICKS_PER_SECOND};
 use crate::messenger::{self, Feed};
 use crate::reader::{Item, News, Reader, Stay};
+use crate::said::{Begun, Deadline, Said};
 use crate::sending::store;
 use crate::socket::{Handshake, Socket};
 use crate::types::{self, Caller};
@@ -67,6 +68,8 @@ pub async fn duplex(request: Request, origins: Option<Origins>) -> Response {
                 cursor: reader.cursor(),
                 reader,
                 asked: Asked::default(),
+                said: Said::nothing(),
+                deadline: Deadline::default(),
                 working: None,
                 limit: asked.limit as usize,
                 heartbeat: asked.heartbeat,
@@ -133,11 +136,12 @@ fn code(code: u16) -> CloseCode {
 /// (`subtask.drop`: "resource not present"). For the same reason no conversation may wake itself while it is polled:
 /// twice that in a turn, and the instance returns to the host with others unpolled, this one among them
 /// (`FuturesUnordered::poll_next`). A thousand readers at full speed end it then.
-fn begin(work: LocalBoxFuture<'static, Done>) -> oneshot::Receiver<Done> {
+fn begin(work: LocalBoxFuture<'static, Done>, begun: Begun) -> oneshot::Receiver<Done> {
     let (done, told) = oneshot::channel();
     Hub::shared().spawn(async move {
         // A client that left is told nothing.
         done.send(work.await).ok();
+        drop(begun);
     });
     told
 }
@@ -148,6 +152,10 @@ struct Conversation {
     reader: Reader,
     cursor: Cursor,
     asked: Asked,
+    /// That, and the message that is not whole.
+    said: Said,
+    /// Of that message.
+    deadline: Deadline,
     /// What was begun.
     working: Option<oneshot::Receiver<Done>>,
     limit: usize,
@@ -160,6 +168,8 @@ struct Asked {
     /// Each with the length of its message.
     asks: VecDeque<(Ask, usize)>,
     bytes: usize,
+    /// The same of what was taken from it to be done.
+    taken: usize,
 }
 
 impl Asked {
@@ -180,6 +190,7 @@ impl Asked {
     fn pop_if(&mut self, such: impl FnOnce(&Verb) -> bool) -> Option<Ask> {
         let (ask, bytes) = self.asks.pop_front_if(|(ask, _)| such(&ask.verb))?;
         self.bytes -= bytes;
+        self.taken += bytes;
         Some(ask)
     }
 }
@@ -195,6 +206,8 @@ enum Done {
         reference: Reference,
         channel: Channel,
         start: Start,
+        /// What was known of everybody's standing before it was asked for.
+        version: u64,
         feed: Result<Feed, types::Error>,
     },
     Performed {
@@ -206,9 +219,13 @@ enum Done {
 /// What a conversation waits for.
 enum Next {
     Received(Option<Event>),
+    /// More came of a message that is not whole.
+    Begun,
     Done(Done),
     /// There is something to read, or the reader's standing is in question, or the time has come.
     News(News),
+    /// So much is said by all that who says the most is cut.
+    Cut,
 }
 
 /// Why a conversation ends.
@@ -219,6 +236,8 @@ enum End {
     Told(Option<Error>),
     /// It did what it may not.
     Closed(CloseCode, &'static str),
+    /// The same, and what it has begun to say is let go of.
+    Failed(CloseCode, &'static str),
 }
 
 impl Conversation {
@@ -227,9 +246,13 @@ impl Conversation {
             Ok(never) => match never {},
             Err(end) => end,
         };
+        // Nothing of it is begun any more.
+        self.asked = Asked::default();
+        self.said.hold(0);
         match end {
             End::Over => {}
             End::Closed(code, reason) => self.socket.close(code, reason).await,
+            End::Failed(code, reason) => self.socket.fail(code, reason).await,
             End::Told(error) => {
                 let error = error.as_ref();
                 // Where it cannot be said, the close says so much too.
@@ -255,15 +278,34 @@ impl Conversation {
         let cursor = self.cursor.encode();
         self.tell(&Frame::Open { cursor: &cursor })?;
         loop {
-            if self.working.is_none() {
-                self.working = self.work()?.map(begin);
+            if !self.weigh(&hub) {
+                return Err(self.cut());
             }
-            if !self.socket.flush().await {
+            if self.working.is_none() {
+                let work = self.work()?;
+                let taken = std::mem::take(&mut self.asked.taken);
+                if let Some(work) = work {
+                    self.working = Some(begin(work, Begun::of(taken)));
+                    self.weigh(&hub);
+                }
+            }
+            // Who is cut in the middle of what is written has half a frame: nothing more can be said.
+            if self.said.unless_cut(self.socket.flush()).await != Some(true) {
                 return Err(End::Over);
             }
-            match self.next(&hub, beat, paused).await {
+            let listens = !self.asked.is_full();
+            let next = self.next(&hub, beat, paused).await;
+            if !listens {
+                self.deadline.put_off();
+            }
+            match next {
+                Next::Cut => return Err(self.cut()),
+                Next::News(_) if listens && self.deadline.is_over(hub.now()) => {
+                    return Err(End::Failed(CloseCode::POLICY, "timeout"));
+                }
                 Next::Received(None) => return Err(End::Over),
                 Next::Received(Some(event)) => self.hear(event)?,
+                Next::Begun => {}
                 Next::Done(done) => {
                     self.working = None;
                     self.answer(done).await?;
@@ -306,10 +348,13 @@ impl Conversation {
             socket,
             reader,
             asked,
+            said,
+            deadline,
             working,
             ..
         } = self;
         let now = hub.now();
+        let begun = socket.connection().unfinished();
         let mut news = pin!(async {
             if now < paused {
                 hub.sleep(paused - now).await;
@@ -319,19 +364,50 @@ impl Conversation {
             }
         });
         future::poll_fn(|cx| {
+            if said.poll_cut(cx.waker()) {
+                return Poll::Ready(Next::Cut);
+            }
             if let Some(work) = working
                 && let Poll::Ready(Ok(done)) = work.poll_unpin(cx)
             {
                 return Poll::Ready(Next::Done(done));
             }
-            if !asked.is_full()
-                && let Poll::Ready(received) = socket.poll_receive(cx)
-            {
-                return Poll::Ready(Next::Received(received));
+            if !asked.is_full() {
+                if let Poll::Ready(received) = socket.poll_receive(cx) {
+                    return Poll::Ready(Next::Received(received));
+                }
+                if socket.connection().unfinished() != begun {
+                    return Poll::Ready(Next::Begun);
+                }
+                if deadline.is_over(hub.now()) {
+                    return Poll::Ready(Next::News(News::Tick));
+                }
+                if let Some(tick) = deadline.alarm(hub.now()) {
+                    hub.wake_at(tick, cx.waker());
+                }
             }
             news.as_mut().poll(cx).map(Next::News)
         })
         .await
+    }
+
+    /// Takes account of what the client has said and nobody has begun with; whether it may be that much.
+    fn weigh(&mut self, hub: &Hub) -> bool {
+        let unfinished = self.socket.connection().unfinished();
+        self.deadline.follow(unfinished.is_some(), hub.now());
+        self.said
+            .hold(unfinished.unwrap_or_default() + self.asked.bytes)
+    }
+
+    /// Tells a client that says the most why it is cut.
+    fn cut(&mut self) -> End {
+        let error = Error::Unavailable("too much is said at once".to_owned());
+        let told = Frame::End {
+            error: Some(&error),
+        };
+        // Where it cannot be said, the close says so much too.
+        let _ = self.tell(&told);
+        End::Failed(code(error.close_code()), error.code())
     }
 
     /// Takes what the client sent.
@@ -436,6 +512,7 @@ impl Conversation {
                 reference,
                 channel,
                 start,
+                version,
                 feed,
             } => {
                 let added = match feed {
@@ -444,6 +521,7 @@ impl Conversation {
                 };
                 match added {
                     Ok(()) => {
+                        self.reader.question_since(version);
                         self.cursor = self.reader.cursor();
                         let cursor = self.cursor.clone();
                         self.reply(
@@ -546,6 +624,7 @@ async fn publish(caller: Caller, channel: Channel, drafts: Vec<(Reference, Draft
 }
 
 async fn follow(caller: Caller, reference: Reference, channel: Channel, start: Start) -> Done {
+    let version = Hub::shared().standing.version();
     let feed = match messenger::follow(caller, vec![channel.to_string()]).await {
         Ok(reading) => reading
             .feeds
@@ -558,6 +637,7 @@ async fn follow(caller: Caller, reference: Reference, channel: Channel, start: S
         reference,
         channel,
         start,
+        version,
         feed,
     }
 }

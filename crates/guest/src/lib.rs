@@ -19,6 +19,7 @@ mod pass;
 mod reader;
 mod room;
 mod route;
+mod said;
 mod seats;
 pub mod sending;
 pub mod site;

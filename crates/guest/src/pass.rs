@@ -121,6 +121,14 @@ impl Pass {
         Some(self.membership.get_or_insert_with(enter))
     }
 
+    /// Puts it in question where anybody's standing changed after this version was noted: what was asked for since
+    /// may have been answered before.
+    pub(crate) fn question_since(&self, version: u64) {
+        if version != Hub::shared().standing.version() {
+            self.question(true);
+        }
+    }
+
     pub(crate) fn question(&self, in_question: bool) {
         if let Some(membership) = &self.membership {
             membership.set_question(in_question);
@@ -200,4 +208,42 @@ async fn forget(hub: Rc<Hub>) {
         away.forget(hub.now());
     }
     away.forgetting.set(false);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::task::noop_waker_ref;
+
+    #[test]
+    fn what_was_asked_for_before_a_change_is_asked_about_again() {
+        let standing = &Hub::shared().standing;
+        standing.tell("bob");
+        let mut pass = Pass {
+            caller: Caller {
+                credential: None,
+                address: None,
+            },
+            sender: Some(Rc::from("ann")),
+            expires_at: None,
+            version: standing.version(),
+            good_until: 0,
+            membership: None,
+        };
+        let is_in_question = |pass: &mut Pass| {
+            let membership = pass.membership();
+            membership.is_some_and(|membership| membership.poll_question(noop_waker_ref()))
+        };
+        let noted = standing.version();
+        pass.question_since(noted);
+        assert!(!is_in_question(&mut pass));
+        // It changes while one more channel is asked for, and is asked about: of those that there are.
+        standing.tell("ann");
+        assert!(is_in_question(&mut pass));
+        pass.question(false);
+        assert!(!is_in_question(&mut pass));
+        // The channel that was asked for is added.
+        pass.question_since(noted);
+        assert!(is_in_question(&mut pass));
+    }
 }

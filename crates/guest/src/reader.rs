@@ -5,10 +5,11 @@ use crate::live::{Part, Update};
 use crate::messenger::{self, Feed};
 use crate::page::{Page, receive};
 use crate::pass::Pass;
-use crate::room::{Heard, Room, Seat, Since};
+use crate::room::{Heard, PAGE, Room, Seat, Since};
 use crate::types::{self, Caller};
 use futures::future;
 use protocol::{Channel, Cursor, Known, Position, ReadRequest, Start};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Poll;
@@ -16,6 +17,15 @@ use std::task::Poll;
 /// The most that one step hands over. Larger: a slow reader holds more memory while it is written to;
 /// smaller: more writes to catch up.
 const STEP_BYTES: usize = 64 * 1024;
+
+/// What a reader may have read and not handed over, in bytes. Larger: one that is slow holds more; smaller: who catches up
+/// in many channels reads more of it twice.
+const HELD_BYTES: usize = 256 * 1024;
+/// The same of all readers of an instance. Beyond it they read again what they cannot hand over at once.
+const ALL_HELD_BYTES: usize = 16 * 1024 * 1024;
+/// Who follows many channels gets few messages of each at a time, and reads so many of all of them ahead. Smaller: more
+/// reads of the store; larger: more than may be held.
+const AHEAD: usize = 512;
 
 /// What a cursor says of a channel beside its name, before it is encoded.
 const POSITION_BYTES: usize = 20;
@@ -63,6 +73,34 @@ pub(crate) struct Reader {
     turn: usize,
     /// The tick for which the hub was last asked to wake this reader.
     armed: u64,
+    held: Held,
+}
+
+/// What a reader has read and not handed over, in bytes; given back when it is dropped.
+#[derive(Default)]
+struct Held(usize);
+
+thread_local! {
+    static ALL_HELD: Cell<usize> = const { Cell::new(0) };
+}
+
+impl Held {
+    /// The most that it may be.
+    fn room(&self) -> usize {
+        let others = ALL_HELD.get() - self.0;
+        HELD_BYTES.min(ALL_HELD_BYTES.saturating_sub(others))
+    }
+
+    fn set(&mut self, bytes: usize) {
+        ALL_HELD.set(ALL_HELD.get() - self.0 + bytes);
+        self.0 = bytes;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.set(0);
+    }
 }
 
 struct Place {
@@ -119,23 +157,27 @@ impl Reader {
         feeds: Vec<Rc<Feed>>,
         stay: Stay,
     ) -> Result<Self, types::Error> {
-        let mut places = Vec::with_capacity(feeds.len());
-        for (channel, feed) in request.channels.iter().zip(feeds) {
-            places.push(Place::open(channel.clone(), feed, request.start(channel), stay).await?);
-        }
-        if let Some(known) = &request.presence {
-            let count = places.len();
-            for (index, place) in places.iter_mut().enumerate() {
-                place.take_part(known.digest(index, count)).await;
-            }
-        }
-        Ok(Self {
-            places,
+        let count = feeds.len();
+        let mut reader = Self {
+            places: Vec::with_capacity(count),
             pass,
             takes_part: request.presence.is_some(),
             turn: 0,
             armed: 0,
-        })
+            held: Held::default(),
+        };
+        for (channel, feed) in request.channels.iter().zip(feeds) {
+            let start = request.start(channel);
+            let place = Place::open(channel.clone(), feed, start, ahead(count), stay).await?;
+            reader.places.push(place);
+            reader.put_back();
+        }
+        if let Some(known) = &request.presence {
+            for (index, place) in reader.places.iter_mut().enumerate() {
+                place.take_part(known.digest(index, count)).await;
+            }
+        }
+        Ok(reader)
     }
 
     /// Follows one more channel, and stays.
@@ -145,12 +187,19 @@ impl Reader {
         feed: Feed,
         start: Start,
     ) -> Result<(), types::Error> {
-        let mut place = Place::open(channel, Rc::new(feed), start, Stay::Long).await?;
+        let first = ahead(self.places.len() + 1);
+        let mut place = Place::open(channel, Rc::new(feed), start, first, Stay::Long).await?;
         if self.takes_part {
             place.take_part(None).await;
         }
         self.places.push(place);
+        self.put_back();
         Ok(())
+    }
+
+    /// That a channel was added whose feed was asked for when this version of everybody's standing was known.
+    pub(crate) fn question_since(&self, version: u64) {
+        self.pass.question_since(version);
     }
 
     /// Follows a channel no longer.
@@ -219,6 +268,12 @@ impl Reader {
         cost: usize,
     ) -> Result<Vec<(usize, Item)>, types::Error> {
         let count = self.places.len();
+        // One channel is read as it is handed over.
+        let ahead = if count > 1 && self.held.room() == HELD_BYTES {
+            ahead(count)
+        } else {
+            0
+        };
         let mut items = Vec::new();
         let mut bytes = 0;
         let mut sharers = count;
@@ -228,7 +283,8 @@ impl Reader {
             let share = ((limit - items.len()) / sharers).max(1);
             sharers = 0;
             for index in (self.turn..count).chain(0..self.turn) {
-                let most = share.min(limit.saturating_sub(items.len()));
+                let left = limit.saturating_sub(items.len());
+                let most = share.min(left).min(PAGE as usize);
                 if most == 0 || bytes >= STEP_BYTES {
                     break;
                 }
@@ -242,19 +298,38 @@ impl Reader {
                     items.push((index, item));
                     bytes < STEP_BYTES
                 };
-                match place.take(most, begun, hand).await {
+                match place.take(most, most.max(ahead), begun, hand).await {
                     Ok(()) => {}
                     // What was taken is behind the reader now and has to be handed over; the error comes again.
                     Err(_) if !items.is_empty() => break,
                     Err(error) => return Err(error),
                 }
-                place.more = items.len() - before >= most;
+                let taken = items.len() - before;
+                place.more = taken >= most || (taken > 0 && place.is_behind());
                 sharers += usize::from(place.more);
             }
             begun = true;
         }
         self.turn = (self.turn + 1) % count.max(1);
+        self.put_back();
         Ok(items)
+    }
+
+    /// Lets go of what is read and too much to be held until its turn comes, of what comes last first.
+    fn put_back(&mut self) {
+        let room = self.held.room();
+        let mut held = 0;
+        let (later, first) = self.places.split_at_mut(self.turn);
+        for place in first.iter_mut().chain(later) {
+            let size = place.pending.iter().map(|heard| heard.held());
+            let size: usize = size.sum();
+            if held + size > room {
+                place.put_back();
+            } else {
+                held += size;
+            }
+        }
+        self.held.set(held);
     }
 
     /// Whether there is anything new in the live state of its channels.
@@ -367,11 +442,22 @@ impl Reader {
     }
 }
 
+/// How many messages are read ahead of each of so many channels.
+fn ahead(channels: usize) -> usize {
+    (AHEAD / channels.max(1)).min(PAGE as usize)
+}
+
+fn limit(messages: usize) -> u32 {
+    u32::try_from(messages).unwrap_or(u32::MAX)
+}
+
 impl Place {
+    /// Where `start` says; at most so many of the messages that it begins with are read.
     async fn open(
         channel: Channel,
         feed: Rc<Feed>,
         start: Start,
+        most: usize,
         stay: Stay,
     ) -> Result<Self, types::Error> {
         let mut place = Self {
@@ -391,12 +477,7 @@ impl Place {
                 place.sit(at);
             }
         } else {
-            let most = if let Start::Newest(count) = start {
-                count
-            } else {
-                1
-            };
-            let page = receive(&place.feed, start, most, 0).await?;
+            let page = receive(&place.feed, start, limit(most), 0).await?;
             place.at = page.from;
             place.catch_up(&page);
             place.pending = page.messages.into();
@@ -405,10 +486,11 @@ impl Place {
     }
 
     /// Hands over at most so many messages, until `hand` says that it is enough; nothing where there is a gap
-    /// and others were `begun` to be handed over before.
+    /// and others were `begun` to be handed over before. Of the store are read more, where `read` is.
     async fn take(
         &mut self,
         most: usize,
+        read: usize,
         begun: bool,
         mut hand: impl FnMut(Item) -> bool,
     ) -> Result<(), types::Error> {
@@ -423,12 +505,12 @@ impl Place {
                 Since::Closing => return Err(types::Error::Closing),
                 Since::Messages(messages) => self.pending = messages.into(),
                 Since::Elsewhere => {
-                    let limit = u32::try_from(most).unwrap_or(u32::MAX);
                     let version = match &self.standing {
                         Standing::Seated(seat) => seat.version(),
                         Standing::Behind | Standing::Done => 0,
                     };
-                    let page = receive(&self.feed, Start::After(self.at), limit, 0).await?;
+                    let start = Start::After(self.at);
+                    let page = receive(&self.feed, start, limit(read), 0).await?;
                     if begun && page.gap.is_some() {
                         return Ok(());
                     }
@@ -458,7 +540,23 @@ impl Place {
                 break;
             }
         }
+        if self.pending.is_empty() {
+            // What waits holds nothing.
+            self.pending = VecDeque::new();
+        }
         Ok(())
+    }
+
+    /// Goes back to the place that was handed over last, from where the store is read again.
+    fn put_back(&mut self) {
+        if !self.pending.is_empty() {
+            self.pending = VecDeque::new();
+            self.standing = Standing::Behind;
+        }
+    }
+
+    fn is_behind(&self) -> bool {
+        matches!(self.standing, Standing::Behind)
     }
 
     /// After a page that was the last one there is nothing behind its end, by now.

@@ -17,7 +17,7 @@ use ws::Prepared;
 /// The backup of lost wakeups: at most one read of the store in this time, in milliseconds.
 const WAIT_MS: u32 = 15_000;
 /// Messages asked for at a time.
-const PAGE: u32 = 256;
+pub(crate) const PAGE: u32 = 256;
 /// The messages that a slow reader may lag without reading the store for itself.
 const LOG_MESSAGES: usize = 512;
 /// The same in bytes, as [`Heard::size`] counts them.
@@ -55,7 +55,12 @@ impl Heard {
 
     /// What it takes in the log, about: what the framing makes of an envelope is as long again.
     fn size(&self) -> usize {
-        2 * self.envelope.len() + HEARD_BYTES
+        self.held() + self.envelope.len()
+    }
+
+    /// What it takes before the framing has made anything of it, about.
+    pub(crate) fn held(&self) -> usize {
+        self.envelope.len() + HEARD_BYTES
     }
 
     /// What the frames of all readers of this channel alone have in common: they have the same cursor here.

@@ -2,6 +2,7 @@
 //! connection, this project's host or a gateway, marks the request and does the rest of the upgrade.
 
 use crate::http::{Method, Request, Response};
+use crate::said::Said;
 use crate::undisturbed::Undisturbed;
 use futures::future::{self, Either};
 use futures::stream::{self, LocalBoxStream, Stream as _, StreamExt as _};
@@ -146,13 +147,34 @@ impl Socket {
         output.is_empty() || self.body.write_all(output).await.is_empty()
     }
 
+    /// Says why, takes nothing more, and closes.
+    pub async fn fail(mut self, code: CloseCode, reason: &str) {
+        self.connection.fail(code, reason);
+        self.close(code, reason).await;
+    }
+
     /// Says goodbye, waits until the client has said it too, and closes. Does nothing more where it was said.
     pub async fn close(mut self, code: CloseCode, reason: &str) {
         self.connection.close(code, reason);
-        let parting = async { while self.flush().await && self.receive().await.is_some() {} };
+        let mut said = Said::nothing();
+        let parting = async { while self.flush().await && self.part(&mut said).await.is_some() {} };
         let patience = monotonic_clock::wait_for(CLOSING);
         match future::select(pin!(parting), pin!(patience)).await {
             Either::Left(_) | Either::Right(_) => {}
         }
+    }
+
+    /// As [`Self::receive`], of a client that is not listened to any more: what it says takes room all the same.
+    async fn part(&mut self, said: &mut Said) -> Option<Event> {
+        poll_fn(|cx| {
+            let received = self.poll_receive(cx);
+            let unfinished = self.connection.unfinished().unwrap_or_default();
+            if said.hold(unfinished) && !said.poll_cut(cx.waker()) {
+                received
+            } else {
+                Poll::Ready(None)
+            }
+        })
+        .await
     }
 }

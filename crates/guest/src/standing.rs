@@ -76,6 +76,13 @@ impl Standing {
         }
     }
 
+    /// As if somebody had listened, and been told that this sender's standing changed.
+    #[cfg(test)]
+    pub(crate) fn tell(&self, sender: &str) {
+        self.listening.set(true);
+        self.change(Some(&[sender.to_owned()]));
+    }
+
     fn is_watched(&self) -> bool {
         let members = self.members.borrow();
         members.iter().any(|(_, member)| member.sender.is_some())

@@ -1,5 +1,5 @@
 use crate::close::{self, CloseCode};
-use crate::deflate::{self, Inflater};
+use crate::deflate;
 use crate::extension::Deflate;
 use crate::failure::Failure;
 use crate::frame::{self, Frame, Head, Kind, LONGEST_CONTROL};
@@ -11,7 +11,7 @@ use std::mem;
 pub struct Limits {
     /// The largest payload of a frame that is taken, as it comes, so compressed where it is.
     pub frame: usize,
-    /// The largest message that is taken, all fragments together and decompressed.
+    /// The largest message that is taken, all fragments together, as it comes and decompressed.
     pub message: usize,
     /// The most that waits to be sent, heads included: what the caller did not take by
     /// [`Connection::take_output`]. A message that needs more than that is never sent. Beyond it goes only
@@ -90,7 +90,8 @@ enum State {
 #[derive(Debug)]
 struct Message {
     is_text: bool,
-    inflater: Option<Inflater>,
+    /// It is decompressed when it is whole: before, it takes no more than was sent of it.
+    is_compressed: bool,
     payload: Vec<u8>,
     /// So many bytes of the payload are whole characters.
     checked: usize,
@@ -175,6 +176,20 @@ impl Connection {
         }
     }
 
+    /// Fails the connection (RFC 6455 section 7.1.7): closes as [`close`](Self::close) does, and takes nothing more.
+    /// What has begun to come is let go of.
+    pub fn fail(&mut self, code: CloseCode, reason: &str) {
+        self.send_close(&close::payload(code, reason));
+        self.end();
+    }
+
+    /// What is held of a message that has begun to come and is not whole, in bytes; none: there is no such message.
+    pub fn unfinished(&self) -> Option<usize> {
+        self.message
+            .as_ref()
+            .map(|message| message.payload.capacity())
+    }
+
     /// What is to be written to the client.
     pub fn take_output(&mut self) -> Vec<u8> {
         let mut output = mem::take(&mut self.output);
@@ -205,7 +220,7 @@ impl Connection {
             };
             match &mut self.message {
                 Some(message) if frame.kind.is_data() => {
-                    message.take(&mut frame, input, self.limits.message)?;
+                    message.take(&mut frame, input)?;
                 }
                 _ => frame.take(input, &mut self.control),
             }
@@ -231,14 +246,11 @@ impl Connection {
         }
         let message = self.message.get_or_insert_with(|| Message {
             is_text: frame.kind == Kind::Text,
-            inflater: frame.is_compressed.then(Inflater::new),
+            is_compressed: frame.is_compressed,
             payload: Vec::new(),
             checked: 0,
         });
-        let room = match message.inflater {
-            Some(_) => usize::MAX,
-            None => self.limits.message - message.payload.len(),
-        };
+        let room = self.limits.message - message.payload.len();
         if frame.remaining > room.min(self.limits.frame) as u64 {
             return Err(Failure::TooBig);
         }
@@ -322,24 +334,10 @@ impl Connection {
 }
 
 impl Message {
-    fn take(&mut self, frame: &mut Frame, input: &mut &[u8], limit: usize) -> Result<(), Failure> {
-        let mut taken = Ok(());
-        match &mut self.inflater {
-            Some(inflater) => {
-                let mut compressed = Vec::new();
-                frame.take(input, &mut compressed);
-                taken = inflater.take(&compressed, &mut self.payload, limit);
-            }
-            None => frame.take(input, &mut self.payload),
-        }
-        // The text first, which comes before what else failed: an outcome does not depend on the split.
-        self.check()?;
-        taken
-    }
-
-    /// Fails at the first byte that no text has there, before the message is whole.
-    fn check(&mut self) -> Result<(), Failure> {
-        if self.is_text {
+    /// Takes what came of a frame. Fails at the first byte that no text has there, before the message is whole.
+    fn take(&mut self, frame: &mut Frame, input: &mut &[u8]) -> Result<(), Failure> {
+        frame.take(input, &mut self.payload);
+        if self.is_text && !self.is_compressed {
             match str::from_utf8(&self.payload[self.checked..]) {
                 Ok(_) => self.checked = self.payload.len(),
                 Err(error) if error.error_len().is_none() => self.checked += error.valid_up_to(),
@@ -349,15 +347,16 @@ impl Message {
         Ok(())
     }
 
-    fn end(mut self, limit: usize) -> Result<Event, Failure> {
-        if let Some(inflater) = &mut self.inflater {
-            inflater.end(&mut self.payload, limit)?;
-        }
+    fn end(self, limit: usize) -> Result<Event, Failure> {
+        let payload = match self.is_compressed {
+            true => deflate::unfold(&self.payload, limit)?,
+            false => self.payload,
+        };
         match self.is_text {
-            true => String::from_utf8(self.payload)
+            true => String::from_utf8(payload)
                 .map(Event::Text)
                 .map_err(|_| Failure::Text),
-            false => Ok(Event::Binary(self.payload)),
+            false => Ok(Event::Binary(payload)),
         }
     }
 }

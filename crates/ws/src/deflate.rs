@@ -24,76 +24,52 @@ const LEVEL: i32 = 3;
 /// Of the memory levels 1 to 9. Level 8, the usual one, takes 100 KB more, and makes no message shorter.
 const MEMORY_LEVEL: i32 = 5;
 
-/// Decompresses one message, made with a window of any size.
-pub(crate) struct Inflater(Inflate);
-
-impl std::fmt::Debug for Inflater {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inflater").finish_non_exhaustive()
+/// Decompresses a whole message, made with a window of any size, of at most `limit` bytes.
+pub(crate) fn unfold(compressed: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
+    // A smaller window would take the same 32 KiB: zlib-rs makes room for the largest.
+    let mut inflate = Inflate::new(false, 15);
+    let mut message = Vec::new();
+    run(&mut inflate, compressed, &mut message, limit)?;
+    // No block is open: some leave out the empty one of a message without bytes, or after a last block.
+    let between = inflate.total_in() == 0;
+    match between || run(&mut inflate, &END, &mut message, limit)? {
+        true => Ok(message),
+        false => Err(Failure::Deflate),
     }
 }
 
-impl Inflater {
-    pub(crate) fn new() -> Self {
-        // A smaller window would take the same 32 KiB: zlib-rs makes room for the largest.
-        Self(Inflate::new(false, 15))
-    }
-
-    /// Decompresses the next bytes of the message, at the end of `message`, to at most one byte more than `limit`.
-    /// What comes before a failure is there.
-    pub(crate) fn take(
-        &mut self,
-        input: &[u8],
-        message: &mut Vec<u8>,
-        limit: usize,
-    ) -> Result<(), Failure> {
-        self.run(input, message, limit).map(drop)
-    }
-
-    /// Ends the message.
-    pub(crate) fn end(&mut self, message: &mut Vec<u8>, limit: usize) -> Result<(), Failure> {
-        // No block is open: some leave out the empty one of a message without bytes, or after a last block.
-        let between = self.0.total_in() == 0;
-        match between || self.run(&END, message, limit)? {
-            true => Ok(()),
-            false => Err(Failure::Deflate),
+/// Decompresses the next bytes of a message, at its end. Tells whether they ended with a last block.
+fn run(
+    inflate: &mut Inflate,
+    mut input: &[u8],
+    message: &mut Vec<u8>,
+    limit: usize,
+) -> Result<bool, Failure> {
+    loop {
+        let start = message.len();
+        // One byte more than may be there tells a message that is too big from one that just fits.
+        let room = (limit - start)
+            .saturating_add(1)
+            .min(LEAST_OUTPUT.max(2 * input.len()).max(start));
+        message.resize(start + room, 0);
+        let (consumed, written) = (inflate.total_in(), inflate.total_out());
+        let status = inflate.decompress(input, &mut message[start..], InflateFlush::NoFlush);
+        let written = (inflate.total_out() - written) as usize;
+        input = &input[(inflate.total_in() - consumed) as usize..];
+        message.truncate(start + written);
+        if message.len() > limit {
+            return Err(Failure::TooBig);
         }
-    }
-
-    /// Whether the input ended with a last block.
-    fn run(
-        &mut self,
-        mut input: &[u8],
-        message: &mut Vec<u8>,
-        limit: usize,
-    ) -> Result<bool, Failure> {
-        let inflate = &mut self.0;
-        loop {
-            let start = message.len();
-            // One byte more than may be there tells a message that is too big from one that just fits.
-            let room = (limit - start)
-                .saturating_add(1)
-                .min(LEAST_OUTPUT.max(2 * input.len()));
-            message.resize(start + room, 0);
-            let (consumed, written) = (inflate.total_in(), inflate.total_out());
-            let status = inflate.decompress(input, &mut message[start..], InflateFlush::NoFlush);
-            let written = (inflate.total_out() - written) as usize;
-            input = &input[(inflate.total_in() - consumed) as usize..];
-            message.truncate(start + written);
-            if message.len() > limit {
-                return Err(Failure::TooBig);
-            }
-            match status.map_err(|_| Failure::Deflate)? {
-                // A sender may set the final bit, and begin again: RFC 7692 section 7.2.3.4.
-                Status::StreamEnd => {
-                    inflate.reset(false);
-                    if input.is_empty() {
-                        return Ok(true);
-                    }
+        match status.map_err(|_| Failure::Deflate)? {
+            // A sender may set the final bit, and begin again: RFC 7692 section 7.2.3.4.
+            Status::StreamEnd => {
+                inflate.reset(false);
+                if input.is_empty() {
+                    return Ok(true);
                 }
-                Status::Ok | Status::BufError if written < room => return Ok(false),
-                Status::Ok | Status::BufError => {}
             }
+            Status::Ok | Status::BufError if written < room => return Ok(false),
+            Status::Ok | Status::BufError => {}
         }
     }
 }

@@ -31,7 +31,9 @@
 //! # What a connection holds
 //! * Idle, its own size of some 300 bytes, and nothing else. Whoever adds a field or a buffer pays for it
 //!   thousands of times.
-//! * While a message is being received, up to twice [`Limits::message`]; 48 KB more where it is compressed.
+//! * While a message is being received, as much again as came of it, and up to twice [`Limits::message`]:
+//!   [`Connection::unfinished`]. One that is compressed is decompressed when it is whole, which takes up to twice
+//!   [`Limits::message`] more, and 48 KB. All connections of a thread do that one after the other.
 //! * While a message is being compressed, 280 KB, or 150 KB with the smallest window. All connections of a thread
 //!   do that one after the other.
 //! * What waits to be sent, up to [`Limits::pending`].

@@ -2,7 +2,10 @@
 //!
 //! Several headers of one name are one list; empty elements count for nothing.
 
-/// A header that breaks its grammar.
+/// The most tokens that a list may hold. Each is compared with all before it: a head full of them would take seconds.
+const MOST_TOKENS: usize = 64;
+
+/// A header that breaks its grammar, or holds more than anybody means.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
@@ -18,7 +21,7 @@ pub(crate) fn tokens(values: &[String]) -> Result<Vec<String>, Malformed> {
     let mut tokens = Vec::new();
     elements(values, |reader| {
         let token = reader.token()?;
-        if tokens.contains(&token) {
+        if tokens.len() == MOST_TOKENS || tokens.contains(&token) {
             return Err(Malformed);
         }
         tokens.push(token);

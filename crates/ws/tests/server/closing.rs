@@ -165,6 +165,29 @@ fn a_failure_after_the_close_of_the_server_is_not_told_twice() {
     assert_nothing_is_sent(&mut connection);
 }
 
+#[test]
+fn who_fails_a_connection_takes_nothing_more_of_it_and_keeps_nothing() {
+    for closes_first in [false, true] {
+        let mut connection = connection();
+        connection.handle(&mut &frame(TEXT, "begun")[..]);
+        assert!(connection.unfinished().is_some());
+        let mut told = close(1013, "unavailable");
+        if closes_first {
+            connection.close(CloseCode::NORMAL, "");
+            told = close(1000, "");
+        }
+        connection.fail(CloseCode::TRY_AGAIN_LATER, "unavailable");
+        assert_eq!(read(&connection.take_output()), [(FINAL | CLOSE, told)]);
+        assert!(connection.is_closed());
+        assert_eq!(connection.unfinished(), None);
+        let late = frame(FINAL | CONTINUATION, "late");
+        let mut rest = &late[..];
+        assert_eq!(connection.handle(&mut rest), None);
+        assert_eq!(rest, b"");
+        assert_nothing_is_sent(&mut connection);
+    }
+}
+
 #[track_caller]
 fn assert_nothing_is_sent(connection: &mut Connection) {
     assert_eq!(connection.send_text("x"), Err(SendError::Closed));

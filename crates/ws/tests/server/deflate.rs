@@ -181,12 +181,15 @@ fn what_does_not_decompress_fails_the_connection() {
 }
 
 #[test]
-fn text_is_checked_as_it_decompresses() {
+fn text_is_checked_when_it_is_decompressed() {
     let compressed = compress(b"fine \xff", 0);
-    let mut connection = connection();
-    let event = connection.handle(&mut &frame(RSV1 | TEXT, &compressed)[..]);
-    assert_eq!(event, Some(Failed(Failure::Text)));
-
+    check(
+        &[
+            frame(RSV1 | TEXT, &compressed),
+            frame(FINAL | CONTINUATION, ""),
+        ],
+        vec![Failed(Failure::Text)],
+    );
     check(
         &[frame(FINAL | RSV1 | TEXT, compress(b"cut \xe2\x82", 9))],
         vec![Failed(Failure::Text)],
@@ -215,6 +218,40 @@ fn a_message_may_unfold_to_its_limit_and_no_further() {
             false => Failed(Failure::TooBig),
         };
         assert!(outcome.events == [expected], "{length}");
+    }
+}
+
+#[test]
+fn a_message_that_is_not_whole_takes_no_more_than_was_sent_of_it() {
+    let bomb = compress(&[b'x'; 100_000], 9);
+    let (front, back) = bomb.split_at(bomb.len() - 1);
+    let mut connection = connection();
+    assert_eq!(connection.unfinished(), None);
+    let input = frame(RSV1 | TEXT, front);
+    let held = allocation_counter::measure(|| {
+        assert_eq!(connection.handle(&mut &input[..]), None);
+    });
+    assert_eq!(Some(held.bytes_current as usize), connection.unfinished());
+    assert!((front.len()..=2 * front.len()).contains(&(held.bytes_max as usize)));
+
+    let event = connection.handle(&mut &frame(FINAL | CONTINUATION, back)[..]);
+    assert_eq!(event, Some(text(&"x".repeat(100_000))));
+    assert_eq!(connection.unfinished(), None);
+}
+
+#[test]
+fn what_comes_of_a_message_has_its_limit_as_what_it_unfolds_to() {
+    // Blocks that unfold to nothing, the last without its end.
+    let block = b"\x00\x00\x00\xff\xff";
+    for (blocks, event) in [(9_999, Binary(vec![])), (10_000, Failed(Failure::TooBig))] {
+        check(
+            &[
+                frame(RSV1 | BINARY, block.repeat(10_000)),
+                frame(CONTINUATION, block.repeat(blocks)),
+                frame(FINAL | CONTINUATION, b"\x00"),
+            ],
+            vec![event],
+        );
     }
 }
 

@@ -276,6 +276,30 @@ fn the_first_protocol_of_the_client_that_the_server_speaks_is_told() {
 }
 
 #[test]
+fn as_many_protocols_may_be_asked_for_as_anybody_speaks() {
+    let asked = |count: usize| {
+        let others: Vec<_> = (1..count).map(|number| format!("other-{number}")).collect();
+        let others = others.join(",");
+        // In one header or in several, they are one list.
+        [
+            vec![others.clone(), "chat".to_owned()],
+            vec![format!("{others}, chat")],
+        ]
+        .map(|values| {
+            let headers: Vec<_> = [VERSION]
+                .into_iter()
+                .chain(values.iter().map(|value| (PROTOCOL, value.as_str())))
+                .collect();
+            let accepted = open(Bootstrap::Connect, "CONNECT", &headers);
+            accepted.map(|accepted| accepted.protocol)
+        })
+    };
+    assert_eq!(asked(64), [Ok(Some("chat")); 2]);
+    assert_eq!(asked(65), [Err(Refused::Malformed(PROTOCOL)); 2]);
+    assert_eq!(asked(20_000), [Err(Refused::Malformed(PROTOCOL)); 2]);
+}
+
+#[test]
 fn the_first_offer_of_compression_that_the_server_can_do_is_agreed() {
     const PLAIN: &str =
         "permessage-deflate; server_no_context_takeover; client_no_context_takeover";

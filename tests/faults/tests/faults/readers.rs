@@ -1,16 +1,24 @@
-//! Readers that leave, and readers that do not read.
+//! Readers that leave, readers that do not read, and clients that do not end what they say.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use conformance::{Frame, Query, Reader, Socket, Transport};
+use anyhow::{Context, Result, bail, ensure};
+use conformance::{Client, Frame, Query, Reader, Session, Socket, Transport, read_head};
 use faults::{Deployment, HANGS, Usage, hold, hold_all, idle, raise_file_limit};
+use flate2::{Compress, Compression, FlushCompress};
 use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, stream};
 use http_body_util::Full;
+use serde_json::{Value, json};
 use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+
+/// All in one instance, which may have 256 MiB.
+const ONE_INSTANCE: [&str; 2] = ["--instances-per-component", "1"];
 
 #[test]
 fn readers_whose_connection_ends_or_is_reset_are_noticed() -> Result<()> {
@@ -197,6 +205,299 @@ async fn read_slowly(transport: Transport) -> Result<()> {
     }
     println!("{READERS} readers that read on: nothing missed but {told} gaps that were told");
     Ok(())
+}
+
+#[test]
+fn who_does_not_read_the_history_of_many_channels_takes_no_memory() -> Result<()> {
+    faults::run(async {
+        const CHANNELS: usize = 64;
+        const MESSAGES: usize = 1_000;
+        /// With all of it each, they would take more than an instance may have, several times over.
+        const READERS: usize = 40;
+        const MOST_MEMORY: u64 = 64 << 20;
+        let deployment = Deployment::start(&ONE_INSTANCE)?;
+        let (client, host) = (deployment.client(), deployment.process().id());
+        let session = client.session("Ann").await?;
+        let channels: Vec<String> = (0..CHANNELS).map(|number| format!("a{number}")).collect();
+        try_join_all(
+            channels
+                .iter()
+                .map(|channel| fill(&client, &session, channel, MESSAGES)),
+        )
+        .await?;
+        let all = Query::of(&channels).history(1_000);
+        // What the channels themselves take, is taken before.
+        check_history(&client, all.clone().limit(1_000), MESSAGES).await?;
+        let before = Usage::of(host)?;
+        let mut readers = Vec::new();
+        for transport in [Transport::Sse, Transport::Websocket] {
+            for limit in [1, 1_000] {
+                let queries = vec![all.clone().limit(limit); READERS / 4];
+                readers.extend(hold_all(client.address(), transport, &queries).await?);
+            }
+        }
+        // Until the network holds what it can.
+        let mut used = Usage::of(host)?;
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            let now = Usage::of(host)?;
+            let is_idle = now.percent_since(&used) < 20.0;
+            used = now;
+            if is_idle {
+                break;
+            }
+        }
+        let grown = used.memory.saturating_sub(before.memory);
+        println!(
+            "{READERS} readers of {CHANNELS} channels that do not read {MESSAGES} messages of each: the host grew by {} MiB",
+            grown >> 20
+        );
+        ensure!(grown < MOST_MEMORY, "the host grew by {grown} bytes");
+        // Beside them others read all of it, however little they take at a time.
+        let few = Query::of(&channels[..4]).history(1_000);
+        check_history(&client, few.limit(1), MESSAGES).await?;
+        drop(readers);
+        let log = deployment.process().log();
+        ensure!(!log.contains("instance ended"), "{log}");
+        Ok(())
+    })
+}
+
+/// Publishes so many messages of one byte each, a hundred at once.
+async fn fill(client: &Client, session: &Session, channel: &str, count: usize) -> Result<()> {
+    const AT_ONCE: usize = 100;
+    let target = format!("/witter/publish?channel={channel}");
+    for begin in (0..count).step_by(AT_ONCE) {
+        let drafts = (begin..begin + AT_ONCE).map(|id| json!({"id": id.to_string(), "body": 0}));
+        let drafts = Value::from_iter(drafts).to_string();
+        let answer = client.post(&target, Some(&session.token), drafts).await?;
+        ensure!(answer.status == 201, "{answer:?}");
+    }
+    Ok(())
+}
+
+/// That a reader is told so many messages of each of its channels, in their order.
+async fn check_history(client: &Client, query: Query, count: usize) -> Result<()> {
+    let channels = query.channels.clone();
+    let mut seen = vec![0; channels.len()];
+    let mut reader = Reader::open(client, Transport::Sse, query).await?;
+    while seen.iter().any(|seen| *seen < count as u64) {
+        let batch = timeout(HANGS, reader.news())
+            .await
+            .context("nothing more comes")??;
+        ensure!(batch.gaps.is_empty() && batch.end.is_none(), "{batch:?}");
+        for envelope in batch.envelopes {
+            let place = channels
+                .iter()
+                .position(|channel| *channel == envelope.channel)
+                .context("a channel that was asked for")?;
+            seen[place] += 1;
+            ensure!(envelope.offset == seen[place], "{envelope:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn who_does_not_end_what_they_say_takes_no_memory_and_is_cut() -> Result<()> {
+    faults::run(async {
+        /// Each of these unfolds to a MiB.
+        const FOLDED: usize = 400;
+        /// Each of these has one.
+        const LONG: usize = 150;
+        const MOST_MEMORY: u64 = 128 << 20;
+        /// What a message may take to arrive.
+        const PATIENCE: Duration = Duration::from_secs(30);
+        raise_file_limit()?;
+        let deployment = Deployment::start(&ONE_INSTANCE)?;
+        let (client, host) = (deployment.client(), deployment.process().id());
+        let address = client.address();
+        let session = client.session("Ann").await?;
+        let mut ann = converse(&client, &session, "hall").await?;
+        let before = Usage::of(host)?;
+
+        // A whole message each, of somebody who may not publish: it is read, and refused.
+        let body = "x".repeat(65_000);
+        let drafts = (0..15).map(|id| json!({"id": id.to_string(), "body": body}));
+        let drafts = Value::from_iter(drafts);
+        let ask = json!({"ref": 1, "publish": {"channel": "hall", "drafts": drafts}});
+        let whole = message(true, true, &folded(ask.to_string().as_bytes()));
+        let sockets = speak(address, FOLDED, &whole).await?;
+        for socket in sockets {
+            let told = timeout(HANGS, told(socket, r#""error":"unauthorized""#)).await?;
+            ensure!(matches!(told, Ok(None | Some(1013))), "{told:?}");
+        }
+        println!(
+            "{FOLDED} at once unfold to a MiB each, which took {:?} of processors: the host grew by {}",
+            Usage::of(host)?.processor - before.processor,
+            grown(host, before)?
+        );
+
+        let begun = Instant::now();
+        let text = vec![b' '; 1_000_000];
+        let mut sockets = speak(address, FOLDED, &message(false, true, &folded(&text))).await?;
+        println!(
+            "{FOLDED} that do not end: the host grew by {}",
+            grown(host, before)?
+        );
+        sockets.extend(speak(address, LONG, &message(false, false, &text)).await?);
+        println!(
+            "{LONG} MiB more that do not end: the host grew by {}",
+            grown(host, before)?
+        );
+
+        // Who reads, and says something long that comes in pieces, does so as if they were not there.
+        let body = "x".repeat(60_000);
+        let draft = json!({"channel": "hall", "id": "long", "body": body});
+        let ask = json!({"ref": 1, "publish": draft});
+        ann.send(Frame::text(ask.to_string())).await?;
+        let (mut published, mut read) = (false, false);
+        while !(published && read) {
+            let told: Value = serde_json::from_str(&timeout(HANGS, ann.text()).await??)?;
+            published |= told["published"]["offset"] == 1;
+            read |= told["envelope"]["body"] == body.as_str();
+        }
+        ensure!(begun.elapsed() < PATIENCE, "it is too late to tell");
+
+        let grown = Usage::of(host)?.memory.saturating_sub(before.memory);
+        ensure!(grown < MOST_MEMORY, "the host grew by {grown} bytes");
+        let mut cut = [0, 0];
+        for socket in sockets {
+            match timeout(PATIENCE + HANGS, told(socket, "nothing that is said")).await?? {
+                Some(1013) => cut[0] += 1,
+                Some(1008) => cut[1] += 1,
+                other => bail!("{other:?}"),
+            }
+        }
+        let [at_once, later] = cut;
+        println!(
+            "{at_once} were cut for the room they took, {later} {:?} after they began",
+            begun.elapsed()
+        );
+        ensure!((LONG / 2..LONG).contains(&at_once), "{at_once} of {LONG}");
+        ensure!(
+            begun.elapsed() > PATIENCE,
+            "they were cut before their time"
+        );
+        client.publish(&session, "hall", "last", "0").await?;
+        loop {
+            let told: Value = serde_json::from_str(&timeout(HANGS, ann.text()).await??)?;
+            if told["envelope"]["id"] == "last" {
+                break;
+            }
+        }
+        let log = deployment.process().log();
+        ensure!(!log.contains("instance ended"), "{log}");
+        Ok(())
+    })
+}
+
+fn grown(host: u32, before: Usage) -> Result<String> {
+    let grown = Usage::of(host)?.memory.saturating_sub(before.memory);
+    Ok(format!("{} MiB", grown >> 20))
+}
+
+/// A connection that follows a channel.
+async fn converse(client: &Client, session: &Session, channel: &str) -> Result<Socket> {
+    let transport = Transport::Websocket;
+    // It is not read for a while, and answers no pings then.
+    let query = Query::of([channel]).token(&session.token).heartbeat(55);
+    let request = transport.request(client, &query.target(transport));
+    let response = client.open(request.body(Full::default())?).await?;
+    let mut socket = Socket::accepted(response).await?;
+    socket.text().await?;
+    Ok(socket)
+}
+
+/// As a client compresses a message (RFC 7692, section 7.2.1).
+fn folded(text: &[u8]) -> Vec<u8> {
+    let mut folded = Vec::with_capacity(text.len());
+    Compress::new(Compression::best(), false)
+        .compress_vec(text, &mut folded, FlushCompress::Sync)
+        .expect("it is compressed");
+    folded.truncate(folded.len() - 4);
+    folded
+}
+
+/// A text message in one frame, or the beginning of one, masked by zeros (RFC 6455, section 5.2).
+fn message(is_whole: bool, is_folded: bool, payload: &[u8]) -> Vec<u8> {
+    let first = 0x01 | u8::from(is_whole) << 7 | u8::from(is_folded) << 6;
+    let mut frame = vec![first];
+    match u16::try_from(payload.len()) {
+        Ok(length @ ..126) => frame.push(0x80 | length as u8),
+        Ok(length) => {
+            frame.push(0x80 | 126);
+            frame.extend(length.to_be_bytes());
+        }
+        Err(_) => {
+            frame.push(0x80 | 127);
+            frame.extend((payload.len() as u64).to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(payload);
+    frame
+}
+
+/// A connection, and what was read of it.
+type Connection = (TcpStream, Vec<u8>);
+
+/// So many connections of anybody, each of which has said this. Those that are cut meanwhile are among them.
+async fn speak(address: SocketAddr, count: usize, said: &[u8]) -> Result<Vec<Connection>> {
+    const AT_ONCE: usize = 64;
+    let target = Query::of(["hall"]).target(Transport::Websocket);
+    let mut head = format!("GET {target} HTTP/1.1\r\nhost: {address}\r\n");
+    for (name, value) in Transport::Websocket.headers() {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head += "sec-websocket-extensions: permessage-deflate\r\n\r\n";
+    let connections: Vec<Connection> = stream::iter(0..count)
+        .map(async |_| {
+            let mut socket = TcpStream::connect(address).await?;
+            socket.write_all(head.as_bytes()).await?;
+            let mut bytes = Vec::new();
+            let answer = read_head(&mut socket, &mut bytes).await?;
+            let (answer, length) = answer.context("the host closed")?;
+            ensure!(answer.status == 101, "{answer:?}");
+            anyhow::Ok((socket, bytes.split_off(length)))
+        })
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await?;
+    // All at once.
+    try_join_all(connections.into_iter().map(async |(mut socket, bytes)| {
+        timeout(HANGS, socket.write_all(said)).await?.ok();
+        anyhow::Ok((socket, bytes))
+    }))
+    .await
+}
+
+/// Reads until a text has come, or a close: its code.
+async fn told((mut socket, mut bytes): Connection, text: &str) -> Result<Option<u16>> {
+    loop {
+        let mut rest = &bytes[..];
+        // Without a mask, and none so long that its length takes eight bytes.
+        while let [first, second, after @ ..] = rest {
+            let (length, after) = match (second, after) {
+                (0..126, after) => (usize::from(*second), after),
+                (126, [high, low, after @ ..]) => {
+                    (usize::from(u16::from_be_bytes([*high, *low])), after)
+                }
+                (126, _) => break,
+                _ => bail!("a long frame"),
+            };
+            let Some((payload, after)) = after.split_at_checked(length) else {
+                break;
+            };
+            match (first & 0x0f, payload) {
+                (8, [high, low, ..]) => return Ok(Some(u16::from_be_bytes([*high, *low]))),
+                (1, payload) if String::from_utf8_lossy(payload).contains(text) => return Ok(None),
+                _ => {}
+            }
+            rest = after;
+        }
+        ensure!(socket.read_buf(&mut bytes).await? > 0, "it breaks off");
+    }
 }
 
 #[test]
