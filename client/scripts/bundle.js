@@ -15,7 +15,7 @@ const TO = path.join(ROOT, "dist");
  * is not in the list is only longer.
  */
 const INSIDE =
-  /^(add|adopted|base|become|begin|calm|changed|check|down|drop|ensure|exhausted|fail|fits|flush|frames|follow|generation|heard|lead|leave|link|lost|moved|people|poll|proven|query|race|ready|refresh|refused|renew|renewed|rest|route|say|script|seen|settle|shut|since|speak|standing|stop|taken|unfollow|who|withdraw)$/;
+  /^(add|adopted|around|base|bearer|become|begin|calm|changed|check|down|drop|emit|ensure|exhausted|fail|fits|flush|follow|follows|frames|generation|heard|last|lead|leave|link|lost|moved|people|poll|proven|query|race|ready|refresh|refused|renew|renewed|rest|route|say|script|seen|settle|shared|shut|since|speak|standing|stop|taken|unfollow|via|who|whom|withdraw)$/;
 
 /** Leaves `XMLHttpRequest` out of the module: browsers that have modules have `fetch`. */
 const withoutXhr = {
@@ -41,10 +41,19 @@ async function bundle(entry, name, format, ecma, further, properties = { regex: 
   const { code } = await minify(outputFiles[0].text.replace(/\bconst /g, "let "), {
     module: format === "esm",
     ecma,
-    compress: { passes: 3, reduce_funcs: false, pure_getters: true, hoist_funs: true, lhs_constants: false },
-    mangle: { properties },
+    compress: {
+      passes: 3,
+      reduce_funcs: false,
+      pure_getters: true,
+      hoist_funs: true,
+      lhs_constants: false,
+      unsafe_arrows: ecma > 5,
+    },
+    mangle: { properties, reserved: ["$"] },
   });
-  await writeFile(path.join(TO, name), code);
+  // A module's names are its own: in it, what is undefined has a short one.
+  const short = format === "esm" ? `let $;${code.replace(/\bvoid 0\b/g, "$")}` : code;
+  await writeFile(path.join(TO, name), short);
 }
 
 /** Copies the declarations of a module, and those that they refer to: not those of the library's inside. */

@@ -47,12 +47,12 @@ const BUSY = /^(rate-limited|unavailable)$/;
 /** What becomes of the choice. */
 export interface Hooks {
   /** Opens a transport from where the reader stands. */
-  open(open: Open, heartbeat: number, listener: Listener): Link;
+  begin(open: Open, heartbeat: number, listener: Listener): Link;
   /** Whether what it was opened for, from where, and as whom, still holds. */
   fits(link: Link): boolean;
   /** This carries the messages from now on; its frames follow. */
   adopted(transport: Transport, link: Link): void;
-  frame(frame: Frame): void;
+  heard(frame: Frame): void;
   /** Nothing carries messages at the moment; the next is being looked for. */
   down(): void;
   /** The server refuses this one: nothing is open, nothing is tried. */
@@ -78,12 +78,12 @@ export interface Chooser {
 }
 
 interface Candidate {
-  transport: Transport;
+  via: Transport;
   link?: Link;
   /** What it brought that is not handed on yet. */
   frames: Frame[];
   /** It is known that what comes alone gets through. */
-  proven?: boolean;
+  proven?: boolean | undefined;
   /** When it was adopted. */
   since: number;
   /** Ends its patience. */
@@ -125,7 +125,7 @@ export function chooser(
 
   const close = ({ link, calm }: Candidate): void => {
     calm();
-    if (link) link.close();
+    if (link) link.shut();
   };
 
   function stop(): void {
@@ -140,12 +140,8 @@ export function chooser(
   }
 
   function race(): void {
-    const failing = (transport: Transport): boolean => (faults[transport] || 0) > 1;
-    const able = (last ? [last] : []).concat(transports).filter(
-      (transport, index, all) =>
-        rank(transport) >= 0 && all.indexOf(transport) === index && can(transport),
-    );
-    waiting = able.filter((one) => !failing(one)).concat(able.filter(failing));
+    const place = (transport: Transport): number => (faults[transport]! > 1 ? 2 : transport === last ? 0 : 1);
+    waiting = transports.filter(can).sort((one, other) => place(one) - place(other));
     next();
   }
 
@@ -163,15 +159,15 @@ export function chooser(
 
   function start(transport: Transport): void {
     const candidate: Candidate = {
-      transport,
+      via: transport,
       frames: [],
       since: 0,
       calm: later(environment, PATIENCE, () => lose(candidate)),
     };
     candidates.push(candidate);
     try {
-      candidate.link = hooks.open(TRANSPORTS[transport][1], beatOf(transport), {
-        frame: (frame) => hear(candidate, frame),
+      candidate.link = hooks.begin(TRANSPORTS[transport][1], beatOf(transport), {
+        heard: (frame) => hear(candidate, frame),
         lost: () => lose(candidate),
       });
     } catch {
@@ -182,29 +178,29 @@ export function chooser(
   }
 
   function refresh(): void {
-    if (live && !candidates.some(({ transport }) => transport === live!.transport)) start(live.transport);
+    if (live && !candidates.some(({ via }) => via === live!.via)) start(live.via);
   }
 
   function hear(candidate: Candidate, frame: Frame): void {
     if (ending(frame)) return lose(candidate, frame);
-    const { transport, frames } = candidate;
-    candidate.proven = candidate.proven || !STREAM.test(transport) || !!frame.heartbeat;
+    const { via, frames } = candidate;
+    candidate.proven = candidate.proven || !STREAM.test(via) || frame.heartbeat;
     frames.push(frame);
-    if (candidate !== live && (!live || live.transport === transport || candidate.proven)) adopt(candidate);
+    if (candidate !== live && (!live || live.via === via || candidate.proven)) adopt(candidate);
     if (candidate === live) {
       heard = now();
       prove(candidate);
-      frames.splice(0).forEach((one) => candidate === live && hooks.frame(one));
+      frames.splice(0).forEach((one) => candidate === live && hooks.heard(one));
     }
   }
 
   function adopt(candidate: Candidate): void {
-    const { transport, link } = candidate;
-    const mine = rank(transport);
-    const worse = live && mine > rank(live.transport);
+    const { via, link } = candidate;
+    const mine = rank(via);
+    const worse = live && mine > rank(live.via);
     if (worse || !hooks.fits(link!)) {
       forget(candidate);
-      return worse ? undefined : start(transport);
+      return worse ? undefined : start(via);
     }
     candidate.calm();
     if (live) close(live);
@@ -213,16 +209,16 @@ export function chooser(
     // What would be better may still come.
     candidates = candidates.filter((other) => {
       if (other === candidate) return false;
-      if (rank(other.transport) < mine) return true;
+      if (rank(other.via) < mine) return true;
       close(other);
       return false;
     });
     live = candidate;
-    last = transport;
+    last = via;
     candidate.since = now();
     listen();
     lookForBetter();
-    hooks.adopted(transport, link!);
+    hooks.adopted(via, link!);
   }
 
   function prove(candidate: Candidate): void {
@@ -260,24 +256,23 @@ export function chooser(
       hooks.down();
       calmNext();
       calmNext = later(environment, code === "reopen" ? environment.Math.random() * SPREAD : 0, race);
-    } else if (live && live.transport === candidate.transport) {
+    } else if (live && live.via === candidate.via) {
       // What was to be had beside it is not to be had.
       lose(live);
     } else if (!live || waiting.length) next();
   }
 
   /** Remembers what speaks against a transport that was cut. */
-  function blame({ transport, since }: Candidate): void {
-    if (now() - since >= STABLE) faults[transport] = 0;
-    else faults[transport] = (faults[transport] || 0) + 1;
+  function blame({ via, since }: Candidate): void {
+    faults[via] = now() - since < STABLE ? (faults[via] || 0) + 1 : 0;
     const silent = (now() - heard) / 1000;
-    if (silent < 2 || silent > 2 * beatOf(transport)) cuts = 0;
+    if (silent < 2 || silent > 2 * beatOf(via)) cuts = 0;
     else if (++cuts > 1) beat = Math.max(1, Math.min(beat, Math.floor(silent * 0.6)));
   }
 
   function listen(): void {
     calmSilence();
-    const period = beatOf(live!.transport) * 1000;
+    const period = beatOf(live!.via) * 1000;
     calmSilence = later(environment, period / 2, () => {
       if (now() - heard > period * SILENCE) lose(live!);
       else listen();
@@ -286,20 +281,23 @@ export function chooser(
 
   function lookForBetter(): void {
     calmRetry();
-    if (rank(live!.transport) > 0) {
+    if (rank(live!.via) > 0) {
       calmRetry = later(environment, retryAfter, () => {
         retryAfter = Math.min(retryAfter * 2, LONGEST_RETRY);
-        lookForBetter();
-        waiting = betterOnes();
-        next();
+        tryBetter();
       });
     }
+  }
+
+  function tryBetter(): void {
+    lookForBetter();
+    waiting = transports.slice(0, rank(live!.via)).filter(can);
+    next();
   }
 
   // That a document in a frame was cut is told by nothing but its silence.
   const beatOf = (transport: Transport): number => (transport === "htmlfile" ? Math.min(beat, 4) : beat);
   const can = (transport: Transport): unknown => TRANSPORTS[transport][0](environment);
-  const betterOnes = (): Transport[] => transports.slice(0, rank(live!.transport)).filter(can);
 
   return {
     race,
@@ -312,12 +310,10 @@ export function chooser(
     use(wanted) {
       transports = wanted;
       retryAfter = RETRY;
-      if (live && rank(live.transport) >= 0) {
+      if (live && rank(live.via) >= 0) {
         candidates.forEach(close);
         candidates = [];
-        lookForBetter();
-        waiting = betterOnes();
-        next();
+        tryBetter();
       } else if (live || candidates.length) {
         stop();
         hooks.down();

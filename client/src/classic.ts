@@ -1,6 +1,5 @@
 import { open } from "./connection.js";
-import type { Environment } from "./environment.js";
-import { extend } from "./request.js";
+import { type Environment, extend } from "./environment.js";
 import type { Connection, Options } from "./types.js";
 
 // For a plain <script>: `witter.connect(…)`, in browsers without modules. There is no iteration in them, but events.

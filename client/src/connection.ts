@@ -1,11 +1,10 @@
 import { AWAY, credential } from "./credential.js";
-import { type Environment, dictionary, later } from "./environment.js";
-import { failure } from "./failure.js";
+import { type Environment, dictionary, extend, later } from "./environment.js";
+import { ABORTED, failure } from "./failure.js";
 import type { Frame } from "./frame.js";
 import { type Draft, RENEWED, outbox } from "./outbox.js";
 import { type Reader, type Standing, MOST_CHANNELS, reader } from "./reader.js";
-import { type Cancel, type Done, type Query, asker, extend } from "./request.js";
-import { TRANSPORTS } from "./transports.js";
+import { type Cancel, type Done, type Query, type Question, asker } from "./request.js";
 import type {
   Connection,
   Events,
@@ -24,11 +23,11 @@ const CHANNEL = /^(?=.{1,64}$)@?[\w.~-]+$/;
 /** How long it is remembered by which transport a server was reached, in milliseconds: networks change. */
 const MEMORY = 3_600_000;
 
-/** Behind every message. */
-const NEWEST = 9007199254740991;
-
 /** An interruption that is shorter, in milliseconds, is none. */
 const BRIEF = 700;
+
+/** Behind every message. */
+const NEWEST = 9007199254740991;
 
 /** What is kept over a reload. */
 interface Kept extends Standing {
@@ -39,19 +38,25 @@ interface Kept extends Standing {
 /** What others are told of a draft. */
 const plain = ({ channel, id, refers, body }: Draft): Unsent => ({ channel, id, refers, body });
 
+/** What has a place to keep things. */
+interface Owner {
+  storage?: Keeper;
+  localStorage?: Keeper;
+}
+
 /** Reads JSON that was kept, by whatever version. The place may be forbidden: then it throws where it is named. */
-const recall = <T>(place: () => Keeper | undefined, key: string): Partial<T> => {
+const recall = <T>(owner: Owner, place: keyof Owner, key: string): Partial<T> => {
   try {
-    return JSON.parse(place()!.getItem(key)!) || {};
+    return JSON.parse(owner[place]!.getItem(key)!) || {};
   } catch {
     return {};
   }
 };
 
 /** Keeps JSON. Where the place is full or forbidden, what is known lasts as long as the page. */
-const keep = (place: () => Keeper | undefined, key: string, value: unknown): void => {
+const keep = (owner: Owner, place: keyof Owner, key: string, value: unknown): void => {
   try {
-    place()!.setItem(key, JSON.stringify(value));
+    owner[place]!.setItem(key, JSON.stringify(value));
   } catch {
     // As above.
   }
@@ -60,11 +65,11 @@ const keep = (place: () => Keeper | undefined, key: string, value: unknown): voi
 /** Connects to the routes below an absolute address, and stays connected. */
 export function open(environment: Environment, address: string, options: Options): Connection {
   const base = address.replace(/\/+$/, "");
-  const key = `witter:${base}`;
-  const storage = (): Keeper | undefined => options.storage;
-  const common = (): Keeper | undefined => environment.localStorage;
-  const kept = recall<Kept>(storage, key);
-  const remembered = recall<{ transport: Transport; at: number }>(common, `${key}:transport`);
+  const common = `witter:${base}:transport`;
+  // Whose it is, where the page says so: the next in the same tab is not to send it.
+  const own = `witter:${base}${options.account ? `#${options.account}` : ""}`;
+  const kept = recall<Kept>(options, "storage", own);
+  const remembered = recall<{ transport: Transport; at: number }>(environment, "localStorage", common);
 
   const listeners: { [E in keyof Events]?: ((told: Events[E]) => void)[] } = {};
   /** What waits to hear what becomes of its draft. */
@@ -73,7 +78,9 @@ export function open(environment: Environment, address: string, options: Options
   let calmState: Cancel = () => {};
 
   const ask = asker(environment, base);
-  const who = credential(environment, options, kept.session, ask, (session) => {
+  // What is closed is nobody any more.
+  const introduce = (question: Question, done: Done): unknown => heard.push(ask(question, done));
+  const who = credential(environment, options, kept.session, introduce, (session) => {
     if (session) {
       save();
       emit("session", session);
@@ -82,21 +89,21 @@ export function open(environment: Environment, address: string, options: Options
   });
   const box = outbox(environment, kept.drafts || [], {
     ready: who.ensure,
-    send,
-    sender: () => (who.session() || { sender: undefined }).sender,
+    say: send,
+    whom: () => (who.whom() || { sender: undefined }).sender,
     changed: save,
-    stored(receipt) {
+    taken(receipt) {
       settle(receipt.id, receipt);
       emit("stored", receipt);
     },
-    failed(draft, why) {
+    lost(draft, why) {
       settle(draft.id, why);
       emit("failed", extend(plain(draft), { error: failure(why) }));
     },
   });
 
   function emit<E extends keyof Events>(event: E, told: Events[E]): void {
-    (listeners[event] || []).slice().forEach((listener) => {
+    (listeners[event] || []).forEach((listener) => {
       try {
         listener(told);
       } catch (error) {
@@ -115,7 +122,7 @@ export function open(environment: Environment, address: string, options: Options
   }
 
   function save(): void {
-    if (options.storage) keep(storage, key, extend(read.standing(), { session: who.session(), drafts: box.drafts() }));
+    if (options.storage) keep(options, "storage", own, extend(read.standing(), { session: who.whom(), drafts: box.drafts() }));
   }
 
   function become(next: State): void {
@@ -141,9 +148,9 @@ export function open(environment: Environment, address: string, options: Options
     };
     who.ensure((refusal) => {
       if (over || refusal) return over || done(refusal);
-      const token = who.token();
+      const token = who.bearer();
       cancel = by(token, (answer) => {
-        if (again && answer && answer.error === "unauthorized" && who.renew(token)) cancel = inquire(by, done, false);
+        if (again && who.renew(token, answer)) cancel = inquire(by, done, false);
         else done(answer);
       });
     });
@@ -153,8 +160,8 @@ export function open(environment: Environment, address: string, options: Options
   /** Asks once for what there is. */
   const poll = (query: Query, done: Done): Cancel =>
     inquire((token, heard) => {
-      const question = { route: "short-polling", query: extend(query, { token }) };
-      return ask(extend(question, { script: ["jsonp-polling", { wait: 0 }] as const }), heard);
+      const script = ["jsonp-polling", { wait: 0 }] as const;
+      return ask({ route: "short-polling", query: extend(query, { token }), script }, heard);
     }, done);
 
   /** A promise of an answer that has what was asked for, unless a signal comes before it, or the end of all. */
@@ -163,9 +170,9 @@ export function open(environment: Environment, address: string, options: Options
     const promise = new Promise<Frame>((resolve, reject) => {
       let cancel: Cancel = () => {};
       const over: Done = (answer) => {
-        heard.splice(heard.indexOf(stop), 1);
-        if (!answer || answer.error || (name && !answer[name])) reject(failure(answer && answer.error ? answer : AWAY));
-        else resolve(answer);
+        heard = heard.filter((one) => one !== stop);
+        if (answer && !answer.error && (!name || answer[name])) resolve(answer);
+        else reject(failure(answer && answer.error ? answer : AWAY));
       };
       stop = (why) => {
         cancel();
@@ -177,16 +184,14 @@ export function open(environment: Environment, address: string, options: Options
     return until(signal, promise, () => stop(ABORTED));
   };
 
-  function send(channel: string, drafts: Draft[], done: (answer?: Frame | Frame[]) => void): Cancel {
+  function send(channel: string, drafts: Draft[], done: (answers?: Frame[]) => void): Cancel {
     const ours = drafts.map(({ id, body, refers }) => ({ id, body, refers }));
-    const token = who.token();
+    const token = who.bearer();
     const speak = read.speak();
     const hear: Done = (answer) => {
-      if (answer && answer.error === "unauthorized" && who.renew(token)) done({ error: RENEWED });
-      else {
-        if (answer && !answer.error) who.taken();
-        done(answer && (answer.published || ("offset" in answer ? [answer] : answer)));
-      }
+      if (who.renew(token, answer)) return done([{ error: RENEWED }]);
+      if (answer && !answer.error) who.taken();
+      done(answer && ([] as Frame[]).concat(answer.published || answer));
     };
     if (speak) return speak({ publish: { channel, drafts: ours } }, hear);
     const { id, body, refers } = ours[0]!;
@@ -206,40 +211,34 @@ export function open(environment: Environment, address: string, options: Options
   const { BroadcastChannel, navigator } = environment;
   const read: Reader = reader(
     {
-      environment,
+      around: environment,
       base,
       who,
       poll,
-      channels: options.channels || [],
-      history: options.history || 0,
-      presence: options.presence ? "" : undefined,
-      transports: options.transports || (Object.keys(TRANSPORTS) as Transport[]),
-      last: environment.Date.now() - (remembered.at || 0) < MEMORY ? remembered.transport : undefined,
-      shared: options.share !== false && !!(BroadcastChannel && navigator && navigator.locks),
+      last: remembered.at! + MEMORY > environment.Date.now() ? remembered.transport : undefined,
+      shared: options.share !== false && BroadcastChannel && navigator && navigator.locks,
       become,
-      live(transport) {
-        keep(common, `${key}:transport`, { transport, at: environment.Date.now() });
-        box.flush();
+      ready(transport) {
+        keep(environment, "localStorage", common, { transport, at: environment.Date.now() });
+        box.flush(true);
       },
-      message(message) {
-        if (state.kind === "closed") return;
-        const session = who.session();
+      heard(message) {
+        const session = who.whom();
         if (!session || session.sender === message.sender) box.seen(message);
         emit("message", message);
       },
-      gap: (gap) => emit("gap", gap),
-      denied: (denial) => emit("denied", denial),
-      people: (told) => emit("presence", told),
+      emit,
       moved: save,
       shut,
     },
+    options,
     kept,
   );
 
   function shut({ error, detail }: Frame): void {
     become({ kind: "closed", reason: error || "" });
     const closed = { error: error || "closed", detail: detail! };
-    heard.splice(0).forEach((off) => off(closed));
+    heard.forEach((off) => off(closed));
     read.end(closed);
     box.stop();
   }
@@ -247,7 +246,7 @@ export function open(environment: Environment, address: string, options: Options
   // ---------------------------------------------------------------- the surroundings
 
   /** What is to be ended with the connection. */
-  const heard: Done[] = [];
+  let heard: Done[] = [];
   /** Listens to what may tell of sleep, of another network, of being left and come back to. */
   const listen = (
     target: Pick<Environment, "addEventListener" | "removeEventListener"> | undefined,
@@ -259,30 +258,29 @@ export function open(environment: Environment, address: string, options: Options
       heard.push(() => target.removeEventListener!(type, listener));
     }
   };
-  const look = (sure?: boolean): void => {
+  const look = (sure?: unknown): void => {
     read.check(sure);
-    box.flush();
+    box.flush(true);
   };
   const { document } = environment;
-  listen(environment, "online", () => look(true));
+  listen(environment, "online", look);
   listen(document, "visibilitychange", () => document!.hidden || look());
   // A page that is kept for the button "back" has no open connections, and comes back without a word of them.
   listen(environment, "pagehide", read.rest);
-  listen(environment, "pageshow", (event) => {
-    if ((event as PageTransitionEvent).persisted) read.begin();
-  });
+  listen(environment, "pageshow", read.begin);
 
   // ---------------------------------------------------------------- the connection
 
   // The detail names what is at fault.
-  const refuse = (error: string, detail?: string): Promise<never> =>
-    Promise.reject(failure({ error, detail: detail! }));
+  const refuse = (detail: string, error = "invalid-request"): Promise<never> => Promise.reject(failure({ error, detail }));
 
   /** Why a call is of no use. */
-  function check(channel: string | undefined, signal: AbortSignal | undefined): Promise<never> | undefined {
-    if (signal && signal.aborted) return refuse("aborted");
-    if (state.kind === "closed") return refuse("closed");
-    if (channel !== undefined && !CHANNEL.test(channel)) return refuse("invalid-request", "channel");
+  function check(channel: string | undefined, signal?: AbortSignal, history = 0): Promise<never> | undefined {
+    if (signal && signal.aborted) return refuse("", "aborted");
+    if (state.kind === "closed") return refuse("", "closed");
+    if (channel !== undefined && !CHANNEL.test(channel)) return refuse("channel");
+    // An integer from 0 to 1,000.
+    if (history >>> 0 !== history || history > 1000) return refuse("history");
     return undefined;
   }
 
@@ -291,33 +289,33 @@ export function open(environment: Environment, address: string, options: Options
       return state;
     },
     get session() {
-      return who.session();
+      return who.whom();
     },
     get channels() {
-      return read.channels();
+      return read.follows();
     },
     get unsent() {
       return box.drafts().map(plain);
     },
     on(event, listener) {
-      const all = (listeners[event] = listeners[event] || []) as unknown[];
-      all.push(listener);
+      const all = listeners as Record<string, unknown[]>;
+      all[event] = (all[event] || []).concat(listener);
       return () => {
-        const index = all.indexOf(listener);
-        if (index >= 0) all.splice(index, 1);
+        all[event] = all[event]!.filter((one) => one !== listener);
       };
     },
     subscribe(channel, { history = options.history || 0, signal } = {}) {
-      const refused = check(channel, signal);
+      const refused = check(channel, signal, history);
       if (refused) return refused;
-      const all = read.channels();
+      const all = read.follows();
       if (all.length >= MOST_CHANNELS && all.indexOf(channel) < 0) {
-        return refuse("invalid-request", "channel");
+        return refuse("channel");
       }
+      let cancel: Cancel = () => {};
       const followed = new Promise<void>((resolve, reject) => {
-        read.follow(channel, history, (error) => (error ? reject(error) : resolve()));
+        cancel = read.follow(channel, history, (error) => (error ? reject(error) : resolve()));
       });
-      return until(signal, followed, () => connection.unsubscribe(channel));
+      return until(signal, followed, cancel);
     },
     unsubscribe(channel) {
       read.unfollow(channel, ABORTED);
@@ -326,8 +324,8 @@ export function open(environment: Environment, address: string, options: Options
       const refused = check(channel, signal);
       if (refused) return refused;
       const text = JSON.stringify(body);
-      if (text === undefined) return refuse("unprocessable", "body");
-      if (id && promises[id]) return refuse("id-reused");
+      if (!text) return refuse("body", "unprocessable");
+      if (id && promises[id]) return refuse("", "id-reused");
       const draft = box.add(channel, JSON.parse(text) as Json, refers, id);
       const stored = answered((done) => {
         promises[draft.id] = done;
@@ -367,16 +365,14 @@ export function open(environment: Environment, address: string, options: Options
   };
 
   // Whoever connects hears of everything that follows.
-  later(environment, 0, () => {
-    if (state.kind !== "closed") {
+  heard.push(
+    later(environment, 0, () => {
       read.begin();
       box.flush();
-    }
-  });
+    }),
+  );
   return connection as Connection;
 }
-
-const ABORTED = { error: "aborted" };
 
 /** A promise that a signal ends. */
 function until<T>(signal: AbortSignal | undefined, promise: Promise<T>, cancel: Cancel): Promise<T> {

@@ -12,12 +12,13 @@ export const AWAY: Frame = { error: "unavailable" };
 /** As whom one speaks. */
 export interface Credential {
   /** What the server knows one by, while it takes it. */
-  token(): string | undefined;
-  session(): Session | undefined;
+  bearer(): string | undefined;
+  /** As a guest. */
+  whom(): Session | undefined;
   /** Calls back when there is one, or why there is none. */
   ensure(done: (refusal?: Frame) => void): void;
-  /** The server no longer takes this one. Tells whether there is another, or can be. */
-  renew(refused: string | undefined): boolean;
+  /** Takes what was answered to one. Where it is no longer taken, tells whether there is another, or can be. */
+  renew(used: string | undefined, answer?: Frame): boolean;
   /** The server takes it. */
   taken(): void;
 }
@@ -31,7 +32,7 @@ export function credential(
   told: (session?: Session) => void,
 ): Credential {
   let token = typeof given === "string" ? given : undefined;
-  let waiting: ((refusal?: Frame) => void)[] = [];
+  const waiting: ((refusal?: Frame) => void)[] = [];
   const renewable = typeof given !== "string" && (!!given || guest !== undefined);
   let renewedAt = 0;
   if (given || guest === undefined) session = undefined;
@@ -39,19 +40,18 @@ export function credential(
   const current = (): string | undefined => (session ? session.token : token);
 
   function got(refusal?: Frame): void {
-    const all = waiting;
-    waiting = [];
-    all.forEach((done) => done(refusal));
+    waiting.splice(0).forEach((done) => done(refusal));
   }
 
   return {
-    token: current,
-    session: () => session,
+    bearer: current,
+    whom: () => session,
     taken() {
       renewedAt = 0;
     },
-    renew(refused) {
-      if (refused !== current()) return true;
+    renew(used, answer) {
+      if (!answer || (answer.end || answer.error) !== "unauthorized") return false;
+      if (used !== current()) return true;
       const now = Date.now();
       if (!renewable || now - renewedAt < RENEWAL) return false;
       renewedAt = now;

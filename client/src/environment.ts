@@ -16,10 +16,10 @@ export interface Environment {
   WebSocket?: new (url: string, protocols?: string) => WebSocket;
   EventSource?: new (url: string) => EventSource;
   BroadcastChannel?: new (name: string) => BroadcastChannel;
-  crypto?: { getRandomValues(bytes: Uint8Array): Uint8Array };
+  crypto?: { getRandomValues(numbers: Uint32Array): Uint32Array };
   document?: Document;
   location?: { href: string };
-  navigator?: { onLine?: boolean; locks?: LockManager };
+  navigator?: { locks?: LockManager };
   localStorage?: Keeper;
   addEventListener?(type: string, listener: (event: Event) => void): void;
   removeEventListener?(type: string, listener: (event: Event) => void): void;
@@ -31,32 +31,28 @@ export function later(environment: Environment, ms: number, run: () => void): ()
   return () => environment.clearTimeout(timer as never);
 }
 
-/** An id that makes sending again harmless: 128 random bits, of the best source there is. */
-export function drawId({ crypto, Math }: Environment): string {
-  const bytes = crypto && crypto.getRandomValues(new Uint8Array(16));
-  let id = "";
-  for (let index = 0; index < 16; index++) {
-    const byte = bytes ? bytes[index]! : (Math.random() * 256) | 0;
-    id += (byte + 256).toString(16).slice(1);
-  }
-  return id;
-}
+/** An id that makes sending again harmless: 128 random bits, or as many as there are without a source of such. */
+export const drawId = ({ crypto, Math }: Environment): string =>
+  [].join.call(crypto ? crypto.getRandomValues(new Uint32Array(4)) : [Math.random(), Math.random()]);
 
 /**
- * How long to wait after so many failures in a row, in milliseconds: full jitter, so that clients that failed
- * together do not come back together.
+ * Calls again after so many failures in a row, and as many seconds as the server says: full jitter, so that clients that
+ * failed together do not come back together.
  *
  * Shorter pauses weigh on a server that is barely back; longer ones than 30 s are felt when it is.
  */
-export function pause(environment: Environment, failures: number, retryAfter = 0): number {
-  return retryAfter * 1000 + environment.Math.random() * Math.min(30_000, 500 * 2 ** failures);
+export function retry(environment: Environment, failures: number, seconds = 0, run: () => void): () => void {
+  return later(environment, seconds * 1000 + environment.Math.random() * Math.min(30_000, 500 * 2 ** failures), run);
 }
 
-/** Members by names that others choose, `constructor` and `__proto__` among them. */
-export function dictionary<T>(from: Record<string, T> = {}): Record<string, T> {
-  const made = Object.create(null) as Record<string, T>;
-  Object.keys(from).forEach((name) => {
-    made[name] = from[name]!;
-  });
-  return made;
+function copy(from: object, into: object): object {
+  for (const name in from) (into as Record<string, unknown>)[name] = (from as Record<string, unknown>)[name];
+  return into;
 }
+
+/** The members of both, those of the second where both have one: what `{...a, ...b}` would be in an old browser. */
+export const extend = <A extends object, B extends object>(a: A, b: B): A & B => copy(b, copy(a, {})) as A & B;
+
+/** Members by names that others choose, `constructor` and `__proto__` among them. */
+export const dictionary = <T>(from: Record<string, T> = {}): Record<string, T> =>
+  copy(from, Object.create(null) as object) as Record<string, T>;

@@ -33,7 +33,7 @@ export interface Frame extends Partial<Session> {
 export function parse(text: string | undefined): Frame | undefined {
   try {
     const value: unknown = JSON.parse(text!);
-    return typeof value === "object" && value !== null ? value : undefined;
+    return value instanceof Object ? value : undefined;
   } catch {
     return undefined;
   }
@@ -41,4 +41,4 @@ export function parse(text: string | undefined): Frame | undefined {
 
 /** Why a frame ends what it came on: a code, or `reopen`; undefined where it does not. */
 export const ending = (frame: Frame): string | undefined =>
-  frame.end || (frame.ref === undefined ? frame.error : undefined);
+  frame.end || (frame.ref ? undefined : frame.error);

@@ -4,12 +4,6 @@ import type { Gap, Message } from "./types.js";
 /** Where one stands in each channel that the cursor names: the last offset; -1: no message was seen yet. */
 export type Places = Record<string, number>;
 
-/** What comes of what is received. */
-export interface Reader {
-  message(message: Message): void;
-  gap(gap: Gap): void;
-}
-
 /**
  * Hands on what a frame or a batch brings: the messages of each channel in their order, each once, whatever was
  * opened twice on the way. The answer is the message before which one is missing: from there on nothing was handed on.
@@ -17,20 +11,25 @@ export interface Reader {
  * An offset that follows on the last one is the next message; a lower one was there already. A gap is told where its
  * place is among the messages of its channel.
  */
-export function receive(places: Places, frame: Frame, reader: Reader): Message | undefined {
-  let gaps = frame.gaps || (frame.gap ? [frame.gap] : []);
+export function receive(
+  places: Places,
+  frame: Frame,
+  heard: (message: Message) => void,
+  missed: (gap: Gap) => void,
+): Message | undefined {
+  let gaps = ([] as Gap[]).concat(frame.gaps || frame.gap || []);
   const tell = (due: (gap: Gap) => boolean): void => {
     gaps = gaps.filter((gap) => {
       if (!due(gap)) return true;
       if (gap.channel in places) {
         places[gap.channel] = gap.resumed;
-        reader.gap(gap);
+        missed(gap);
       }
       return false;
     });
   };
   let astray: Message | undefined;
-  (frame.envelopes || (frame.envelope ? [frame.envelope] : [])).every((message) => {
+  ([] as Message[]).concat(frame.envelopes || frame.envelope || []).every((message) => {
     const { channel, offset } = message;
     tell((gap) => gap.channel === channel && (gap.after === places[channel] || gap.resumed === offset - 1));
     const place = places[channel];
@@ -40,7 +39,7 @@ export function receive(places: Places, frame: Frame, reader: Reader): Message |
       return false;
     }
     places[channel] = offset;
-    reader.message(message);
+    heard(message);
     return true;
   });
   if (!astray) tell(() => true);

@@ -1,6 +1,7 @@
+// First, so that it compresses better.
+import { messages } from "./iteration.js";
 import { open } from "./connection.js";
 import type { Environment } from "./environment.js";
-import { messages } from "./iteration.js";
 import type { Connection, Options } from "./types.js";
 
 export type { Environment } from "./environment.js";
@@ -11,7 +12,9 @@ export type * from "./types.js";
  * until `close()`.
  */
 export function connect(url: string, options: Options = {}): Connection {
-  const environment = options.environment || (globalThis as unknown as Environment);
+  // The first browsers that had modules did not have the name.
+  const global = typeof globalThis === "object" ? globalThis : self;
+  const environment = options.environment || (global as unknown as Environment);
   const { location } = environment;
   const connection = open(environment, new URL(url, location && location.href).href, options);
   connection[Symbol.asyncIterator] = () => messages(connection);

@@ -1,4 +1,4 @@
-import { extend } from "./request.js";
+import { extend } from "./environment.js";
 import { conversation, marks, people, typing } from "./messaging.js";
 
 // For a plain <script>: `witter.conversation(…)` and the others, beside `witter.connect`.

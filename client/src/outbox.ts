@@ -1,4 +1,4 @@
-import { type Environment, drawId, later, pause } from "./environment.js";
+import { type Environment, dictionary, drawId, retry } from "./environment.js";
 import { PASSING } from "./failure.js";
 import type { Frame } from "./frame.js";
 import type { Cancel } from "./request.js";
@@ -36,14 +36,14 @@ export interface Draft {
 export interface Post {
   /** Calls back when there is a credential, or why there is none. */
   ready(done: (refusal?: Frame) => void): void;
-  /** Sends drafts of one channel; at last calls back with one answer for each, with one for all, or with nothing. */
-  send(channel: string, drafts: Draft[], done: (answer?: Frame | Frame[]) => void): Cancel;
+  /** Sends drafts of one channel; at last calls back with an answer for each, with one for all, or with nothing. */
+  say(channel: string, drafts: Draft[], done: (answers?: Frame[]) => void): Cancel;
   /** Who one is at the moment, as far as that is known. */
-  sender(): string | undefined;
+  whom(): string | undefined;
   /** What is unsent has changed. */
   changed(): void;
-  stored(receipt: Receipt): void;
-  failed(draft: Draft, why: Frame): void;
+  taken(receipt: Receipt): void;
+  lost(draft: Draft, why: Frame): void;
 }
 
 /** What is to be sent, and what becomes of it. */
@@ -56,20 +56,21 @@ export interface Outbox {
   withdraw(id: string): void;
   /** It is in the store, as a reader saw. */
   seen(receipt: Receipt): void;
-  /** Tries at once. */
-  flush(): void;
+  /** Tries what nothing is in the way of; `anew`: what got no answer, too. */
+  flush(anew?: boolean): void;
   /** Tries no more. */
   stop(): void;
 }
 
 /**
- * Sends messages in their order, each once.
+ * Sends the messages of each channel in their order, each once. A channel that has to wait does not hold up others.
  *
  * One request is under way at a time. A draft keeps its id however often it is sent, so that the server stores it once.
  */
 export function outbox(environment: Environment, drafts: Draft[], post: Post): Outbox {
   let busy: Cancel | undefined;
-  let calm: Cancel = () => {};
+  /** What ends the pause of a channel, and that of all, which has no name. */
+  const pauses = dictionary<Cancel>();
   let failures = 0;
   /** So many from the front go one by one, to find the one that the server refused. */
   let alone = 0;
@@ -84,16 +85,18 @@ export function outbox(environment: Environment, drafts: Draft[], post: Post): O
   }
 
   function seen({ channel, offset, id }: Receipt): void {
-    if (take(id)) post.stored({ channel, offset, id });
+    if (take(id)) post.taken({ channel, offset, id });
   }
 
   function fail(draft: Draft, why: Frame): void {
-    if (take(draft.id)) post.failed(draft, why);
+    if (take(draft.id)) post.lost(draft, why);
   }
 
-  function flush(): void {
-    calm();
-    if (busy || !drafts.length) return;
+  const isDue = ({ channel }: { channel: string }): boolean => !pauses[channel];
+
+  function flush(anew?: boolean): void {
+    if (anew) resume("");
+    if (busy || pauses[""] || !drafts.some(isDue)) return;
     let over = false;
     busy = () => {
       over = true;
@@ -102,25 +105,33 @@ export function outbox(environment: Environment, drafts: Draft[], post: Post): O
       if (over) return;
       if (!refusal) return next();
       busy = undefined;
-      if (PASSING.test(refusal.error!)) wait(refusal);
-      else drafts.slice().forEach((draft) => fail(draft, refusal));
+      if (PASSING.test(refusal.error!)) wait("", refusal);
+      else drafts.forEach((draft) => fail(draft, refusal));
     });
   }
 
-  function wait({ retry_after }: Frame): void {
-    calm = later(environment, pause(environment, failures++, retry_after), flush);
+  function wait(channel: string, { retry_after }: Frame): void {
+    pauses[channel] = retry(environment, failures++, retry_after, () => {
+      resume(channel);
+      flush();
+    });
+  }
+
+  function resume(channel: string): void {
+    if (pauses[channel]) pauses[channel]();
+    delete pauses[channel];
   }
 
   /** Nobody knows whether it is stored, and whether the server would know it again. */
   function isLost({ tried, by }: Draft): boolean {
-    return !!tried && (environment.Date.now() - tried > MEMORY || by !== post.sender());
+    return !!tried && (environment.Date.now() - tried > MEMORY || by !== post.whom());
   }
 
   function next(): void {
     let size = 0;
     const group: Draft[] = [];
     const most = alone ? 1 : MOST_DRAFTS;
-    drafts.slice().every((draft) => {
+    drafts.filter(isDue).every((draft) => {
       if (isLost(draft)) {
         if (!group.length) fail(draft, { error: "unknown" });
         return !group.length;
@@ -138,38 +149,34 @@ export function outbox(environment: Environment, drafts: Draft[], post: Post): O
   }
 
   function send(group: Draft[]): void {
-    const before = group.map(({ tried, by }) => ({ tried, by }));
-    group.forEach((draft) => {
-      draft.tried = draft.tried || environment.Date.now();
-      draft.by = post.sender();
+    // What was tried before was so by the same: else it were lost.
+    const fresh = group.filter(({ tried }) => !tried);
+    fresh.forEach((draft) => {
+      draft.tried = environment.Date.now();
+      draft.by = post.whom();
     });
     post.changed();
     let over = false;
-    const cancel = post.send(group[0]!.channel, group, (answer) => {
+    const cancel = post.say(group[0]!.channel, group, (answers) => {
       over = true;
-      const whole = answer instanceof Array ? undefined : answer && answer.error;
       // One among them is refused: it fails alone.
-      const split = whole && group.length > 1 && !PASSING.test(whole);
+      const split = answers && answers.length < group.length && !PASSING.test(answers[0]!.error!);
       if (split) alone = group.length;
-      let passing: Frame | undefined;
+      let passing: Frame | undefined = answers ? undefined : {};
       group.forEach((draft, index) => {
-        const told = answer instanceof Array ? answer[index] : answer;
+        const told = answers && (answers[index] || answers[0]!);
         const code = told && told.error;
-        if (code && UNTRIED.test(code)) {
-          draft.tried = before[index]!.tried;
-          draft.by = before[index]!.by;
-        }
-        if (!told) passing = passing || (answer ? undefined : {});
-        else if (!code) seen(told as Receipt);
+        if (code && UNTRIED.test(code) && fresh.indexOf(draft) >= 0) draft.tried = undefined;
+        if (!told) return;
+        if (!code) seen(told as Receipt);
         else if (PASSING.test(code)) passing = told;
         else if (!split) fail(draft, told);
       });
       busy = undefined;
-      if (passing) wait(passing);
-      else {
-        failures = 0;
-        flush();
-      }
+      // What gets no answer would get none for another channel.
+      if (passing) wait(answers ? group[0]!.channel : "", passing);
+      else failures = 0;
+      flush();
     });
     if (!over) busy = cancel;
   }
@@ -186,7 +193,7 @@ export function outbox(environment: Environment, drafts: Draft[], post: Post): O
       return draft;
     },
     stop() {
-      calm();
+      Object.keys(pauses).forEach(resume);
       if (busy) busy();
     },
   };

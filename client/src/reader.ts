@@ -1,13 +1,13 @@
 import { chooser } from "./chooser.js";
 import type { Credential } from "./credential.js";
-import { type Environment, dictionary, later, pause } from "./environment.js";
-import { DENIAL, PASSING, failure } from "./failure.js";
+import { type Environment, dictionary, drawId, extend, later, retry } from "./environment.js";
+import { ABORTED, DENIAL, PASSING, failure } from "./failure.js";
 import type { Frame } from "./frame.js";
 import { type Places, receive } from "./inbox.js";
-import { type Cancel, type Done, PATIENCE, type Query, extend } from "./request.js";
+import { type Cancel, type Done, PATIENCE, type Query } from "./request.js";
 import { type Share, type Word, share } from "./share.js";
-import { LIMIT, type Link } from "./transports.js";
-import type { Denial, Failure, Gap, Message, Presence, State, Transport } from "./types.js";
+import { LIMIT, type Link, TRANSPORTS } from "./transports.js";
+import type { Events, Failure, Gap, Message, Options, Presence, State, Transport } from "./types.js";
 
 /** What the server follows at once for one reader. */
 export const MOST_CHANNELS = 64;
@@ -18,9 +18,9 @@ const SILENCE = 40_000;
 
 /** What a transport was opened with. */
 interface Opened extends Link {
-  channels: string[];
+  follows: string[];
   generation: number;
-  token: string | undefined;
+  bearer: string | undefined;
 }
 
 /** A channel that is to be followed. */
@@ -38,29 +38,20 @@ export interface Standing {
 
 /** What a reader needs of others, and tells them. */
 export interface Surroundings {
-  environment: Environment;
+  around: Environment;
   base: string;
   who: Credential;
-  /** By which transports, best first. */
-  transports: Transport[];
-  /** The one by which the server was reached before. */
+  /** The transport by which the server was reached before. */
   last: Transport | undefined;
   /** Whether tabs may share. */
-  shared: boolean;
-  /** What is to be followed from the beginning, and how many of its messages come first. */
-  channels: string[];
-  history: number;
-  /** To be seen, and told who else is: empty; undefined: not. */
-  presence: string | undefined;
+  shared: unknown;
   /** Asks once, with the credential. */
   poll(query: Query, done: Done): Cancel;
   become(state: State): void;
   /** Messages can be read, and sent. */
-  live(transport: Transport): void;
-  message(message: Message): void;
-  gap(gap: Gap): void;
-  denied(denial: Denial): void;
-  people(told: Presence): void;
+  ready(transport: Transport): void;
+  heard(message: Message): void;
+  emit<E extends keyof Events>(event: E, told: Events[E]): void;
   /** How far it has come is not what it was. */
   moved(): void;
   /** The server will not have us, for good. */
@@ -69,18 +60,19 @@ export interface Surroundings {
 
 /** Reads channels, over whichever transport gets through, or by another tab. */
 export interface Reader {
-  channels(): string[];
+  follows(): string[];
   standing(): Standing;
-  follow(channel: string, history: number, settle: (error?: Failure) => void): void;
+  /** The answer takes it back, as long as it is not settled. */
+  follow(channel: string, history: number, settle: (error?: Failure) => void): Cancel;
   unfollow(channel: string, why: Frame): boolean;
   /** Asks on the connection, where it goes both ways. */
-  speak(): ((question: object, done: Done) => Cancel) | undefined;
+  speak(): ((question: object, done: Done) => Cancel) | false | undefined;
   use(transports: Transport[]): void;
   /** Looks after what may have died unnoticed; `sure`: the network is another. */
-  check(sure?: boolean): void;
+  check(sure?: unknown): void;
   /** The credential was renewed. */
   renewed(): void;
-  /** Begins to read, or goes on. */
+  /** Begins to read, where that is not begun. */
   begin(): void;
   /** Ends what is open, until `begin`. */
   rest(): void;
@@ -88,9 +80,12 @@ export interface Reader {
   end(why: Frame): void;
 }
 
-export function reader(surroundings: Surroundings, standing: Standing): Reader {
-  const { environment, base, who, channels, history, poll, become, live, message, gap, denied, moved, shut } = surroundings;
-  let { transports, last, shared } = surroundings;
+export function reader(surroundings: Surroundings, options: Options, standing: Standing): Reader {
+  const { around: environment, who, poll, become, emit, shut } = surroundings;
+  /** To be seen, and told who else is: empty; undefined: not. */
+  const presence = options.presence ? "" : undefined;
+  let { last, shared } = surroundings;
+  let { transports = Object.keys(TRANSPORTS) as Transport[] } = options;
   let { cursor } = standing;
   let places = dictionary(standing.places);
   const wishes = dictionary<Wish>();
@@ -111,14 +106,15 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
   // What concerns other tabs.
   let party: Share | undefined;
   /** What the others follow by this one. */
-  const foreign: Record<string, string[]> = {};
-  const tab = environment.Math.random().toString(36).slice(2);
-  /** Whether another tab keeps the connection. */
+  let foreign: Record<string, string[]> = {};
+  const tab = drawId(environment);
+  /** Whether this tab keeps the connection for others, or another one does: at first it is neither. */
+  let leading = false;
   let following = false;
-  /** Whether that one follows all that this one does. */
-  let covered = false;
-  /** Whether this one is past a gap to which that one may not have come: its place would tell it again. */
-  let ahead = false;
+  /** What arrives at that one. */
+  let carried: string[] = [];
+  /** Where this one is past a gap to which that one may not have come: its place would tell it again. */
+  let ahead: string[] = [];
   /** What it brought while this one fetches what it missed. */
   let waiting: Frame[] | undefined;
   let again = false;
@@ -137,52 +133,53 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
   const isNew = (channel: string): boolean => !(channel in places);
 
   /** What to ask for. A query has one `history` for all channels that its cursor does not name: others come next. */
-  function query(): Query & { channel: string[] } {
-    const all = names();
+  function query(all = names()): Query & { channel: string[] } {
     const fresh = all.filter(isNew);
     const history = fresh.length ? historyOf(fresh[0]!) : undefined;
     return {
       channel: all.filter((channel) => !isNew(channel) || historyOf(channel) === history),
       after: cursor,
       history,
-      presence: surroundings.presence,
+      presence,
     };
   }
 
   const choice = chooser(
     environment,
     {
-      fits: (opened) => (opened as Opened).generation === generation && (opened as Opened).token === who.token(),
-      open(open, heartbeat, listener) {
+      fits: (opened) => (opened as Opened).generation === generation && (opened as Opened).bearer === who.bearer(),
+      begin(open, heartbeat, listener) {
         const asks = query();
-        const token = who.token();
-        const opened = open({ environment, base, query: extend(asks, { heartbeat, token }) }, listener);
-        return extend(opened, { channels: asks.channel, generation, token });
+        const bearer = who.bearer();
+        const opened = open({ around: environment, base: surroundings.base, query: extend(asks, { heartbeat, token: bearer }) }, listener);
+        return extend(opened, { follows: asks.channel, generation, bearer });
       },
       adopted(transport, opened) {
+        deafen();
         link = opened as Opened;
         failures = 0;
         last = transport;
         who.taken();
-        arrive(link.channels);
-        become(stateBy(transport));
-        live(transport);
+        arrive(link.follows);
+        goLive();
         change();
       },
-      frame: hear,
+      heard: hear,
       down() {
         lost();
         become({ kind: "connecting" });
       },
-      refused: (why, opened) => refused(why, opened as Opened),
-      exhausted: () => away(),
+      refused,
+      exhausted: away,
     },
     transports,
     last,
   );
 
-  const stateBy = (transport: Transport): State =>
-    ({ kind: transport === transports[0] ? "live" : "fallback", transport });
+  function goLive(): void {
+    become({ kind: last === transports[0] ? "live" : "fallback", transport: last! });
+    surroundings.ready(last!);
+  }
 
   /** The messages of these arrive from now on. */
   function arrive(channels: string[]): void {
@@ -201,25 +198,34 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
     const answered = frame.ref && asked[frame.ref];
     if (answered) answered(frame);
     if (frame.denied) deny(frame.denied.channel, frame.denied);
-    if (party && !following && !frame.ref && Object.keys(foreign).length) party.say({ frame });
-    ([] as Presence[]).concat(frame.state || []).forEach((one) => wishes[one.channel] && surroundings.people(one));
+    if (leading && !frame.ref && Object.keys(foreign).length) party!.say({ frame });
+    ([] as Presence[]).concat(frame.state || []).forEach((one) => wishes[one.channel] && emit("presence", one));
     const tell = (told: Gap): void => {
       generation++;
-      if (wishes[told.channel]) gap(told);
+      if (wishes[told.channel]) emit("gap", told);
     };
-    const mine = { gap: tell, message: (one: Message) => wishes[one.channel] && message(one) };
-    let astray = receive(places, frame, mine);
+    const take = (): Message | undefined =>
+      receive(
+        places,
+        frame,
+        (message) => {
+          ahead = ahead.filter((channel) => channel !== message.channel);
+          if (wishes[message.channel]) surroundings.heard(message);
+        },
+        tell,
+      );
+    let astray = take();
     if (astray && missing === astray.channel + astray.offset) {
       // To fetch it did not help: the server does not have what is missing.
       const { channel, offset } = astray;
       tell({ channel, after: places[channel]!, resumed: offset - 1 });
       places[channel] = offset - 1;
-      astray = receive(places, frame, mine);
+      astray = take();
     }
     if (!astray) {
       if (frame.cursor) {
         cursor = frame.cursor;
-        moved();
+        surroundings.moved();
       }
       return;
     }
@@ -236,22 +242,26 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
       asked[ref]!();
       choice.drop();
     });
-    const forget = (): void => {
+    asked[ref] = (answer) => {
       calm();
       delete asked[ref];
-    };
-    asked[ref] = (answer) => {
-      forget();
       done(answer);
     };
-    link!.send!(JSON.stringify(extend({ ref }, question)));
-    return forget;
+    link!.say!(JSON.stringify(extend({ ref }, question)));
+    return () => {
+      done = () => {};
+    };
   }
 
-  /** The connection is gone: nothing is heard of what was asked. */
+  /** Nothing is heard any more of what was asked. */
+  function deafen(): void {
+    Object.keys(asked).forEach((ref) => asked[+ref]!());
+  }
+
+  /** The connection is gone. */
   function lost(): void {
     link = undefined;
-    Object.keys(asked).forEach((ref) => asked[+ref]!());
+    deafen();
     announce();
   }
 
@@ -265,7 +275,7 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
       if (!running || link) return;
       if (refusal) (PASSING.test(refusal.error!) ? away : shut)(refusal);
       else if (shared && !party) meet();
-      else if (!following) choice.race();
+      else if (!party || leading) choice.race();
     });
   }
 
@@ -273,12 +283,8 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
   function away(why: Frame = {}): void {
     lost();
     become({ kind: "offline" });
-    wait(why.retry_after);
-  }
-
-  function wait(seconds?: number): void {
     hurry();
-    calmWait = later(environment, pause(environment, failures++, seconds), begin);
+    calmWait = retry(environment, failures++, why.retry_after, begin);
   }
 
   /** Ends a pause; tells whether there was one. */
@@ -298,67 +304,61 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
     part();
   }
 
-  function refused(why: Frame, { token }: Opened): void {
-    const code = why.end || why.error!;
+  function refused(why: Frame, opened: Link): void {
+    const error = why.end || why.error!;
+    const told = { error, detail: why.detail! };
     lost();
-    if (code === "unauthorized" && who.renew(token)) {
+    if (who.renew((opened as Opened).bearer, why)) {
       // The others share what the old one was good for.
       part();
       begin();
-    } else if (code === "unauthorized" && who.token()) shut({ error: code, detail: why.detail! });
-    else if (code === "invalid-request" && cursor) {
+    } else if (error === "unauthorized" && who.bearer()) shut(told);
+    else if (cursor && /^cursor/.test(told.detail)) {
       // It is no place of this server's: what there is now is not what there was.
       cursor = undefined;
       const were = places;
       places = dictionary();
       generation++;
-      Object.keys(were).forEach((channel) => gap({ channel, after: Math.max(0, were[channel]!), resumed: 0 }));
-      wait();
-    } else if (DENIAL.test(code)) inspect();
+      Object.keys(were).forEach((channel) => emit("gap", { channel, after: Math.max(0, were[channel]!), resumed: 0 }));
+      begin();
+    } else if (DENIAL.test(error)) inspect(told);
     else away(why);
   }
 
   /** Finds which of the channels may not be read, where the server says that one of them may not. */
-  function inspect(): void {
+  function inspect(why: Frame): void {
     const fresh = names().filter(isNew);
     const suspects = fresh.length ? fresh : names();
     let left = suspects.length;
-    let found = false;
+    // What is wrong in none of them is wrong in the whole, and stays so.
+    let then = why.error === "invalid-request" ? () => shut(why) : away;
     suspects.forEach((channel) => {
       poll({ channel, limit: 1 }, (answer) => {
         if (answer && DENIAL.test(answer.error!)) {
-          found = true;
+          then = begin;
           deny(channel, answer);
-        }
-        if (!--left && running) {
-          if (found) begin();
-          else wait();
-        }
+        } else if (then !== begin && (!answer || answer.error)) then = away;
+        if (!--left && running) then();
       });
     });
   }
 
   function deny(channel: string, { error, detail }: Frame): void {
     const told = { channel, error: error!, detail: detail! };
+    if (leading) party!.say({ frame: { denied: told } });
     Object.keys(foreign).forEach((other) => {
       foreign[other] = foreign[other]!.filter((one) => one !== channel);
     });
-    if (unfollow(channel, told)) denied(told);
+    if (unfollow(channel, told)) emit("denied", told);
   }
 
   // ---------------------------------------------------------------- what is followed
-
-  /** Keeps the places in these channels only: whoever comes back to another begins anew. */
-  function prune(channels: string[]): void {
-    Object.keys(places).forEach((channel) => channels.indexOf(channel) < 0 && delete places[channel]);
-    moved();
-  }
 
   function unfollow(channel: string, why: Frame): boolean {
     const wish = wishes[channel];
     if (!wish) return false;
     delete wishes[channel];
-    wish.settle.forEach((settle) => settle(failure(why)));
+    wish.settle.splice(0).forEach((settle) => settle(failure(why)));
     change();
     return true;
   }
@@ -367,30 +367,32 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
   function change(): void {
     const all = names();
     const opened = link;
-    const followed = opened ? opened.channels : [];
+    const followed = opened ? opened.follows : [];
     const more = all.filter((channel) => followed.indexOf(channel) < 0);
     const less = followed.filter((channel) => all.indexOf(channel) < 0);
-    prune(all);
+    // Whoever comes back to another one begins anew.
+    Object.keys(places).forEach((channel) => all.indexOf(channel) < 0 && delete places[channel]);
+    surroundings.moved();
     if (!all.length) {
       cursor = undefined;
       rest();
       become({ kind: "connecting" });
     } else if (!running) begin();
-    else if (following) party!.say({ tab, channels: all });
+    else if (following) claim();
     else if (!opened || !(more.length + less.length)) return;
-    else if (opened.send) {
-      opened.channels = all;
+    else if (opened.say) {
+      opened.follows = all;
       less.forEach((channel) => say({ unsubscribe: { channel } }, () => {}));
       more.forEach((channel) => {
         say({ subscribe: { channel, history: historyOf(channel) } }, (answer) => {
           if (!answer) return;
           const code = answer.error;
           if (!code) return arrive([channel]);
-          opened.channels = opened.channels.filter((one) => one !== channel);
-          if (code === "unauthorized" && who.renew(opened.token)) who.ensure(choice.refresh);
+          opened.follows = opened.follows.filter((one) => one !== channel);
+          if (who.renew(opened.bearer, answer)) who.ensure(choice.refresh);
           else if (PASSING.test(code)) {
             calmRefresh();
-            calmRefresh = later(environment, pause(environment, failures++, answer.retry_after), change);
+            calmRefresh = retry(environment, failures++, answer.retry_after, change);
           } else deny(channel, answer);
         });
       });
@@ -403,23 +405,24 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
   // ---------------------------------------------------------------- other tabs
 
   function meet(): void {
-    covered = false;
+    carried = [];
     patience(WELCOME);
     // Who is not seen has no part in the connection of who is.
-    party = share(environment, `witter:${base}:${who.token()}:${surroundings.presence}`, {
+    party = share(environment, `witter:${surroundings.base}:${who.bearer()}:${presence}`, {
       lead() {
         following = false;
+        leading = true;
         calmSilence();
         announce();
         begin();
       },
       follow() {
         following = true;
-        party!.say({ tab, channels: names() });
+        claim();
       },
       fail: alone,
       heard({ tab: other, channels: theirs, live: transport, frame }: Word) {
-        if (!following) {
+        if (leading) {
           if (other) {
             foreign[other] = theirs!;
             if (names().length > MOST_CHANNELS) delete foreign[other];
@@ -427,65 +430,80 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
             if (link) announce();
           }
         } else if (frame) overhear(frame);
-        else if (theirs && !other) {
-          covered = !!transport && names().every((channel) => theirs.indexOf(channel) >= 0);
-          if (covered) {
+        else if (following && theirs && !other) {
+          carried = transport ? theirs : [];
+          if (isCovered()) {
             last = transport;
             fetch();
           } else if (!transport) {
             // It may be another one, that knows nothing of this one.
             become({ kind: "connecting" });
-            party!.say({ tab, channels: names() });
+            claim();
           }
         }
       },
     });
   }
 
-  /** Tells the other tabs what arrives here. */
-  function announce(): void {
-    if (party && !following) {
-      party.say({ live: link ? last : undefined, channels: names().filter((channel) => !isNew(channel)) });
-    }
+  /** Tells the other tabs what this one follows. */
+  function claim(all = names()): void {
+    party!.say({ tab, channels: all });
   }
 
-  /** The tab that keeps the connection is heard: it lives. */
+  /** Tells the other tabs what arrives here. */
+  function announce(): void {
+    if (leading) party!.say({ live: link ? last : undefined, channels: Object.keys(places) });
+  }
+
+  /** How long the tab that keeps the connection may be silent from now on. */
   function patience(ms: number): void {
     calmSilence();
     calmSilence = later(environment, ms, alone);
   }
 
-  function overhear(frame: Frame): void {
-    // What comes before this one knows where to go on from, it gets by itself.
-    if (!covered) return;
-    patience(SILENCE);
-    if (waiting) waiting.push(frame);
-    // That messages are gone is told by the server to each that misses them.
-    else if (frame.gap || (frame.gaps && frame.gaps.length)) fetch(true);
-    else hear(ahead || frame.open ? extend(frame, { cursor: undefined }) : frame);
+  const has = (channel: string): boolean => carried.indexOf(channel) >= 0;
+
+  /** Whether all arrives there that this one has begun with. What is new may come there later. */
+  function isCovered(): boolean {
+    const all = names();
+    return all.some(has) && all.every((channel) => has(channel) || isNew(channel));
   }
 
-  /** Gets what the other tab had before this one listened to it. */
-  function fetch(past?: boolean): void {
-    patience(SILENCE);
+  /** It lives. Where something never arrives there, it is of no use for long. */
+  function trust(): void {
+    if (names().every(has)) patience(SILENCE);
+  }
+
+  function overhear(frame: Frame): void {
+    // What comes before this one knows where to go on from, it gets by itself.
+    if (!(frame.denied || isCovered())) return;
+    trust();
+    if (waiting) waiting.push(frame);
+    // That messages are gone is told by the server to each that misses them.
+    else if (frame.gap || (frame.gaps && frame.gaps.length)) fetch(frame.gap);
+    else hear(frame.open || !ahead.every(isNew) ? extend(frame, { cursor: undefined }) : frame);
+  }
+
+  /** Gets what the other tab had before this one listened to it. `past`: what that one told of by itself. */
+  function fetch(past?: Gap): void {
+    trust();
     again = !!waiting;
     if (again) return;
     waiting = [];
-    const asks = query();
+    const asks = query(names().filter((channel) => has(channel) || !isNew(channel)));
     poll(asks, (answer) => {
       const meanwhile = waiting!;
+      const were = ahead;
       waiting = undefined;
       if (!following) return;
       if (!answer || answer.error) return alone();
       arrive(asks.channel);
       hear(answer);
-      ahead = !past && (ahead || answer.gaps!.length > 0);
+      ahead = were.concat(answer.gaps!.map(({ channel }) => channel)).filter((one) => !past || one !== past.channel);
       meanwhile.forEach(overhear);
-      if (again || answer.envelopes!.length >= LIMIT || names().some(isNew)) fetch();
-      else {
-        become(stateBy(last!));
-        live(last!);
-      }
+      const fresh = names().filter(isNew);
+      if (again || answer.envelopes!.length >= LIMIT || fresh.some(has)) fetch();
+      else if (!fresh.length) goLive();
     });
   }
 
@@ -501,24 +519,25 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
   function part(): void {
     calmSilence();
     if (party) {
-      if (following) party.say({ tab, channels: [] });
+      if (following) claim([]);
       party.leave();
       party = undefined;
     }
-    following = false;
+    leading = following = false;
+    foreign = {};
   }
 
-  channels.forEach((channel) => {
-    wishes[channel] = { history, settle: [] };
+  (options.channels || []).forEach((channel) => {
+    wishes[channel] = { history: options.history || 0, settle: [] };
   });
   Object.keys(places).forEach((channel) => wishes[channel] || delete places[channel]);
 
   return {
-    channels: () => Object.keys(wishes),
+    follows: () => Object.keys(wishes),
     standing: () => ({ cursor, places }),
     // Over a connection one is who one was when it was opened.
-    speak: () => (link && link.send && link.token === who.token() ? say : undefined),
-    begin,
+    speak: () => (link && link.say && link.bearer === who.bearer() && say),
+    begin: () => running || begin(),
     rest,
     unfollow,
     renewed: choice.refresh,
@@ -540,6 +559,11 @@ export function reader(surroundings: Surroundings, standing: Standing): Reader {
         // Another tab followed it: who is there was told before.
         if (!known) choice.refresh();
       }
+      return () => {
+        settle(failure(ABORTED));
+        wish.settle = wish.settle.filter((one) => one !== settle);
+        if (!known && isNew(channel) && !wish.settle.length) unfollow(channel, ABORTED);
+      };
     },
     use(wanted) {
       transports = wanted;

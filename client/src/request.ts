@@ -1,4 +1,4 @@
-import { type Environment, later } from "./environment.js";
+import { type Environment, extend, later } from "./environment.js";
 import { type Frame, parse } from "./frame.js";
 import { byXhr } from "./xhr.js";
 
@@ -24,15 +24,6 @@ export type Done = (answer?: Frame) => void;
 
 /** Asks by `GET`, or by `POST` where there is a body. */
 export type Ask = (environment: Environment, url: string, done: Done, body?: string) => Cancel;
-
-/** The members of both, those of the second where both have one: what `{...a, ...b}` would be in an old browser. */
-export function extend<A extends object, B extends object>(a: A, b: B): A & B {
-  const all = {} as Record<string, unknown>;
-  [a, b].forEach((one) => {
-    for (const name in one) all[name] = (one as Record<string, unknown>)[name];
-  });
-  return all as A & B;
-}
 
 /**
  * Every request is one that pages may make without asking first: the credential stands in the address, a body is
@@ -87,7 +78,7 @@ export type Send = (
   chunk?: (text: string) => void,
 ) => Cancel;
 
-export const method = (body?: string): string => (body === undefined ? "GET" : "POST");
+export const method = (body?: string): string => (body ? "POST" : "GET");
 
 /** Whether there is a way to make requests. */
 export const canRequest = ({ fetch, XMLHttpRequest }: Environment): unknown => fetch || (byXhr && XMLHttpRequest);
@@ -128,19 +119,22 @@ export const byScript: Ask = (environment, url, done) => {
   const end = (answer?: Frame): void => {
     if (!over) {
       over = true;
-      // A script that is under way cannot be stopped: it finds a function that does nothing.
-      callbacks[name] = () => {};
       head.removeChild(script);
       done(answer);
     }
   };
+  // A script that is under way cannot be stopped: until it has run, its name stays, and does nothing any more.
+  const gone = (): void => {
+    delete callbacks[name];
+    end();
+  };
   callbacks[name] = end;
-  script.onerror = () => end();
+  script.onload = script.onerror = gone;
   try {
     script.src = `${url}&callback=${name}`;
   } catch {
     // The page's policy forbids it (Trusted Types).
-    later(environment, 0, end);
+    later(environment, 0, gone);
   }
   head.appendChild(script);
   return () => {

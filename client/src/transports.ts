@@ -1,12 +1,12 @@
-import { type Environment, later } from "./environment.js";
+import { type Environment, extend, later } from "./environment.js";
 import { type Frame, parse } from "./frame.js";
 import { lines } from "./lines.js";
-import { type Ask, type Cancel, type Query, address, byRequest, byScript, canRequest, extend } from "./request.js";
+import { type Ask, type Cancel, type Query, address, byRequest, byScript, canRequest } from "./request.js";
 import type { Transport } from "./types.js";
 
 /** What every transport is opened with. */
 export interface Place {
-  environment: Environment;
+  around: Environment;
   /** The address of the routes, absolute, without a slash behind it. */
   base: string;
   query: Query;
@@ -14,18 +14,18 @@ export interface Place {
 
 /** What an open transport tells. */
 export interface Listener {
-  frame(frame: Frame): void;
+  heard(frame: Frame): void;
   /** It ended without a word, or brought what is none of the server's. */
   lost(): void;
 }
 
 /** An open transport. Closed, it tells nothing more. */
 export interface Link {
-  close(): void;
+  shut(): void;
   /** Where it goes both ways. */
-  send?(text: string): void;
+  say?(text: string): void;
   /** What it was opened for. */
-  channels?: string[];
+  follows?: string[];
 }
 
 /** Begins to read. Tells nothing before it returns. */
@@ -38,86 +38,85 @@ const PERIOD = 1000;
 export const LIMIT = 100;
 
 /** What a text says; what says nothing ends the transport. */
-const hear = (text: string, { frame, lost }: Listener): void => {
+const hear = (text: string, { heard, lost }: Listener): void => {
   const told = parse(text);
-  if (told) frame(told);
+  if (told) heard(told);
   else lost();
 };
 
-const websocket: Open = ({ environment, base, query }, listener) => {
+const websocket: Open = ({ around, base, query }, listener) => {
   const url = address(base, "websocket", query).replace(/^http/, "ws");
-  const socket = new environment.WebSocket!(url, "witter.v1");
+  const socket = new around.WebSocket!(url, "witter.v1");
   socket.onmessage = ({ data }) => hear(data as string, listener);
   socket.onclose = listener.lost;
   // The close behind it says so much too; npm's ws throws an error that nobody hears.
   socket.onerror = () => {};
   return {
-    send: (text) => socket.send(text),
-    close() {
+    say: (text) => socket.send(text),
+    shut() {
       socket.onmessage = socket.onclose = null;
       socket.close();
     },
   };
 };
 
-const sse: Open = ({ environment, base, query }, { frame, lost }) => {
-  const source = new environment.EventSource!(address(base, "sse", query));
-  const on = (type: string, frameOf: (data: never) => Frame): void =>
+const sse: Open = ({ around, base, query }, { heard, lost }) => {
+  const source = new around.EventSource!(address(base, "sse", query));
+  const on = (type: string, name?: string): void =>
     source.addEventListener(type, ({ data, lastEventId }: MessageEvent<string>) => {
       const told = parse(data);
       // It is kept from one event to the next: not every one has its own.
-      if (told) frame(extend({ cursor: lastEventId }, frameOf(told as never)));
+      if (told) heard(extend({ cursor: lastEventId }, name ? { [name]: told } : told) as Frame);
       else lost();
     });
-  on("cursor", (told) => told);
-  on("end", (told) => told);
-  on("heartbeat", () => ({ heartbeat: true }));
-  on("message", (envelope) => ({ envelope }));
-  ["gap", "denied", "state"].forEach((name) => on(name, (told) => ({ [name]: told })));
+  on("cursor");
+  on("end");
+  on("message", "envelope");
+  ["heartbeat", "gap", "denied", "state"].forEach((name) => on(name, name));
   // It would reopen by itself; whoever listens knows better when, and by what.
   source.onerror = lost;
-  return { close: () => source.close() };
+  return { shut: () => source.close() };
 };
 
-const xhrStreaming: Open = ({ environment, base, query }, listener) => {
+const xhrStreaming: Open = ({ around, base, query }, listener) => {
   const cut = lines();
   let open = true;
   const cancel = byRequest(
-    environment,
+    around,
     address(base, "xhr-streaming", query),
     listener.lost,
     undefined,
     (text) => cut(text).forEach((line) => open && hear(line, listener)),
   );
   return {
-    close() {
+    shut() {
       open = false;
       cancel();
     },
   };
 };
 
-const htmlfile: Open = ({ environment, base, query }, listener) => {
-  const document = environment.document!;
+const htmlfile: Open = ({ around, base, query }, listener) => {
+  const document = around.document!;
   const iframe = document.createElement("iframe");
-  const origin = /^\w+:\/\/[^/]+/.exec(environment.location!.href)![0];
+  const origin = /^\w+:\/\/[^/]+/.exec(around.location!.href)![0];
   const heard = (event: Event): void => {
     const { source, data } = event as MessageEvent<string>;
     if (source && source === iframe.contentWindow) hear(data, listener);
   };
-  environment.addEventListener!("message", heard);
+  around.addEventListener!("message", heard);
   iframe.style.display = "none";
   let calm: Cancel = () => {};
   // The document is whole when the stream has ended, or never began. Why it ended was said before, and is heard as a
   // task of its own, which may come later.
   iframe.onload = () => {
-    calm = later(environment, 0, listener.lost);
+    calm = later(around, 0, listener.lost);
   };
   iframe.src = address(base, "htmlfile", extend(query, { origin }));
   document.body.appendChild(iframe);
   return {
-    close() {
-      environment.removeEventListener!("message", heard);
+    shut() {
+      around.removeEventListener!("message", heard);
       calm();
       iframe.onload = null;
       document.body.removeChild(iframe);
@@ -128,34 +127,34 @@ const htmlfile: Open = ({ environment, base, query }, listener) => {
 /** Asks again and again. `held`: the server keeps a question until there is something to say. */
 const polling =
   (route: Transport, held: boolean, ask: Ask): Open =>
-  ({ environment, base, query }, { frame, lost }) => {
+  ({ around, base, query }, { heard, lost }) => {
     let open = true;
     let cancel: Cancel;
     const poll = (wait: number): void => {
-      const since = environment.Date.now();
-      cancel = ask(environment, address(base, route, extend(query, { wait })), (answer) => {
+      const since = around.Date.now();
+      cancel = ask(around, address(base, route, extend(query, { wait })), (answer) => {
         if (!answer || !(answer.envelopes || answer.error)) return lost();
         query = extend(query, {
           after: answer.cursor,
           history: undefined,
           presence: answer.presence || query.presence,
         });
-        frame(answer);
+        heard(answer);
         if (!open) return;
         // Where silence is cut early the question must come back before that.
         const beat = query.heartbeat as number;
         const again = (): void => poll(beat < 15 ? beat : 25);
         const { length } = answer.envelopes!;
         // A server whose store is away answers a held question at once, with nothing.
-        const prompt = held ? !wait || length || environment.Date.now() - since >= PERIOD : length >= LIMIT;
+        const prompt = held ? !wait || length || around.Date.now() - since >= PERIOD : length >= LIMIT;
         if (prompt) again();
-        else cancel = later(environment, PERIOD, again);
+        else cancel = later(around, PERIOD, again);
       });
     };
     // The first is answered at once: it tells whether anything gets through.
     poll(0);
     return {
-      close() {
+      shut() {
         open = false;
         cancel();
       },

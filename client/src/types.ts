@@ -50,9 +50,9 @@ export interface Receipt {
 /** Messages that are gone for good, and will not be delivered. */
 export interface Gap {
   channel: string;
-  /** The offset of the last message before the gap; 0 where that is not known. */
+  /** The offset of the last message before the gap; 0 where that is not known, as where the server began the channel anew. */
   after: number;
-  /** The offset before the next message. Lower than `after`: the server began the channel anew. */
+  /** The offset before the next message. Lower than the last one that came: the server began the channel anew. */
   resumed: number;
 }
 
@@ -179,9 +179,12 @@ export interface Options {
   transports?: Transport[];
   /**
    * Keeps unsent messages, the place in each channel and the guest's credential over a reload. Take
-   * `sessionStorage`; in `localStorage` two tabs would be one sender.
+   * `sessionStorage`; in `localStorage` two tabs would be one sender. Whoever connects to the same address finds it: name
+   * the `account`, or clear it when somebody signs out.
    */
   storage?: Keeper;
+  /** Whose what is kept is, where there is a `token`: for each other name nothing is kept yet. */
+  account?: string;
   /** Whether tabs of one origin with the same token share a connection, where the browser can. Default: true. */
   share?: boolean;
   /** All that the library uses of its surroundings. Default: `globalThis`. */
@@ -203,15 +206,17 @@ export interface Connection extends AsyncIterable<Message> {
    */
   on<E extends keyof Events>(event: E, listener: (told: Events[E]) => void): () => void;
   /**
-   * Follows one more channel, from now on or with up to `history` of its newest messages first. Fulfilled
-   * when its messages arrive; rejected where it may not be read.
+   * Follows one more channel, from now on or with up to `history` of its newest messages first, 0 to 1,000. Fulfilled
+   * when its messages arrive; rejected where it may not be read. Where tabs share a connection, it may begin without
+   * its history: `history()` has it in any case. The signal takes back this call, and leaves the channel to others that
+   * wait for it or followed it before.
    */
   subscribe(channel: string, options?: { history?: number; signal?: AbortSignal }): Promise<void>;
   /** Follows a channel no longer. */
   unsubscribe(channel: string): void;
   /**
    * Sends a message, once, whatever happens on the way: it waits while the network is away, and goes out in the
-   * order of the calls. Fulfilled when it is stored.
+   * order of the calls for its channel. Fulfilled when it is stored.
    *
    * Rejected with the server's code where it is refused; with `unknown` when a try got no answer for longer than the
    * server remembers ids, or as another guest: it may be stored, and is not sent again.

@@ -231,3 +231,33 @@ test("closing rejects what was asked and not answered, and leaves nothing behind
     }
   }
 });
+
+test("a signal that comes together with the answer ends nothing else", async () => {
+  await inWorld(1, async (world) => {
+    const one = ann(world, { fate: ({ route }) => ({ ...fine(), deaf: /polling/.test(route) }) });
+    const controller = new AbortController();
+    const { environment } = one.page;
+    const { WebSocket } = environment;
+    environment.WebSocket = class extends WebSocket {
+      /** @param {any[]} how */
+      constructor(...how) {
+        super(...how);
+        // It hears after the library, and before anybody who waits for a promise.
+        super.addEventListener("message", ({ data }) => /"answer"/.test(data) && controller.abort());
+      }
+    };
+    await world.run(MINUTE, () => one.live);
+    const told = ask(one, ME, controller.signal);
+    /** @type {string[]} */
+    const history = [];
+    one.connection.history("lobby").catch(({ code }) => history.push(code));
+    await world.run(1000);
+    assert(controller.signal.aborted);
+    assert.equal(told.answer?.name, "Ann");
+    one.close();
+    await world.run(0);
+    assert.deepEqual(history, ["closed"]);
+    await world.run(MINUTE);
+    checkClosed(world, one);
+  });
+});

@@ -9,6 +9,7 @@ import { after, before, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
+import vm from "node:vm";
 import { gzipSync } from "node:zlib";
 import { parse } from "acorn";
 import { build } from "esbuild";
@@ -89,6 +90,20 @@ for (const { contents, kept } of [
     assert.equal(outputFiles[0].text.includes("long-polling"), kept);
   });
 }
+
+test("the module does without the name `globalThis`, which the first browsers with modules do not have", async () => {
+  // As a script: a module would need a context with an experimental flag.
+  const exported = /export\s*\{\s*([\w$]+) as connect\s*\};?\s*$/;
+  const text = await read("dist/witter.js");
+  assert.match(text, exported);
+  const context = vm.createContext({ URL, setTimeout, clearTimeout });
+  vm.runInContext("self = this; delete this.globalThis;", context);
+  assert.equal(vm.runInContext("typeof globalThis", context), "undefined");
+  vm.runInContext(text.replace(exported, "self.connect = $1;"), context);
+  const connection = vm.runInContext('connect("https://chat.example/witter")', context);
+  assert.equal(connection.state.kind, "connecting");
+  connection.close();
+});
 
 for (const [file, budget] of Object.entries(BUDGETS)) {
   test(`${file} needs no later browser than those that have modules`, async () => {

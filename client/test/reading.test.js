@@ -298,3 +298,122 @@ test("history is read backwards, page by page", async () => {
     });
   }
 });
+
+test("a history that no channel can have is refused at once", async () => {
+  for (const history of [-1, 0.5, 1001, Infinity]) {
+    await inWorld(1, async (world) => {
+      const listener = bob(world);
+      for (const wrong of [history, NaN]) {
+        const refused = { code: "invalid-request", message: "history" };
+        await assert.rejects(listener.connection.subscribe("attic", { history: wrong }), refused);
+      }
+      assert(await world.run(MINUTE, () => listener.live));
+      assert.deepEqual(listener.connection.channels, ["lobby"]);
+      const other = bob(world, { options: { history } });
+      assert(await world.run(1000, () => other.connection.state.kind === "closed"), "not told at all");
+      assert.deepEqual(other.states.at(-1), "closed");
+      const { length } = world.requests;
+      await world.run(MINUTE);
+      assert(world.requests.length - length < 10, "asked again and again");
+    });
+  }
+});
+
+test("a request that the server does not understand is given up, and is no gap", async () => {
+  for (const transport of TRANSPORTS) {
+    await inWorld(1, async (world) => {
+      const speaker = ann(world);
+      const listener = bob(world, { options: { transports: [transport] } });
+      await world.run(MINUTE, () => listener.live);
+      await say(world, speaker, 2);
+      await world.run(2000);
+      // That it is nothing about a channel is found out by asking for each, which is not possible at first.
+      let away = true;
+      world.server.trouble = (/** @type {any} */ { query }) => {
+        if (query?.has("heartbeat")) return { refused: new Refused("invalid-request", "heartbeat: a number is expected") };
+        return away ? { refused: new Refused("unavailable", "the store is away", 1) } : undefined;
+      };
+      listener.page.wires.forEach((wire) => wire.break());
+      await world.run(20_000);
+      assert.notEqual(listener.connection.state.kind, "closed", transport);
+      away = false;
+      await world.run(MINUTE);
+      assert.deepEqual(listener.connection.state, { kind: "closed", reason: "invalid-request" }, transport);
+      assert.deepEqual(heard(listener), [1, 2], transport);
+    });
+  }
+});
+
+test("a place that is none of the server's is told as a gap, and what comes then is heard", async () => {
+  for (const transport of TRANSPORTS) {
+    await inWorld(1, async (world) => {
+      const speaker = ann(world);
+      const listener = bob(world, { keeps: true, options: { transports: [transport] } });
+      await world.run(MINUTE, () => listener.live);
+      await say(world, speaker, 3);
+      await world.run(2000);
+      const { sessionStorage } = listener;
+      const key = sessionStorage.key(0) ?? "";
+      sessionStorage.setItem(key, JSON.stringify({ ...JSON.parse(sessionStorage.getItem(key) ?? ""), cursor: "nowhere" }));
+      listener.load();
+      await world.run(MINUTE, () => listener.live);
+      await say(world, speaker, 1);
+      await world.run(2000);
+      assert.deepEqual(heard(listener), [1, 2, 3, { channel: "lobby", after: 3, resumed: 0 }, 4], transport);
+    });
+  }
+});
+
+test("a signal takes back the call that it was given to, and no other", async () => {
+  for (const transport of TRANSPORTS) {
+    await inWorld(1, async (world) => {
+      const { connection } = bob(world, { options: { transports: [transport] } });
+      await world.run(MINUTE, () => connection.state.kind === "live");
+      /** @type {string[]} */
+      const told = [];
+      const follow = (/** @type {string} */ channel, /** @type {string} */ name, /** @type {AbortSignal} */ signal) => {
+        const over = (/** @type {string} */ what) => told.push(`${name} ${what}`);
+        connection.subscribe(channel, signal ? { signal } : {}).then(() => over("follows"), ({ code }) => over(code));
+      };
+      const controller = new AbortController();
+      const { signal } = controller;
+      const none = /** @type {any} */ (undefined);
+      follow("attic", "the first", signal);
+      follow("attic", "the second", none);
+      follow("cellar", "the third", none);
+      follow("cellar", "the fourth", signal);
+      follow("garden", "who is alone", signal);
+      controller.abort();
+      await world.run(MINUTE);
+      assert.deepEqual(told.sort(), [
+        "the first aborted",
+        "the fourth aborted",
+        "the second follows",
+        "the third follows",
+        "who is alone aborted",
+      ]);
+      assert.deepEqual(connection.channels.sort(), ["attic", "cellar", "lobby"], transport);
+    });
+  }
+});
+
+test("scripts leave no names behind in the window", async () => {
+  await inWorld(1, async (world) => {
+    const speaker = ann(world);
+    const features = { ...MODERN, requests: /** @type {const} */ ("none") };
+    const listener = bob(world, { features, options: { transports: ["jsonp-polling"] } });
+    const names = () => Object.keys(listener.page.environment.window).filter((name) => name.startsWith("witter_"));
+    for (let number = 0; number < 5; number++) {
+      listener.publish("lobby").catch(() => {});
+      await say(world, speaker);
+      await world.run(1000);
+    }
+    assert.equal(names().length, 1, "the one that waits");
+    listener.page.wires.forEach((wire) => wire.break());
+    await world.run(5000);
+    listener.close();
+    // It cannot be stopped: it comes, and finds something to call.
+    await world.run(MINUTE);
+    assert.deepEqual(names(), []);
+  });
+});

@@ -352,3 +352,109 @@ test("what refers to another message still does after a reload, and where it is 
     checkAll(world, [ann], { failures: /^forbidden$/ });
   });
 });
+
+test("what was asked on a connection that another one replaces is asked again on that one, which stays", async () => {
+  await inWorld(1, async (world) => {
+    const ann = join(world, { features: { ...POSTS, webSocket: true } });
+    await world.run(MINUTE, () => ann.live);
+    ann.page.wires.forEach((wire) => wire.silence());
+    ann.publish("lobby").catch(() => {});
+    await world.run(500);
+    ann.page.dispatch("online");
+    assert(await world.run(2000, () => !!ann.sendings[0].settled));
+    const opened = () => world.requests.filter(({ route }) => route === "websocket").length;
+    const before = opened();
+    await world.run(MINUTE);
+    assert.equal(opened(), before);
+    assert.deepEqual(outcomes(ann), [1]);
+    checkAll(world, [ann]);
+  });
+});
+
+test("a channel that has to wait holds up no other, and is asked no sooner for more that is published there", async () => {
+  for (const webSocket of [false, true]) {
+    await inWorld(1, async (world) => {
+      const ann = join(world, { features: { ...POSTS, webSocket } });
+      await world.run(MINUTE, () => ann.live);
+      const slowed = new Refused("rate-limited", "slowly", 60);
+      const { publish } = world.server;
+      let limited = true;
+      world.server.publish = (token, channel, ...rest) => {
+        if (limited && channel === "attic") throw slowed;
+        return publish.call(world.server, token, channel, ...rest);
+      };
+      ann.publish("attic").catch(() => {});
+      await world.run(500);
+      ann.publish("lobby").catch(() => {});
+      assert(await world.run(2000, () => !!ann.sendings[1].settled), "held up");
+      for (let number = 0; number < 10; number++) {
+        ann.publish("attic").catch(() => {});
+        await world.run(1000);
+      }
+      limited = false;
+      await world.run(2 * MINUTE);
+      const attic = ann.sendings.filter(({ channel }) => channel === "attic").map(({ id }) => id);
+      const times = world.requests.filter((sent) => sent.ids.some((id) => attic.includes(id))).map(({ at }) => at);
+      assert(times[1] - times[0] >= 60_000, `asked again after ${times[1] - times[0]} ms`);
+      assert.deepEqual(outcomes(ann), [1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+      checkAll(world, [ann]);
+    });
+  }
+});
+
+test("who goes on publishing while nothing gets through asks no more often than who waits, and at once when it does", async () => {
+  await inWorld(1, async (world) => {
+    const ann = join(world);
+    await world.run(MINUTE, () => ann.live);
+    ann.page.fate = () => ({ ...fine(), kind: "refused" });
+    ann.page.wires.forEach((wire) => wire.break());
+    const before = ids(world).length;
+    for (let number = 0; number < 100; number++) {
+      ann.publish("lobby").catch(() => {});
+      await world.run(200);
+    }
+    assert(ids(world).length - before < 15, `${ids(world).length - before} requests in 20 s`);
+    ann.page.fate = fine;
+    ann.page.dispatch("online");
+    assert(await world.run(2000, () => !ann.connection.unsent.length));
+    await world.run(MINUTE);
+    checkAll(world, [ann]);
+  });
+});
+
+test("a guest who closes before they are let in is nobody, and leaves nothing behind", async () => {
+  for (const requests of /** @type {const} */ (["fetch", "none"])) {
+    for (const after of [0, 1, 5, 15, 25, 500]) {
+      await inWorld(1, async (world) => {
+        const ann = join(world, { keeps: true, features: { ...MODERN, requests, webSocket: false } });
+        ann.publish("lobby").catch(() => {});
+        await world.run(after);
+        const senders = ann.senders.length;
+        ann.close();
+        ann.sessionStorage.clear();
+        await world.run(MINUTE);
+        assert.deepEqual([ann.senders.length, ann.sessionStorage.length], [senders, 0], `${requests}, ${after}`);
+        checkClosed(world, ann);
+      });
+    }
+  }
+});
+
+test("what one account left unsent is kept for it, and not sent as another", async () => {
+  await inWorld(1, async (world) => {
+    for (const name of ["ann", "bob"]) world.server.admit(name, name);
+    const as = (/** @type {string} */ name) => ({ channels: ["lobby"], token: name, account: name });
+    const ann = new Person(world, "ann", connect, { features: POSTS, keeps: true, fate: posts({ kind: "swallowed" }), options: as("ann") });
+    await world.run(MINUTE, () => ann.live);
+    ann.publish("attic", "hers").catch(() => {});
+    await world.run(1000);
+    for (const [name, unsent] of /** @type {[string, number][]} */ ([["bob", 0], ["ann", 1]])) {
+      ann.close();
+      ann.options = as(name);
+      ann.load();
+      assert.equal(ann.connection.unsent.length, unsent, name);
+      await world.run(MINUTE);
+    }
+    assert.deepEqual(world.server.mailbox.stored.map(({ envelope }) => envelope.sender), ["ann"]);
+  });
+});

@@ -2,9 +2,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { connect } from "../build/index.js";
+import { MODERN } from "./simulation/browser/environment.js";
 import { checkAll, checkClosed, hasHeardAll } from "./simulation/checks.js";
 import { fine } from "./simulation/fates.js";
 import { Person } from "./simulation/person.js";
+import { Refused } from "./simulation/server.js";
 import { inWorld } from "./simulation/world.js";
 
 /** @typedef {import("./simulation/world.js").World} World */
@@ -17,12 +19,12 @@ const MINUTE = 60_000;
  * @param {World} world
  * @param {string[][]} channels What each tab follows.
  */
-async function open(world, channels) {
+async function open(world, channels, features = MODERN) {
   world.server.admit("token", "ann");
   const speaker = new Person(world, "speaker", connect, { options: { guest: "Bob" } });
   const browser = world.browser();
   const tabs = channels.map(
-    (own, index) => new Person(world, `tab${index}`, connect, { browser, options: { token: "token", channels: own } }),
+    (own, index) => new Person(world, `tab${index}`, connect, { browser, features, options: { token: "token", channels: own } }),
   );
   assert(await world.run(MINUTE, () => tabs.every(({ live }) => live)), "not all are live");
   return { browser, speaker, tabs };
@@ -161,5 +163,106 @@ test("six tabs of a browser that asks six things at a time still send and hear",
     for (const tab of tabs) tab.publish("lobby").catch(() => {});
     assert(await world.run(10_000, () => tabs.every((tab) => !tab.connection.unsent.length && hasHeardAll(world, tab))));
     checkAll(world, tabs);
+  });
+});
+
+test("a tab that follows something as soon as it connects begins once, and goes on when the first one is gone", async () => {
+  for (const end of /** @type {((tab: Person) => void)[]} */ ([(tab) => tab.close(), (tab) => tab.page.end()])) {
+    await inWorld(1, async (world) => {
+      const { browser, speaker, tabs } = await open(world, [["lobby"]]);
+      const second = new Person(world, "second", connect, { browser, options: { token: async () => "token" } });
+      second.subscribe("lobby");
+      assert(await world.run(5000, () => second.live));
+      assert.equal(streams(world), 1);
+      second.subscribe("attic");
+      await world.run(2000);
+      assert.equal(streams(world), 1);
+      end(tabs[0]);
+      await world.run(2000);
+      await say(world, speaker);
+      assert(second.live);
+      assert.deepEqual(second.followings.map(({ told }) => told.length), [2, 1]);
+      checkAll(world, [speaker, second]);
+    });
+  }
+});
+
+test("what is followed as soon as it is connected is asked for once where tabs cannot share", async () => {
+  await inWorld(1, async (world) => {
+    world.server.admit("token", "ann");
+    const options = { token: async () => "token" };
+    const one = new Person(world, "one", connect, { features: { ...MODERN, tabs: false }, options });
+    one.subscribe("lobby");
+    one.subscribe("attic");
+    await world.run(5000);
+    assert(one.live);
+    assert.equal(world.requests.filter(({ route }) => route === "websocket").length, 1);
+  });
+});
+
+for (const webSocket of [true, false]) {
+  const by = webSocket ? "a WebSocket" : "a stream";
+
+  test(`a tab that may not follow one more channel is told so, and hears the others by ${by} as before`, async () => {
+    await inWorld(1, async (world) => {
+      const { speaker, tabs } = await open(world, [["lobby"], ["lobby"]], { ...MODERN, webSocket });
+      world.server.forbid("attic");
+      for (const tab of tabs) {
+        /** @type {string[]} */
+        const denied = [];
+        tab.connection.on("denied", ({ channel, error }) => denied.push(`${channel} ${error}`));
+        tab.subscribe("attic");
+        assert(await world.run(2000, () => denied.length > 0), `${tab.name} is not told`);
+        await say(world, speaker, ["lobby"]);
+        assert.deepEqual(denied, ["attic forbidden"]);
+        assert(tabs.every((one) => hasHeardAll(world, one)), `after ${tab.name}`);
+      }
+      assert.equal(streams(world), 1);
+      checkAll(world, [speaker, ...tabs]);
+    });
+  });
+}
+
+test("a tab hears what it follows while the server cannot let it follow one more channel", async () => {
+  await inWorld(1, async (world) => {
+    const { speaker, tabs } = await open(world, [["lobby"], ["lobby"]]);
+    world.server.trouble = ({ route }) =>
+      route === "websocket-subscribe" ? { refused: new Refused("unavailable", "not now", 20) } : undefined;
+    tabs[1].subscribe("attic");
+    for (let turn = 0; turn < 5; turn++) {
+      await say(world, speaker, ["lobby"]);
+      assert.equal(tabs[1].followings[0].told.length, turn + 1);
+    }
+    world.server.trouble = () => undefined;
+    await world.run(MINUTE);
+    await say(world, speaker);
+    assert.equal(streams(world), 1);
+    assert.deepEqual(tabs[1].followings.map(({ told }) => told.length), [7, 1]);
+    checkAll(world, [speaker, ...tabs]);
+  });
+});
+
+test("a tab that was told of a gap is told of it once, also when it keeps the connection later", async () => {
+  await inWorld(1, async (world) => {
+    const { browser, speaker, tabs } = await open(world, [["lobby"]]);
+    const second = new Person(world, "second", connect, {
+      browser,
+      keeps: true,
+      options: { token: "token", channels: ["lobby"] },
+    });
+    await world.run(2000);
+    await say(world, speaker, ["lobby", "lobby"]);
+    second.page.sleep();
+    await say(world, speaker, Array(5).fill("lobby"));
+    world.server.mailbox.trim("lobby", 2);
+    second.load();
+    assert(await world.run(5000, () => second.live));
+    await say(world, speaker, ["lobby", "lobby", "lobby"]);
+    world.server.mailbox.trim("lobby", 1);
+    tabs[0].close();
+    await world.run(5000);
+    await say(world, speaker, ["lobby"]);
+    const told = second.followings.flatMap(({ told }) => told.map((one) => ("message" in one ? one.message.offset : one.gap)));
+    assert.deepEqual(told, [1, 2, { channel: "lobby", after: 2, resumed: 5 }, 6, 7, 8, 9, 10, 11]);
   });
 });

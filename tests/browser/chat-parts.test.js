@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { conversation } from "../../client/build/messaging.js";
+import { Chat, Watcher } from "../../components/chat/page/chat.js";
 import { Room, ROOM } from "../../components/chat/page/room.js";
 import { rows } from "../../components/chat/page/rows.js";
 import { isEmoji, isLong, parts } from "../../components/chat/page/text.js";
@@ -195,6 +196,38 @@ test("one's own waits until it comes back, by whichever way", () => {
   assert.deepEqual(room.pending.map(({ id, state }) => [id, state]), [["c", "stored"], ["d", "waiting"]]);
   room.miss({ after: 2, resumed: 3 });
   assert.deepEqual(room.pending.map(({ id }) => id), ["d"], "what is stored in a gap does not come back");
+});
+
+/** The conversation over a connection that tells what it is made to. */
+function talk(names, watcher) {
+  const listeners = new Map();
+  const on = (event, listener) => listeners.set(event, [...(listeners.get(event) ?? []), listener]);
+  const connection = { on, state: { kind: "connecting" }, unsent: [] };
+  const library = { connect: () => connection, conversation, marks() {}, people: () => ({ on() {} }), typing() {} };
+  const kept = { read: (_, otherwise) => otherwise, write() {} };
+  const chat = new Chat(library, { name: "Me", rooms: names.map((name) => ({ name })) }, kept, watcher);
+  return { chat, tell: (event, told) => listeners.get(event).forEach((listener) => listener(told)) };
+}
+
+test("a room keeps no more than a phone can bear, unless somebody looks back in it", () => {
+  let back = "garden";
+  class Looker extends Watcher {
+    attends = ({ name }) => name === "lobby";
+    looksBack = ({ name }) => name === back;
+  }
+  const names = ["lobby", "attic", "garden"];
+  const { chat, tell } = talk(names, new Looker());
+  const known = () => names.map((name) => chat.rooms.get(name).timeline.messages.length);
+  const say = (from, to) => {
+    for (const one of range(from, to)) for (const channel of names) tell("message", { ...one, channel });
+  };
+  say(1, 1010);
+  assert.deepEqual(known(), [1000, 1000, 1010], "the one that is not looked at as well");
+  const { shown, timeline } = chat.rooms.get("attic");
+  assert.deepEqual([shown[0].message.offset, shown.length, timeline.oldest], [11, 1000, 11]);
+  back = undefined;
+  say(1011, 1011);
+  assert.deepEqual(known(), [1000, 1000, 1000]);
 });
 
 // ---------------------------------------------------------------- rows

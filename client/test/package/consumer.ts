@@ -56,6 +56,7 @@ const options: Required<Options> = {
   presence: true,
   transports: Object.keys(transports) as Transport[],
   storage,
+  account: "ann",
   share: false,
   environment,
 };

@@ -102,6 +102,10 @@ class Page extends Watcher {
   attends(asked) {
     return stream.attends(asked);
   }
+
+  looksBack(asked) {
+    return stream.looksBack(asked);
+  }
 }
 
 function title() {

@@ -40,6 +40,10 @@ export class Watcher {
   attends(room) {
     return false;
   }
+  /** Whether somebody looks at older messages of a room. */
+  looksBack(room) {
+    return false;
+  }
 }
 
 export class Chat {
@@ -201,7 +205,7 @@ export class Chat {
   #hear(room, message) {
     const seen = this.#watcher.attends(room);
     if (!room.hear(message, seen)) return;
-    if (seen) room.trim(MOST);
+    if (!this.#watcher.looksBack(room)) room.trim(MOST);
     if (room.talk.at(message.offset)) this.#watcher.news(room, message);
   }
 

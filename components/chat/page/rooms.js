@@ -1,7 +1,7 @@
 // What is asked of the server beside messages: rooms, conversations of two, and those who keep order. Knows no page.
 
-/** The most rooms that are followed at once, one's own channel among them. */
-const MOST = 63;
+/** The most rooms that are followed at once: the server lets one follow 64 channels, and one's own is among them. */
+export const MOST_ROOMS = 63;
 
 /** How long notices are waited for, in milliseconds: several that come together are one question. */
 const TOGETHER = 200;
@@ -44,7 +44,7 @@ export class Rooms {
       }
       this.invited = invited ?? [];
       const shut = this.#shut;
-      for (const room of rooms.slice(-MOST)) {
+      for (const room of rooms.slice(-MOST_ROOMS)) {
         if (!shut.includes(room.channel) || room.unread > 0) this.#found(room);
       }
     } catch {

@@ -3,11 +3,9 @@
 import { $, element, icon, rove, sync, tabTo } from "./dom.js";
 import { hue, initial } from "./message.js";
 import { ROOM } from "./room.js";
+import { MOST_ROOMS } from "./rooms.js";
 import { textOf } from "./text.js";
 import { onLanguage, say, whenOf } from "./words.js";
-
-/** The most channels that the server lets one follow. */
-const MOST_ROOMS = 64;
 
 const narrow = matchMedia("(max-width: 44rem)");
 

@@ -65,6 +65,11 @@ export class Stream {
     return room === this.#room && this.#begun && this.#measure() && document.visibilityState === "visible";
   }
 
+  /** Whether somebody looks at older messages of a room: they stay where they are. */
+  looksBack(room) {
+    return room === this.#room && document.visibilityState === "visible" && !this.#measure();
+  }
+
   /** Whether the end is in sight. The browser tells of scrolling only later: until then what is known is old. */
   #measure() {
     const { scrollHeight, scrollTop, clientHeight } = $("log");

@@ -19,7 +19,7 @@ export default {
   joinHint: "Join a room…",
   roomGrammar: "A room’s name has 1 to 64 letters, digits or - . _ ~",
   noRoom: "“{name}” cannot be a room: a name has 1 to 64 letters, digits or - . _ ~",
-  tooManyRooms: "No more than 64 rooms at once: leave one first.",
+  tooManyRooms: "No more than 63 rooms at once: leave one first.",
   leave: "Leave the room",
   out: "Leave “{room}”?",
   outMore: "You can come back only when somebody invites you again.",

@@ -19,7 +19,7 @@ export default {
   joinHint: "加入房间…",
   roomGrammar: "房间名为 1 至 64 个字母、数字或 - . _ ~",
   noRoom: "“{name}”不能作为房间名：须为 1 至 64 个字母、数字或 - . _ ~",
-  tooManyRooms: "最多同时加入 64 个房间，请先离开一个。",
+  tooManyRooms: "最多同时加入 63 个房间，请先离开一个。",
   leave: "离开房间",
   out: "离开“{room}”？",
   outMore: "离开后，要等有人再次邀请您才能回来。",
