@@ -4,22 +4,40 @@ use guest::{Request, Response, delivery};
 use protocol::framing::Htmlfile;
 
 async fn handle(request: Request) -> Response {
-    let domain = match guest::variable("document_domain") {
-        Ok(domain) => domain,
+    let settings =
+        guest::variable("document_domain").and_then(|domain| Ok((domain, guest::sharing()?)));
+    let (domain, origins) = match settings {
+        Ok(settings) => settings,
         Err(error) => return error.into(),
     };
-    let response = delivery::stream(request, |query| Htmlfile::from_query(query, domain.clone()))
-        .await
-        // Our own scripts only, and they load nothing.
-        .with(
-            "content-security-policy",
-            "default-src 'none'; script-src 'unsafe-inline'",
-        );
+    let authority = authority(&request);
+    let response = delivery::stream(request, |query| {
+        Htmlfile::from_query(query, domain.clone(), |origin| {
+            origins.admit(origin, &authority)
+        })
+    })
+    .await
+    // Our own scripts only, and they load nothing.
+    .with(
+        "content-security-policy",
+        "default-src 'none'; script-src 'unsafe-inline'",
+    );
     match domain {
         // Without it Chromium leaves `document.domain` as it is (WHATWG HTML, section 7.1.2).
         Some(_) => response.with("origin-agent-cluster", "?0"),
         None => response,
     }
+}
+
+/// The host, and its port, that the client believes to talk to; empty where the host does not tell.
+fn authority(request: &Request) -> String {
+    let url = request.header("spin-full-url").unwrap_or_default();
+    let behind = url.split_once("://").map_or("", |(_, behind)| behind);
+    behind
+        .split(['/', '?'])
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 guest::serve!(handle);

@@ -4,7 +4,7 @@ use crate::bindings::exports::witter::messaging::messenger::Error;
 use crate::clock;
 use crate::place::{not_done, refused};
 use crate::rooms::{Asker, somebody};
-use membership::{Actor, Kind, Refusal, Role, Room};
+use membership::{Actor, Deed, Done, Kind, Rank, Refusal, Role, Room};
 use protocol::{Channel, RoomCommand, Whom};
 use serde_json::{Value, json};
 
@@ -19,14 +19,7 @@ impl Asker<'_> {
         match command {
             RoomCommand::Remove(whom) => {
                 let change = |room: &mut Room, by: Actor<'_>| room.remove(by, &whom.sender);
-                let changed = self.change("remove", &whom, json!({}), change).await?;
-                self.put_out(
-                    &whom,
-                    changed,
-                    json!({"removed": {"channel": whom.channel.as_str()}}),
-                )
-                .await?;
-                Ok(answer(&whom, json!({})))
+                self.act(Deed::Remove, &whom, json!({}), change).await
             }
             RoomCommand::Role(whom, role) => {
                 let role = match role {
@@ -34,42 +27,33 @@ impl Asker<'_> {
                     protocol::Role::Moderator => Role::Moderator,
                     protocol::Role::Owner => Role::Owner,
                 };
-                let more = json!({"role": role});
                 let change = |room: &mut Room, by: Actor<'_>| room.set_role(by, &whom.sender, role);
-                let changed = self.change("role", &whom, more.clone(), change).await?;
-                let notice = json!({"role": {"channel": whom.channel.as_str(), "role": role}});
-                self.let_know(&whom, changed, notice).await?;
-                Ok(answer(&whom, more))
+                let more = json!({"role": role});
+                self.act(Deed::Role, &whom, more, change).await
             }
             RoomCommand::Ban(whom, seconds) => {
                 let until = end(seconds);
-                let more = json!({"until": until});
                 let change =
                     |room: &mut Room, by: Actor<'_>| room.ban(by, &whom.sender, until, now);
-                let changed = self.change("ban", &whom, more.clone(), change).await?;
-                let notice = json!({"banned": {"channel": whom.channel.as_str(), "until": until}});
-                self.put_out(&whom, changed, notice).await?;
-                Ok(answer(&whom, more))
+                let more = json!({"until": until});
+                self.act(Deed::Ban, &whom, more, change).await
             }
             RoomCommand::Unban(whom) => {
                 let change = |room: &mut Room, by: Actor<'_>| room.unban(by, &whom.sender);
-                self.change("unban", &whom, json!({}), change).await?;
-                Ok(answer(&whom, json!({})))
+                self.change("unban", &whom, &json!({}), change).await?;
+                Ok(about(&whom, json!({})).to_string())
             }
             RoomCommand::Mute(whom, seconds) => {
                 let until = end(seconds);
-                let more = json!({"until": until});
                 let change =
                     |room: &mut Room, by: Actor<'_>| room.mute(by, &whom.sender, until, now);
-                let changed = self.change("mute", &whom, more.clone(), change).await?;
-                let notice = json!({"muted": {"channel": whom.channel.as_str(), "until": until}});
-                self.let_know(&whom, changed, notice).await?;
-                Ok(answer(&whom, more))
+                let more = json!({"until": until});
+                self.act(Deed::Mute, &whom, more, change).await
             }
             RoomCommand::Unmute(whom) => {
                 let change = |room: &mut Room, by: Actor<'_>| room.unmute(by, &whom.sender);
-                self.change("unmute", &whom, json!({}), change).await?;
-                Ok(answer(&whom, json!({})))
+                self.change("unmute", &whom, &json!({}), change).await?;
+                Ok(about(&whom, json!({})).to_string())
             }
             RoomCommand::Slow(channel, seconds) => {
                 let change = |room: &mut Room, by: Actor<'_>| room.set_slow(by, seconds);
@@ -81,20 +65,64 @@ impl Asker<'_> {
         }
     }
 
+    /// Does something to somebody, and what follows from it for them; the answer is JSON text.
+    async fn act(
+        &self,
+        deed: Deed,
+        whom: &Whom,
+        more: Value,
+        mut change: impl FnMut(&mut Room, Actor<'_>) -> Result<bool, Refusal>,
+    ) -> Result<String, Error> {
+        let (verb, told) = match deed {
+            Deed::Remove => ("remove", "removed"),
+            Deed::Role => ("role", "role"),
+            Deed::Ban => ("ban", "banned"),
+            Deed::Mute => ("mute", "muted"),
+        };
+        let (channel, sender) = (whom.channel.as_str(), whom.sender.as_str());
+        let mut was_there = false;
+        let change = |room: &mut Room, by: Actor<'_>| {
+            was_there = room.knows(sender);
+            change(room, by)
+        };
+        let changed = self.change(verb, whom, &more, change).await?;
+        let done = Done {
+            deed,
+            by: self.sender,
+            channel,
+            changed,
+            was_there,
+        };
+        let left = done.leaves(&self.rules.person(sender).await?);
+        if left.ask {
+            self.rules.standing_changed(sender).await?;
+        }
+        if left.forget {
+            self.forget(sender, channel).await?;
+        }
+        if left.tell {
+            let notice = extended(json!({"channel": channel}), more.clone());
+            let notice = json!({told: notice});
+            self.rules.tell(sender, clock::drawn(), &notice).await;
+        }
+        Ok(about(whom, more).to_string())
+    }
+
     /// Changes what holds for somebody in a room; whether it was another.
     async fn change(
         &self,
         verb: &str,
         whom: &Whom,
-        more: Value,
+        more: &Value,
         change: impl FnMut(&mut Room, Actor<'_>) -> Result<bool, Refusal>,
     ) -> Result<bool, Error> {
-        let mut more = more;
-        more["sender"] = json!(somebody(&whom.sender)?);
+        let sender = json!({"sender": somebody(&whom.sender)?});
+        let more = extended(sender, more.clone());
         self.change_channel(verb, &whom.channel, more, change).await
     }
 
-    /// Changes what holds in a room, and notes it for the administrators; whether it was another.
+    /// Changes what holds in a room; whether it was another. The administrators are told where that is done by the power
+    /// that the deployment gives: what people do in rooms of their own would drive all else out of the one log.
     async fn change_channel(
         &self,
         verb: &str,
@@ -116,40 +144,30 @@ impl Asker<'_> {
         let changed = self.rules.change_room(name, born, |room| {
             change(room, by).map_err(|refusal| match (refusal, kind) {
                 // Whoever is out of it is told no more than that.
-                (Refusal::Rank, _) if rank < membership::Rank::Moderator => {
-                    refused(self.who, DOING, name)
-                }
+                (Refusal::Rank, _) if rank < Rank::Moderator => refused(self.who, DOING, name),
                 (refusal, _) => not_done(name, refusal),
             })
         });
         let changed = changed.await?;
-        if changed {
+        if changed && rank == Rank::Deployment {
             self.rules.audit(self.sender, verb, name, more).await;
         }
         Ok(changed)
     }
-
-    /// Lets somebody know that they are out, and their readers too.
-    async fn put_out(&self, whom: &Whom, changed: bool, notice: Value) -> Result<(), Error> {
-        // Also where it was done before: whoever did it may have got no further.
-        self.forget(&whom.sender, whom.channel.as_str()).await?;
-        self.let_know(whom, changed, notice).await
-    }
-
-    /// Lets somebody know that they may do other things than before, and their readers too.
-    async fn let_know(&self, whom: &Whom, changed: bool, notice: Value) -> Result<(), Error> {
-        self.rules.standing_changed(&whom.sender).await?;
-        if changed {
-            self.rules.tell(&whom.sender, clock::drawn(), &notice).await;
-        }
-        Ok(())
-    }
 }
 
-fn answer(whom: &Whom, more: Value) -> String {
-    let mut answer = json!({"channel": whom.channel.as_str(), "sender": whom.sender});
-    if let (Some(answer), Value::Object(more)) = (answer.as_object_mut(), more) {
-        answer.extend(more);
+fn about(whom: &Whom, more: Value) -> Value {
+    extended(
+        json!({"channel": whom.channel.as_str(), "sender": whom.sender}),
+        more,
+    )
+}
+
+/// An object with the members of another.
+pub(crate) fn extended(object: Value, more: Value) -> Value {
+    let mut object = object;
+    if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
+        object.extend(more);
     }
-    answer.to_string()
+    object
 }

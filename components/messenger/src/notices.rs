@@ -2,13 +2,14 @@
 
 use crate::bindings::witter::messaging::wakeup;
 use crate::clock;
+use crate::moderation::extended;
 use crate::place::SERVER;
 use crate::refers::Deleted;
 use crate::rules::{Rules, Sender};
 use membership::own_channel;
 use serde_json::{Value, json};
 
-/// Where the administrators read what moderators did.
+/// Where the administrators read what the deployment's own moderators did.
 const AUDIT: &str = "@audit";
 
 impl Rules {
@@ -19,16 +20,13 @@ impl Rules {
         self.append(&own_channel(sender), id, notice).await;
     }
 
-    /// Notes what a moderator did.
+    /// Notes what a moderator of the deployment's did.
     pub(crate) async fn audit(&self, by: &str, verb: &str, channel: &str, more: Value) {
-        let mut record = json!({"verb": verb, "channel": channel, "by": by});
-        if let (Some(record), Value::Object(more)) = (record.as_object_mut(), more) {
-            record.extend(more);
-        }
+        let record = extended(json!({"verb": verb, "channel": channel, "by": by}), more);
         self.append(AUDIT, clock::drawn(), &record).await;
     }
 
-    /// Notes that a moderator took somebody's message away.
+    /// Notes that one took somebody's message away.
     pub(crate) async fn audit_delete(&self, by: &Sender, deleted: &Deleted) {
         let Deleted { offset, sender } = deleted;
         let more = json!({"offset": offset, "sender": sender});

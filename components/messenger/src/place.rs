@@ -158,13 +158,17 @@ impl Rules {
         })
     }
 
-    /// What somebody weighs in a channel: who moderates there is the policy's decision, by their role or without.
+    /// What somebody weighs in a channel that they are not out of: who moderates there is the policy's decision, by their
+    /// role or without. A conversation of two is moderated by nobody.
     pub(crate) fn rank(
         &self,
         who: &Identity,
         channel: &str,
         role: Option<Role>,
     ) -> Result<Rank, Error> {
+        if Kind::of(channel) == Kind::Direct {
+            return Ok(Rank::from(role));
+        }
         let places = [outward(channel, None), outward(channel, role)];
         let answers = permit(who, Action::Moderate, &places)?;
         Ok(match &answers[..] {

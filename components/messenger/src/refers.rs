@@ -3,10 +3,11 @@
 use crate::bindings::exports::witter::messaging::messenger::Error;
 use crate::bindings::witter::messaging::types;
 use crate::rules::{Rules, Sender};
+use mailbox::PublishError;
 use membership::Rank;
 use protocol::{Kind, Refers};
 
-/// Somebody else's message that a moderator takes away.
+/// Somebody else's message that one of the deployment's moderators takes away.
 pub(crate) struct Deleted {
     pub(crate) offset: u64,
     pub(crate) sender: String,
@@ -18,9 +19,9 @@ impl Rules {
     pub(crate) async fn about(
         &self,
         sender: &Sender,
-        refers: Option<Refers>,
+        draft: &protocol::Draft,
     ) -> Result<Option<Deleted>, Error> {
-        let Some(Refers { kind, offset }) = refers else {
+        let Some(Refers { kind, offset }) = draft.refers else {
             return Ok(None);
         };
         let channel = &sender.place.channel;
@@ -30,6 +31,10 @@ impl Rules {
             .await?;
         let message = history.messages.into_iter().next_back();
         let Some(message) = message.filter(|message| message.offset == offset) else {
+            // What is sent again is answered as it was, though the other has gone since.
+            if self.was_sent(sender, draft).await? {
+                return Ok(None);
+            }
             return Err(Error::Invalid(format!(
                 "refers: {channel} keeps no message {offset}"
             )));
@@ -45,20 +50,29 @@ impl Rules {
                 "refers: message {offset} is itself about another"
             )));
         }
+        let another = || Error::Forbidden(format!("refers: message {offset} is another's"));
         match kind {
             Kind::Reaction | Kind::Reply => Ok(None),
             Kind::Edit | Kind::Delete if message.sender == sender.id => Ok(None),
-            Kind::Delete
-                if self.rank(&sender.identity, channel, sender.place.role)? >= Rank::Moderator =>
-            {
-                Ok(Some(Deleted {
+            Kind::Delete => match self.rank(&sender.identity, channel, sender.place.role)? {
+                Rank::Deployment => Ok(Some(Deleted {
                     offset,
                     sender: message.sender,
-                }))
-            }
-            Kind::Edit | Kind::Delete => Err(Error::Forbidden(format!(
-                "refers: message {offset} is another's"
-            ))),
+                })),
+                Rank::Owner | Rank::Moderator => Ok(None),
+                Rank::Member | Rank::Nobody => Err(another()),
+            },
+            Kind::Edit => Err(another()),
+        }
+    }
+
+    /// Whether the id of a draft was used before; publishing it tells for what.
+    async fn was_sent(&self, sender: &Sender, draft: &protocol::Draft) -> Result<bool, Error> {
+        let draft = sender.signed(draft.clone());
+        match self.mailbox.stored(&sender.place.channel, &draft).await {
+            Ok(receipt) => Ok(receipt.is_some()),
+            Err(PublishError::IdReused) => Ok(true),
+            Err(error) => Err(error.into()),
         }
     }
 }

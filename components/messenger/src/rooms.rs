@@ -221,30 +221,42 @@ impl Asker<'_> {
         }
     }
 
-    /// A room that one leaves is left for good where it is private; an invitation is declined.
+    /// A room that one leaves is left for good where it is private; an invitation is declined, and so is a conversation
+    /// that another began, until one answers.
     async fn leave(&self, channel: &str) -> Result<String, Error> {
-        let kind = Kind::of(channel);
-        let known = match kind {
-            Kind::Public => true,
+        let refused = || refused(self.who, "leaving", channel);
+        let left = match Kind::of(channel) {
+            Kind::Public => self.leave_room(channel).await?,
             Kind::Private => {
                 let person = self.rules.person(self.sender).await?;
-                person.room(channel).is_some()
+                person.room(channel).ok_or_else(refused)?;
+                self.leave_room(channel).await?
             }
-            _ => false,
+            Kind::Direct => {
+                let declined = self
+                    .rules
+                    .change_person(self.sender, |person| Ok(person.decline(channel)));
+                if !declined.await? {
+                    return Err(refused());
+                }
+                true
+            }
+            _ => return Err(refused()),
         };
-        if !known {
-            return Err(refused(self.who, "leaving", channel));
+        if left {
+            self.rules.standing_changed(self.sender).await?;
         }
+        Ok(json!({"channel": channel}).to_string())
+    }
+
+    async fn leave_room(&self, channel: &str) -> Result<bool, Error> {
         let born = || Ok(Room::plain());
         let left = self
             .rules
             .change_room(channel, born, |room| Ok(room.leave(self.sender)));
         let left = left.await?;
         self.forget(self.sender, channel).await?;
-        if left {
-            self.rules.standing_changed(self.sender).await?;
-        }
-        Ok(json!({"channel": channel}).to_string())
+        Ok(left)
     }
 
     async fn invite(&self, whom: &Whom) -> Result<String, Error> {
@@ -337,15 +349,20 @@ impl Asker<'_> {
     async fn block(&self, sender: &str, block: bool) -> Result<String, Error> {
         let other = somebody(sender)?;
         let changed = self.rules.change_person(self.sender, |person| {
+            let rooms = person.rooms().len();
             if block {
                 let blocked = person.block(other);
                 blocked.map_err(|_| full("the list of whom you block"))?;
             } else {
                 person.unblock(other);
             }
-            Ok(person.blocked().to_vec())
+            Ok((person.blocked().to_vec(), person.rooms().len() < rooms))
         });
-        Ok(json!({"blocked": changed.await?}).to_string())
+        let (blocked, left) = changed.await?;
+        if left {
+            self.rules.standing_changed(self.sender).await?;
+        }
+        Ok(json!({"blocked": blocked}).to_string())
     }
 
     /// Refuses what a person does not want from who asks.
@@ -388,8 +405,7 @@ impl Asker<'_> {
             .into();
         }
         let now = clock::now();
-        let moderates =
-            kind != Kind::Direct && self.rules.rank(self.who, channel, role)? >= Rank::Moderator;
+        let moderates = self.rules.rank(self.who, channel, role)? >= Rank::Moderator;
         let moderation = moderates.then(|| Moderation {
             invited: room.invited().iter().map(One::invited).collect(),
             bans: room.bans(now).map(One::limited).collect(),
@@ -415,10 +431,10 @@ impl Asker<'_> {
         let mut rooms = Vec::new();
         let mut bytes = 0;
         let mut next = None;
-        for some in entries.chunks(AT_ONCE) {
-            if rooms.len() >= PAGE || bytes >= PAGE_BYTES {
-                break;
-            }
+        let mut rest = entries;
+        while !rest.is_empty() && rooms.len() < PAGE && bytes < PAGE_BYTES {
+            let count = rest.len().min(AT_ONCE).min(PAGE - rooms.len());
+            let (some, behind) = rest.split_at(count);
             let joined = some.iter().filter(|one| one.standing != Standing::Invited);
             for mine in try_join_all(joined.map(|entry| self.mine(&person, entry))).await? {
                 bytes += mine
@@ -428,10 +444,8 @@ impl Asker<'_> {
                     .sum::<usize>();
                 rooms.extend(mine);
             }
-            next = some.last().map(|last| last.channel.clone());
-        }
-        if next.as_deref() == entries.last().map(|last| last.channel.as_str()) {
-            next = None;
+            next = some.last().filter(|_| !behind.is_empty());
+            rest = behind;
         }
         let first = after.is_none();
         let invited = if first {
@@ -447,7 +461,7 @@ impl Asker<'_> {
             rooms,
             invited,
             blocked: first.then(|| person.blocked().to_vec()),
-            next,
+            next: next.map(|last| last.channel.clone()),
         }))
     }
 
@@ -518,21 +532,17 @@ impl Asker<'_> {
         }))
     }
 
-    /// What the asker weighs in a channel, for who is in it or moderates it without being so.
+    /// What the asker weighs in a channel that they are not out of. Whoever moderates all private rooms does so in those
+    /// whose member they are: else they would invite themselves into the others.
     pub(crate) async fn standing(&self, channel: &str, doing: &str) -> Result<(&str, Rank), Error> {
-        let rank = match self.rules.rank(self.who, channel, None)? {
-            Rank::Deployment => Rank::Deployment,
-            _ => {
-                let channels = [channel.to_owned()];
-                let person = self.rules.acquainted(self.who, &channels).await?;
-                let place = self
-                    .rules
-                    .place(self.who, &person, Action::Moderate, channel)
-                    .await?;
-                let place = place.ok_or_else(|| refused(self.who, doing, channel))?;
-                self.rules.rank(self.who, channel, place.role)?
-            }
-        };
+        let channels = [channel.to_owned()];
+        let person = self.rules.acquainted(self.who, &channels).await?;
+        let place = self
+            .rules
+            .place(self.who, &person, Action::Moderate, channel)
+            .await?;
+        let place = place.ok_or_else(|| refused(self.who, doing, channel))?;
+        let rank = self.rules.rank(self.who, channel, place.role)?;
         Ok((self.sender, rank))
     }
 

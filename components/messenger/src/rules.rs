@@ -188,7 +188,7 @@ impl Rules {
         let mut moderated = Vec::new();
         let mut reviewed = Vec::with_capacity(drafts.len());
         for draft in drafts {
-            let about = self.about(sender, draft.refers).await;
+            let about = self.about(sender, &draft).await;
             let passed = about.and_then(|of_another| {
                 moderated.extend(of_another.map(|deleted| (draft.id.clone(), deleted)));
                 sender.review(draft)
@@ -211,17 +211,10 @@ impl Rules {
             .into_iter()
             .map(|id| {
                 let id = id?;
-                match results.next() {
-                    Some(Ok(mailbox::Receipt { offset, duplicate })) => {
-                        Ok((id, Receipt { offset, duplicate }))
-                    }
-                    Some(Err(PublishError::IdReused)) => Err(Error::IdReused),
-                    Some(Err(PublishError::TooLarge)) => Err(Error::TooLarge),
-                    Some(Err(PublishError::Unavailable(why))) => Err(Error::Unavailable(why)),
-                    None => Err(Error::Unavailable(
-                        "nothing is known of this draft".to_owned(),
-                    )),
-                }
+                let unknown = || Error::Unavailable("nothing is known of this draft".to_owned());
+                let mailbox::Receipt { offset, duplicate } =
+                    results.next().ok_or_else(unknown)??;
+                Ok((id, Receipt { offset, duplicate }))
             })
             .collect();
         for (id, receipt) in results.iter().flatten() {
@@ -241,31 +234,31 @@ impl Rules {
 impl Sender {
     /// A draft as the policy lets it pass. One that is too long goes on as it is, and fails where it would be stored.
     fn review(&self, draft: protocol::Draft) -> Result<mailbox::Draft, Error> {
-        let protocol::Draft {
-            id,
-            mut body,
-            refers,
-        } = draft;
-        if body.len() <= LONGEST_BODY
+        let mut draft = draft;
+        let place = self.place.outward();
+        if draft.body.len() <= LONGEST_BODY
             && let Some(changed) =
-                policy::review(&self.identity, &self.place.outward(), &body, &self.context)?
+                policy::review(&self.identity, &place, &draft.body, &self.context)?
         {
-            let changed = protocol::Draft::checked(id.clone(), changed, refers)
+            let changed = protocol::Draft::checked(draft.id, changed, draft.refers)
                 .ok()
                 .filter(|changed| changed.body.len() <= LONGEST_BODY);
-            body = changed
-                .ok_or_else(|| {
-                    Error::Unavailable("the policy made no message of this one".to_owned())
-                })?
-                .body;
+            draft = changed.ok_or_else(|| {
+                Error::Unavailable("the policy made no message of this one".to_owned())
+            })?;
         }
-        Ok(mailbox::Draft {
-            id,
+        Ok(self.signed(draft))
+    }
+
+    /// A draft as this sender's.
+    pub(crate) fn signed(&self, draft: protocol::Draft) -> mailbox::Draft {
+        mailbox::Draft {
+            id: draft.id,
             sender: self.id.clone(),
             name: self.identity.name.clone(),
-            body,
-            refers: refers.map(refers::inward),
-        })
+            body: draft.body,
+            refers: draft.refers.map(refers::inward),
+        }
     }
 }
 
@@ -303,6 +296,16 @@ impl From<protocol::Error> for Error {
         match error {
             protocol::Error::TooLarge => Error::TooLarge,
             other => Error::Invalid(other.to_string()),
+        }
+    }
+}
+
+impl From<PublishError> for Error {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::IdReused => Error::IdReused,
+            PublishError::TooLarge => Error::TooLarge,
+            PublishError::Unavailable(why) => Error::Unavailable(why),
         }
     }
 }

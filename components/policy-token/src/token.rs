@@ -6,6 +6,7 @@
 use crate::crypto::{self, hmac_sha256};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+pub(crate) use protocol::display_name;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -183,13 +184,6 @@ impl Term {
 )]
 fn milliseconds(seconds: f64) -> u64 {
     (seconds * 1000.0) as u64
-}
-
-/// A name as it is shown: white space around it goes, then 1 to 64 characters, no control characters.
-pub(crate) fn display_name(name: &str) -> Option<&str> {
-    let name = name.trim();
-    let fits = (1..=64).contains(&name.chars().count()) && !name.chars().any(char::is_control);
-    fits.then_some(name)
 }
 
 /// A key of the deployment's own server, with the one algorithm it is for.

@@ -13,7 +13,10 @@ pub(crate) struct Watches(RefCell<BTreeMap<String, Rc<Key>>>);
 struct Key {
     /// How often it was notified.
     generation: Cell<u64>,
-    waiting: RefCell<Vec<Waker>>,
+    /// Who waits, by the number of their watch. One for each: a wait whose time is over leaves its waker here.
+    waiting: RefCell<BTreeMap<u64, Waker>>,
+    /// The number of the next watch.
+    next: Cell<u64>,
 }
 
 /// A watch on one key. It counts from its making.
@@ -22,6 +25,7 @@ pub(crate) struct Watch {
     watches: Rc<Watches>,
     name: String,
     key: Rc<Key>,
+    number: u64,
     /// The generation that was last seen.
     seen: Cell<u64>,
 }
@@ -30,10 +34,13 @@ impl Watches {
     pub(crate) fn watch(self: &Rc<Self>, name: String) -> Watch {
         let key = Rc::clone(self.0.borrow_mut().entry(name.clone()).or_default());
         let seen = key.generation.clone();
+        let number = key.next.get();
+        key.next.set(number + 1);
         Watch {
             watches: Rc::clone(self),
             name,
             key,
+            number,
             seen,
         }
     }
@@ -58,27 +65,26 @@ impl Watches {
 impl Key {
     fn notify(&self) {
         self.generation.set(self.generation.get() + 1);
-        self.waiting.take().into_iter().for_each(Waker::wake);
+        self.waiting.take().into_values().for_each(Waker::wake);
     }
 }
 
 impl Watch {
-    /// Ready when the key was notified since the watch was made, or since this was last ready.
+    /// Ready when the key was notified since the watch was made, or since this was last ready. Who asked last is woken.
     pub(crate) fn poll_changed(&self, cx: &Context<'_>) -> Poll<()> {
         let now = self.key.generation.get();
         if self.seen.replace(now) != now {
             return Poll::Ready(());
         }
         let mut waiting = self.key.waiting.borrow_mut();
-        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            waiting.push(cx.waker().clone());
-        }
+        waiting.insert(self.number, cx.waker().clone());
         Poll::Pending
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        self.key.waiting.borrow_mut().remove(&self.number);
         // The table's and this one.
         if Rc::strong_count(&self.key) == 2 {
             self.watches.0.borrow_mut().remove(&self.name);
@@ -135,6 +141,31 @@ mod tests {
         assert!(polled(&a, &one) && polled(&also_a, &two) && !polled(&b, &other));
         watches.notify_all();
         assert_eq!((one.rung(), two.rung(), other.rung()), (1, 1, 1));
+    }
+
+    #[test]
+    fn of_all_who_waited_by_a_watch_the_last_is_kept() {
+        let watches = Rc::new(Watches::default());
+        let (watch, other) = (watches.watch("a".into()), watches.watch("a".into()));
+        let bell = Arc::default();
+        assert!(!polled(&other, &bell));
+        // Each wait is another task's, and ends by its time.
+        let bells: Vec<Arc<Bell>> = (0..1000).map(|_| Arc::default()).collect();
+        assert!(bells.iter().all(|bell| !polled(&watch, bell)));
+        let kept = || {
+            let is_kept = |bell: &Arc<Bell>| Arc::strong_count(bell) > 1;
+            bells.iter().position(is_kept)
+        };
+        assert_eq!(kept(), Some(999));
+        watches.notify("a");
+        let rung: Vec<_> = bells.iter().map(|bell| bell.rung()).collect();
+        assert!(rung[..999].iter().all(|rung| *rung == 0) && rung[999] == 1);
+        assert_eq!((bell.rung(), kept()), (1, None));
+        assert!(polled(&watch, &bells[0]) && !polled(&watch, &bells[0]));
+        assert_eq!(kept(), Some(0));
+        drop(watch);
+        assert_eq!(kept(), None);
+        assert!(polled(&other, &bell));
     }
 
     #[test]

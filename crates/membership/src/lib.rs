@@ -8,8 +8,8 @@
 //!
 //! # Ranks
 //! Owner > moderator > member > nobody, and above all the deployment's own moderators: those whom the policy lets
-//! moderate without a role. Whoever acts on somebody must outrank them, so nobody acts on their equals, nor on
-//! themselves; to leave a room, or to give up a role, needs no rank.
+//! moderate without a role; of a private room these must be members, as everybody else. Whoever acts on somebody must
+//! outrank them, so nobody acts on their equals, nor on themselves; to leave a room, or to give up a role, needs no rank.
 //!
 //! | who | may |
 //! |---|---|
@@ -22,11 +22,13 @@
 //!
 //! Time is handed in, in milliseconds since 1970. What a refused change leaves behind is what was there before.
 
+mod aftermath;
 mod names;
 mod paces;
 mod person;
 mod room;
 
+pub use aftermath::{Aftermath, Deed, Done};
 pub use names::{
     Kind, direct_channel, own_channel, pace_document, person_document, private_channel,
     room_document,

@@ -140,6 +140,18 @@ impl Person {
         self.rooms.len() != before
     }
 
+    /// Takes away a conversation that another began and that they have not answered. False: it is none.
+    pub fn decline(&mut self, channel: &str) -> bool {
+        self.take_opened(|one| one.channel == channel)
+    }
+
+    fn take_opened(&mut self, such: impl Fn(&Entry) -> bool) -> bool {
+        let before = self.rooms.len();
+        self.rooms
+            .retain(|one| one.standing != Standing::Opened || !such(one));
+        self.rooms.len() != before
+    }
+
     /// Whom they do not hear.
     #[must_use]
     pub fn blocked(&self) -> &[String] {
@@ -152,19 +164,21 @@ impl Person {
         self.blocked.iter().any(|one| one == sender)
     }
 
-    /// Hears somebody no longer. False: it is so.
+    /// Hears somebody no longer. A conversation that they began and that was not answered goes: it would take the place
+    /// of another's. False: it is so.
     ///
     /// # Errors
     /// [`Refusal::Full`].
     pub fn block(&mut self, sender: &str) -> Result<bool, Refusal> {
-        if self.blocks(sender) {
-            return Ok(false);
+        let known = self.blocks(sender);
+        if !known {
+            if self.blocked.len() >= MOST_BLOCKED {
+                return Err(Refusal::Full);
+            }
+            self.blocked.push(sender.to_owned());
         }
-        if self.blocked.len() >= MOST_BLOCKED {
-            return Err(Refusal::Full);
-        }
-        self.blocked.push(sender.to_owned());
-        Ok(true)
+        let gone = self.take_opened(|one| one.other.as_deref() == Some(sender));
+        Ok(gone || !known)
     }
 
     /// Hears somebody again. False: they were not blocked.

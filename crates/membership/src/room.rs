@@ -138,12 +138,6 @@ impl Room {
         encode(self)
     }
 
-    /// Whether only who is invited may join.
-    #[must_use]
-    pub fn is_private(&self) -> bool {
-        self.private
-    }
-
     /// What it is called beside its channel's name.
     #[must_use]
     pub fn title(&self) -> Option<&str> {
@@ -189,6 +183,12 @@ impl Room {
     pub fn role(&self, sender: &str) -> Option<Role> {
         let member = self.members.iter().find(|one| one.sender == sender);
         member.map(|member| member.role)
+    }
+
+    /// Whether somebody is in it, or may come.
+    #[must_use]
+    pub fn knows(&self, sender: &str) -> bool {
+        self.role(sender).is_some() || self.invitation(sender).is_some()
     }
 
     /// Whether somebody may read: members of a private room, everybody else but who is banned.

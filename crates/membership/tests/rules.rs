@@ -1,8 +1,9 @@
 //! Who may do what to whom: all of it.
 
 use membership::{
-    Actor, Kind, LONGEST_SLOW, MOST_LIMITS, MOST_MEMBERS, Paces, Rank, Refusal, Role, Room,
-    direct_channel, private_channel,
+    Actor, Aftermath, Deed, Done, Entry, Kind, LONGEST_SLOW, MOST_BLOCKED, MOST_LIMITS,
+    MOST_MEMBERS, MOST_WAITING, Paces, Person, Rank, Refusal, Role, Room, Standing, direct_channel,
+    private_channel,
 };
 use std::collections::BTreeSet;
 
@@ -276,6 +277,112 @@ fn a_ban_puts_out_and_keeps_out_until_it_ends() {
 }
 
 #[test]
+fn a_room_knows_its_members_and_who_is_invited() {
+    let mut room = room();
+    for sender in ["o1", "m1", "a1", "i"] {
+        assert!(room.knows(sender), "{sender}");
+        room.leave(sender);
+        assert!(!room.knows(sender), "{sender}");
+    }
+    // To be banned, or muted, is not to be known.
+    let by = actor(Rank::Moderator, "x");
+    assert_eq!(room.ban(by, "x", None, NOW), Ok(true));
+    assert_eq!(room.mute(by, "x", None, NOW), Ok(true));
+    assert!(!room.knows("x"));
+}
+
+/// Somebody in whose document a room is, or is not, and who hears `o1`, or does not.
+fn person(room: Option<&str>, blocks: bool) -> Person {
+    let mut person = Person::default();
+    if let Some(channel) = room {
+        let entry = Entry {
+            channel: channel.to_owned(),
+            since: 0,
+            standing: Standing::In,
+            other: None,
+        };
+        person.enter(entry).expect("there is room");
+    }
+    if blocks {
+        person.block("o1").expect("there is room");
+    }
+    person
+}
+
+#[test]
+fn nobody_is_told_of_a_room_in_which_they_never_were_or_by_whom_they_blocked() {
+    for deed in [Deed::Remove, Deed::Role, Deed::Ban, Deed::Mute] {
+        for (changed, was_there, blocks, tell) in [
+            (true, true, false, true),
+            (true, true, true, false),
+            (true, false, false, false),
+            (false, true, false, false),
+            (false, false, false, false),
+        ] {
+            for channel in ["lobby", "@room~AAAAAAAAAAAAAAAA", "@staff"] {
+                let done = Done {
+                    deed,
+                    by: "o1",
+                    channel,
+                    changed,
+                    was_there,
+                };
+                for noted in [None, Some(channel)] {
+                    let left = done.leaves(&person(noted, blocks));
+                    assert_eq!(left.tell, tell, "{done:?}, {noted:?}, {blocks}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn readers_are_asked_about_where_somebody_may_have_read_and_until_it_is_done() {
+    let private = "@room~AAAAAAAAAAAAAAAA";
+    // Whether the room knew them, and whether their document has the room.
+    for (deed, channel, was_there, noted, ask, forget) in [
+        // Just now, and again after who did it was cut off: before the readers were asked about, and behind that.
+        (Deed::Remove, private, true, true, true, true),
+        (Deed::Remove, private, false, true, true, true),
+        (Deed::Remove, private, false, false, false, false),
+        (Deed::Ban, private, true, true, true, true),
+        (Deed::Ban, private, false, true, true, true),
+        // Nobody reads in a private room who is not noted to be in it.
+        (Deed::Ban, private, false, false, false, false),
+        // In others anybody may.
+        (Deed::Ban, "lobby", true, true, true, true),
+        (Deed::Ban, "lobby", false, false, true, false),
+        (Deed::Ban, "@staff", false, false, true, false),
+        (Deed::Remove, "lobby", true, true, true, true),
+        (Deed::Remove, "lobby", false, false, false, false),
+        (Deed::Role, "lobby", true, true, true, false),
+        (Deed::Role, private, true, true, true, false),
+        // Who is muted reads on.
+        (Deed::Mute, "lobby", true, true, false, false),
+        (Deed::Mute, private, true, true, false, false),
+        (Deed::Mute, "lobby", false, false, false, false),
+    ] {
+        for changed in [true, false] {
+            let done = Done {
+                deed,
+                by: "o1",
+                channel,
+                changed,
+                was_there,
+            };
+            let Aftermath {
+                ask: asked,
+                forget: forgotten,
+                ..
+            } = done.leaves(&person(noted.then_some(channel), false));
+            assert_eq!((asked, forgotten), (ask, forget), "{done:?}, {noted}");
+            let elsewhere = done.leaves(&person(Some("elsewhere"), false));
+            assert!(!elsewhere.forget, "{done:?}");
+        }
+    }
+}
+
+#[test]
 fn a_ban_takes_an_invitation_back() {
     let mut room = room();
     let by = actor(Rank::Moderator, "i");
@@ -392,6 +499,70 @@ fn a_channel_of_two_is_the_same_for_both_and_no_others() {
     assert_eq!(distinct.len(), 6);
     // It is found again by whoever comes later: the name never changes.
     assert_eq!(channel, "@direct~5pB3vE01UDgG3_S34_78azVK3BFdbgHz");
+}
+
+/// A conversation that a stranger began.
+fn opened(number: usize) -> Entry {
+    let stranger = format!("guest~{number}");
+    Entry {
+        channel: direct_channel("ann", &stranger),
+        since: 0,
+        standing: Standing::Opened,
+        other: Some(stranger),
+    }
+}
+
+#[test]
+fn who_blocks_or_declines_makes_room_for_others() {
+    let mut ann = Person::default();
+    for number in 0..MOST_WAITING {
+        assert_eq!(ann.enter(opened(number)), Ok(true));
+    }
+    let late = || opened(MOST_WAITING);
+    assert_eq!(ann.enter(late()), Err(Refusal::Waiting));
+    assert_eq!(ann.block("guest~7"), Ok(true));
+    assert_eq!(ann.block("guest~7"), Ok(false));
+    assert_eq!(ann.room(&opened(7).channel), None);
+    assert_eq!(ann.enter(late()), Ok(true));
+    assert_eq!(ann.enter(opened(7)), Err(Refusal::Waiting));
+
+    let declined = opened(8).channel;
+    assert!(ann.decline(&declined));
+    assert!(!ann.decline(&declined));
+    assert_eq!(ann.enter(opened(MOST_WAITING + 1)), Ok(true));
+    assert_eq!(ann.rooms().len(), MOST_WAITING);
+}
+
+#[test]
+fn a_conversation_that_was_answered_stays_with_who_blocks_and_is_not_declined() {
+    let mut ann = Person::default();
+    let answered = Entry {
+        standing: Standing::In,
+        ..opened(1)
+    };
+    let invited = Entry {
+        channel: private_channel("AAAAAAAAAAAAAAAA"),
+        standing: Standing::Invited,
+        other: None,
+        ..opened(1)
+    };
+    for entry in [opened(1), answered, invited, opened(2)] {
+        ann.enter(entry).expect("there is room");
+    }
+    assert_eq!(ann.block("guest~1"), Ok(true));
+    assert_eq!(ann.rooms().len(), 3);
+    for entry in ann.rooms().to_vec() {
+        let is_open = entry.standing == Standing::Opened;
+        assert_eq!(ann.decline(&entry.channel), is_open, "{entry:?}");
+    }
+    // Who can block nobody more loses nothing.
+    let mut full = Person::default();
+    for number in 0..MOST_BLOCKED {
+        full.block(&number.to_string()).expect("there is room");
+    }
+    full.enter(opened(1)).expect("there is room");
+    assert_eq!(full.block("guest~1"), Err(Refusal::Full));
+    assert!(full.room(&opened(1).channel).is_some());
 }
 
 #[test]

@@ -80,7 +80,7 @@ pub use refers::{Kind, Refers};
 pub use request::{Heartbeat, Known, ReadRequest, Start, inline_errors};
 pub use revoke::{Revoke, Revoked};
 pub use rooms::{Role, RoomCommand, Whom};
-pub use session::{Session, parse_session, session_from_query};
+pub use session::{Session, display_name, parse_session, session_from_query};
 pub use state::{Change, Mark, Person, State};
 
 /// The most channels that one reader follows at once. Larger: a cursor no longer fits the longest URI

@@ -17,6 +17,18 @@ impl Origin {
         &self.0
     }
 
+    /// Whether pages of this origin are those of a server that its clients know by this name: a host, and its port
+    /// unless it is the scheme's own. The scheme is the page's: the server knows only that of the last hop.
+    #[must_use]
+    pub fn is_of(&self, authority: &str) -> bool {
+        let (own, named) = match self.0.split_once("://") {
+            Some(("http", named)) => (":80", named),
+            Some(("https", named)) => (":443", named),
+            _ => return false,
+        };
+        named.eq_ignore_ascii_case(authority.strip_suffix(own).unwrap_or(authority))
+    }
+
     fn accepts(text: &str) -> bool {
         let Some((scheme, rest)) = text.split_once("://") else {
             return false;
@@ -105,6 +117,12 @@ impl Origins {
                 Some(found.to_string())
             }
         }
+    }
+
+    /// Whether a page of this origin is handed messages of a server that its clients know by `authority`.
+    #[must_use]
+    pub fn admit(&self, origin: &Origin, authority: &str) -> bool {
+        self.allow(Some(origin.as_str())).is_some() || origin.is_of(authority)
     }
 }
 

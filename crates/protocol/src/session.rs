@@ -40,7 +40,7 @@ pub fn parse_session(body: &[u8]) -> Result<String, Error> {
     let name = name.ok_or_else(|| unprocessable("missing"))?;
     let name: String =
         serde_json::from_str(name.get()).map_err(|_| unprocessable("not a string"))?;
-    display_name(&name)
+    named(&name)
 }
 
 /// The parameter `name` of a query, without its `?`, for who cannot send a body.
@@ -50,18 +50,23 @@ pub fn parse_session(body: &[u8]) -> Result<String, Error> {
 pub fn session_from_query(query: &str) -> Result<String, Error> {
     let query = Query::parse(query)?;
     let name = query.one("name")?.ok_or_else(|| unprocessable("missing"))?;
-    display_name(name)
+    named(name)
 }
 
-fn display_name(name: &str) -> Result<String, Error> {
+/// A name as it is shown: white space around it goes, then 1 to 64 characters, no control characters. None: it is no
+/// such name.
+#[must_use]
+pub fn display_name(name: &str) -> Option<&str> {
     let name = name.trim();
-    if name.chars().any(char::is_control) {
-        return Err(unprocessable("a control character"));
-    }
-    match name.chars().take(LONGEST_NAME + 1).count() {
-        1..=LONGEST_NAME => Ok(name.to_owned()),
-        _ => Err(unprocessable("1 to 64 characters are expected")),
-    }
+    let length = name.chars().take(LONGEST_NAME + 1).count();
+    let fits = (1..=LONGEST_NAME).contains(&length) && !name.chars().any(char::is_control);
+    fits.then_some(name)
+}
+
+fn named(name: &str) -> Result<String, Error> {
+    let why = "1 to 64 characters without control characters are expected";
+    let name = display_name(name).ok_or_else(|| unprocessable(why))?;
+    Ok(name.to_owned())
 }
 
 fn unprocessable(why: &str) -> Error {

@@ -24,17 +24,29 @@ impl Htmlfile {
     /// Reads the parameters `callback`, an undotted identifier of at most 128 bytes, or `origin`, an
     /// [`Origin`].
     ///
+    /// Whose pages the text is posted to is for `admits`, which is asked of an origin: no answer's header would keep it
+    /// from them. A function is called of a page of the server's own, or of the document domain.
+    ///
     /// `document_domain` is what the deployment lets the document set its `document.domain` to, so that
     /// pages of sibling domains that do the same may be called.
     ///
     /// # Errors
-    /// 400 unless there is just one of the two, and for one that is not what it should be; 503 for a
-    /// document domain that is not a domain.
-    pub fn from_query(query: &str, document_domain: Option<String>) -> Result<Self, Error> {
+    /// 400 unless there is just one of the two, and for one that is not what it should be; 403 for an origin that is
+    /// not admitted; 503 for a document domain that is not a domain.
+    pub fn from_query(
+        query: &str,
+        document_domain: Option<String>,
+        admits: impl FnOnce(&Origin) -> bool,
+    ) -> Result<Self, Error> {
         let query = Query::parse(query)?;
         let origin = query.one("origin")?.map(str::parse::<Origin>).transpose()?;
         let (call, end) = match (script::callback(&query, false)?, origin) {
             (Some(callback), None) => (format!("parent.{callback}("), String::new()),
+            (None, Some(origin)) if !admits(&origin) => {
+                return Err(Error::Forbidden(format!(
+                    "origin: pages of {origin} are not let in"
+                )));
+            }
             (None, Some(origin)) => ("parent.postMessage(".to_owned(), format!(",'{origin}'")),
             _ => {
                 return Err(Error::Invalid(

@@ -40,12 +40,17 @@ fn members(json: &str) -> HashMap<String, Box<RawValue>> {
     serde_json::from_str(json).expect("a JSON object")
 }
 
+/// For a page of any origin.
+fn document_of(query: &str) -> Result<Htmlfile, Error> {
+    Htmlfile::from_query(query, None, |_| true)
+}
+
 fn calling() -> Htmlfile {
-    Htmlfile::from_query(&format!("callback={CALLBACK}"), None).expect("a good query")
+    document_of(&format!("callback={CALLBACK}")).expect("a good query")
 }
 
 fn posting() -> Htmlfile {
-    Htmlfile::from_query(&format!("origin={ORIGIN}"), None).expect("a good query")
+    document_of(&format!("origin={ORIGIN}")).expect("a good query")
 }
 
 /// As it is for who does not ask for beats, and for who does.
@@ -533,7 +538,7 @@ fn a_page_names_what_is_called() {
         let script = page(callback).write("{}".to_owned());
         assert!(script.starts_with(b"/**/"));
         assert_eq!(jsonp(&script, callback).expect("a script"), "{}");
-        let framing = Htmlfile::from_query(&format!("callback={callback}"), None);
+        let framing = document_of(&format!("callback={callback}"));
         let bytes = written(&framing.expect("a good query"), &[Frame::Heartbeat]);
         let document = document(Window::Calls(callback.to_owned()));
         assert_eq!(read(document, [&bytes[..]]), [r#"{"heartbeat":true}"#]);
@@ -573,11 +578,11 @@ fn what_is_no_name_or_origin_is_refused() {
     ] {
         let query = format!("callback={callback}");
         refused(Jsonp::from_query(&query).map(drop), &query);
-        refused(Htmlfile::from_query(&query, None).map(drop), &query);
+        refused(document_of(&query).map(drop), &query);
     }
     for query in ["", "callback=a&callback=b", "callback=%", "origin=x&x=%"] {
         refused(Jsonp::from_query(query).map(drop), query);
-        refused(Htmlfile::from_query(query, None).map(drop), query);
+        refused(document_of(query).map(drop), query);
     }
     for query in [
         "callback=a.b",
@@ -587,14 +592,33 @@ fn what_is_no_name_or_origin_is_refused() {
         "origin=https://chat.example'",
         "callback=a&origin=*",
     ] {
-        refused(Htmlfile::from_query(query, None).map(drop), query);
+        refused(document_of(query).map(drop), query);
+    }
+}
+
+#[test]
+fn a_document_is_for_pages_that_are_let_in() {
+    for (query, let_in, made) in [
+        ("origin=https://chat.example", true, true),
+        ("origin=https://chat.example", false, false),
+        // It is of the server's own origin, or does not get there.
+        ("callback=f", false, true),
+    ] {
+        let framing = Htmlfile::from_query(query, None, |origin| {
+            assert_eq!(origin.as_str(), ORIGIN);
+            let_in
+        });
+        match framing {
+            Ok(_) => assert!(made, "{query}"),
+            Err(error) => assert!(!made && error.status() == 403, "{query}: {error}"),
+        }
     }
 }
 
 #[test]
 fn a_documents_domain_is_a_domain_or_the_server_is_set_up_wrong() {
     let prelude = |domain: &str| {
-        let framing = Htmlfile::from_query("callback=f", Some(domain.to_owned()))?;
+        let framing = Htmlfile::from_query("callback=f", Some(domain.to_owned()), |_| false)?;
         Ok::<_, Error>(framing.prelude())
     };
     let text = String::from_utf8(prelude("chat-1.example").expect("a domain")).expect("UTF-8");

@@ -107,6 +107,47 @@ fn of_listed_origins_each_is_allowed_by_name_and_no_other() {
 }
 
 #[test]
+fn a_page_is_the_servers_own_where_it_names_the_same_host_and_port() {
+    for (origin, authority, own) in [
+        ("https://chat.example", "chat.example", true),
+        ("https://chat.example", "Chat.Example", true),
+        ("https://chat.example", "chat.example:443", true),
+        ("https://chat.example", "chat.example:80", false),
+        ("http://chat.example", "chat.example", true),
+        ("http://chat.example", "chat.example:80", true),
+        ("http://chat.example:3000", "chat.example:3000", true),
+        ("http://chat.example:3000", "chat.example", false),
+        ("http://chat.example", "chat.example:3000", false),
+        ("http://[::1]:3000", "[::1]:3000", true),
+        ("http://[::1]", "[::1]", true),
+        ("https://chat.example.else.example", "chat.example", false),
+        ("https://elsechat.example", "chat.example", false),
+        ("capacitor://localhost", "localhost", false),
+        ("https://chat.example", "", false),
+        ("https://chat.example", ":443", false),
+    ] {
+        let parsed: Origin = origin.parse().expect("an origin");
+        assert_eq!(parsed.is_of(authority), own, "{origin} {authority}");
+    }
+}
+
+#[test]
+fn those_are_let_in_that_are_listed_or_the_servers_own() {
+    let listed: Origins = "https://chat.example".parse().expect("a list");
+    for (origin, admitted) in [
+        ("https://chat.example", true),
+        ("https://own.example", true),
+        ("http://own.example", true),
+        ("http://chat.example", false),
+        ("https://else.example", false),
+    ] {
+        let parsed: Origin = origin.parse().expect("an origin");
+        assert_eq!(listed.admit(&parsed, "own.example"), admitted, "{origin}");
+        assert!(Origins::Any.admit(&parsed, ""), "{origin}");
+    }
+}
+
+#[test]
 fn a_list_with_anything_else_in_it_is_refused() {
     for bad in BAD
         .iter()

@@ -8,5 +8,6 @@ mod permissions;
 mod policies;
 mod rates;
 mod retention;
+mod rooms;
 mod sharing;
 mod standing;

@@ -63,6 +63,46 @@ async fn as_much_is_kept_as_the_deployment_says() -> Result<()> {
     Ok(())
 }
 
+/// A message that is about another is found again when that one is gone; a new one is not taken.
+#[tokio::test]
+async fn what_is_sent_again_is_found_though_what_it_is_about_is_gone() -> Result<()> {
+    let host = Deployed::start(&[("token_secret", SECRET), ("retention", "10 for 1h")])?;
+    let client = host.client();
+    let target = "/witter/publish?channel=room";
+    let post = async |draft: Value| client.post(target, Some(&ann()), draft.to_string()).await;
+    let about = |id: &str, kind: &str, body: Value| {
+        let refers = json!({"kind": kind, "offset": 1});
+        json!({"id": id, "body": body, "refers": refers})
+    };
+    let abouts = [
+        about("reply", "reply", json!("yes")),
+        about("reaction", "reaction", json!("+")),
+        about("edit", "edit", json!("m")),
+        about("delete", "delete", Value::Null),
+    ];
+    post(json!({"id": "m", "body": 0})).await?;
+    for draft in &abouts {
+        let answer = post(draft.clone()).await?;
+        ensure!(answer.status == 201, "{answer:?}");
+    }
+    for number in 0..9 {
+        post(json!({"id": format!("more-{number}"), "body": number})).await?;
+    }
+    for (offset, draft) in (2..).zip(&abouts) {
+        let answer = post(draft.clone()).await?;
+        let receipt: Value = answer.json()?;
+        ensure!(
+            answer.status == 200 && receipt["offset"] == json!(offset),
+            "{draft}: {answer:?}"
+        );
+    }
+    let answer = post(about("reply", "reply", json!("no"))).await?;
+    assert_eq!(answer.code().as_deref(), Some("id-reused"));
+    let answer = post(about("late", "reply", json!("yes"))).await?;
+    assert_eq!(answer.code().as_deref(), Some("invalid-request"));
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_is_no_retention_is_told_before_anything_is_stored() -> Result<()> {
     for variable in ["retention", "private_retention"] {

@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use conformance::{Answer, Client, Deployed, Query, Transport};
+use futures::StreamExt;
 use http::Method;
-use http_body_util::Full;
+use http_body_util::{BodyDataStream, Full};
 
 const LISTED: [&str; 2] = ["https://chat.example", "http://127.0.0.1:3000"];
 /// The routes that receive nothing.
@@ -171,6 +172,51 @@ async fn pages_that_are_listed_open_websockets() -> Result<()> {
             }
         }
         assert_eq!(status(&host, None).await?, is_known, "{listed:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_page_that_is_not_listed_is_posted_nothing() -> Result<()> {
+    let host = Deployed::start(&[("origins", &LISTED.join(" , "))])?;
+    let client = host.client();
+    let ann = client.session("Ann").await?;
+    let answer = client.publish(&ann, "posted", "1", "\"secret\"").await?;
+    ensure!(answer.status == 201, "{answer:?}");
+    let target = |origin: &str| {
+        let origin: String = origin.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        format!("/witter/htmlfile?channel=posted&history=1&origin={origin}")
+    };
+    let own = format!("http://{}", host.address());
+    let own_by_tls = own.replace("http:", "https:");
+    for origin in [LISTED[0], LISTED[1], &own, &own_by_tls] {
+        let request = client.request(Method::GET, &target(origin));
+        let response = client.open(request.body(Full::default())?).await?;
+        let mut body = BodyDataStream::new(response.into_body());
+        let mut text = String::new();
+        while !text.contains("secret") {
+            let bytes = body.next().await.context("the stream ended")??;
+            text += str::from_utf8(&bytes)?;
+        }
+        ensure!(text.contains(&format!(",'{origin}')")), "{origin}: {text}");
+    }
+    for origin in [
+        "https://elsewhere.example",
+        "http://chat.example",
+        "https://chat.example:8443",
+        "https://chat.example.elsewhere.example",
+        "http://127.0.0.1",
+        "http://localhost:3000",
+    ] {
+        for inline in ["", "&errors=inline"] {
+            let answer = client.get(&format!("{}{inline}", target(origin))).await?;
+            ensure!(answer.status == 403, "{origin}: {answer:?}");
+            let told = str::from_utf8(&answer.body)?;
+            ensure!(
+                answer.code().as_deref() == Some("forbidden") && !told.contains("secret"),
+                "{origin}: {told}"
+            );
+        }
     }
     Ok(())
 }

@@ -3,8 +3,11 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
-use conformance::{Client, Deployed, Fault, Query, Reader, SECRET, Transport, token};
+use conformance::{
+    Client, Deployed, Fault, Frame, Query, Reader, SECRET, Socket, Transport, token,
+};
 use futures::future::try_join_all;
+use http_body_util::Full;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
@@ -157,6 +160,51 @@ async fn who_is_revoked_is_cut_and_nobody_else() -> Result<()> {
         anyhow::Ok(())
     }))
     .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_is_banned_while_they_subscribe_is_refused_or_told() -> Result<()> {
+    const ROUNDS: u64 = 40;
+    /// Each round the ban comes so much later.
+    const STEP: Duration = Duration::from_micros(50);
+    let host = start()?;
+    let client = host.client();
+    let owner = of("owner", json!({"create": ["*"]}));
+    let target = Query::of(["hall"]).token(of("bob", json!({})));
+    let target = target.target(Transport::Websocket);
+    let request = Transport::Websocket.request(&client, &target);
+    let response = client.open(request.body(Full::default())?).await?;
+    let mut bob = Socket::accepted(response).await?;
+    bob.text().await?;
+    let perform = async |command: Value| {
+        let done = client
+            .perform(Transport::Sse, Some(&owner), &command)
+            .await?;
+        ensure!(done.get("error").is_none(), "{command}: {done}");
+        Ok(())
+    };
+    for round in 0..ROUNDS {
+        let channel = format!("room-{round}");
+        let create = json!({"create": {"channel": channel, "title": "a room"}});
+        perform(create).await?;
+        let ask = json!({"ref": round, "subscribe": {"channel": channel}});
+        bob.send(Frame::text(ask.to_string())).await?;
+        sleep(STEP * u32::try_from(round)?).await;
+        perform(json!({"ban": {"channel": channel, "sender": "bob"}})).await?;
+        let told = async {
+            loop {
+                let told: Value = serde_json::from_str(&bob.text().await?)?;
+                let refused = told["ref"] == round && told["error"] == "forbidden";
+                if refused || told["denied"]["channel"] == channel.as_str() {
+                    return anyhow::Ok(());
+                }
+            }
+        };
+        timeout(HANGS, told)
+            .await
+            .with_context(|| format!("bob follows {channel}"))??;
+    }
     Ok(())
 }
 

@@ -19,6 +19,10 @@ pub(crate) fn cases(corpus: &mut Corpus<'_>, transport: Transport) {
     corpus.reads(transport, what_is_published_is_read);
     corpus.reads(transport, a_reader_without_a_place_begins_now);
     corpus.reads(transport, history_begins_with_the_newest);
+    corpus.reads(
+        transport,
+        history_of_many_channels_is_whole_in_batches_of_any_size,
+    );
     corpus.reads(transport, a_batch_holds_at_most_its_limit);
     corpus.reads(transport, every_cursor_is_a_place_to_go_on_from);
     corpus.reads(transport, a_cursor_goes_on_on_any_transport);
@@ -143,6 +147,49 @@ async fn history_begins_with_the_newest(world: &World, transport: Transport) -> 
         Reader::open(&world.client, transport, Query::of([&channel]).history(0)).await?;
     world.count(&channel, 5..6).await?;
     assert_eq!(numbers(&reader.messages(1).await?)?, [5]);
+    Ok(())
+}
+
+async fn history_of_many_channels_is_whole_in_batches_of_any_size(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
+    const CHANNELS: usize = 64;
+    /// More than is read of so many at once.
+    const LONG: u64 = 30;
+    let channels: Vec<String> = (0..CHANNELS).map(|_| world.channel()).collect();
+    // One that says much among many that say little, and one that says nothing.
+    let count = |index: usize| match index {
+        0 => 0,
+        7 => LONG,
+        _ => 2,
+    };
+    let says = channels.iter().enumerate();
+    try_join_all(says.map(|(index, channel)| world.count(channel, 0..count(index)))).await?;
+    let some = &channels[6..9];
+    for (channels, limit) in [
+        (some, 1),
+        (some, 4),
+        (&channels[..], 5),
+        (&channels[..], 1_000),
+    ] {
+        let query = Query::of(channels).history(LONG as u32 - 1).limit(limit);
+        let mut reader = Reader::open(&world.client, transport, query).await?;
+        let mut read: HashMap<String, Vec<u64>> = HashMap::new();
+        let all = match channels.len() {
+            CHANNELS => 2 * (CHANNELS - 2) + LONG as usize - 1,
+            few => 2 * (few - 1) + LONG as usize - 1,
+        };
+        for envelope in reader.messages(all).await? {
+            let numbers = numbers(std::slice::from_ref(&envelope))?;
+            read.entry(envelope.channel).or_default().extend(numbers);
+        }
+        for (channel, read) in read {
+            let first = u64::from(channel == some[1]);
+            let last = if first == 1 { LONG } else { 2 };
+            assert_eq!(read, Vec::from_iter(first..last), "{limit} of {channel}");
+        }
+    }
     Ok(())
 }
 

@@ -19,6 +19,8 @@ pub(crate) fn cases(corpus: &mut Corpus<'_>, transport: Transport) {
     corpus.reads(transport, rooms_are_listed_with_what_is_unread);
     corpus.reads(transport, two_people_find_the_same_channel);
     corpus.reads(transport, nobody_is_written_to_by_whom_they_blocked);
+    corpus.reads(transport, a_conversation_is_left_until_it_is_answered);
+    corpus.reads(transport, who_never_was_in_a_room_is_told_nothing_of_it);
     corpus.reads(transport, what_concerns_a_person_is_told_to_them_alone);
     corpus.reads(transport, who_is_banned_neither_reads_nor_publishes);
     corpus.reads(transport, who_is_muted_reads_and_does_not_publish);
@@ -628,8 +630,14 @@ async fn nobody_is_written_to_by_whom_they_blocked(
         "forbidden",
     )
     .await?;
-    // Others are heard, and what was said before is still there.
+    // Others are heard. What he has not answered is gone, until he wants to see it.
     eve.does(begin.clone()).await?;
+    ensure!(bob.may_not_read(channel).await?["error"] == "forbidden");
+    let answer = json!({"direct": {"sender": ann.sender()}});
+    bob.does(answer).await?;
+    bob.reads(channel, 1).await?;
+    // What he has answered stays.
+    bob.does(json!({"block": {"sender": ann.sender()}})).await?;
     bob.reads(channel, 1).await?;
     let blocked = bob
         .does(json!({"unblock": {"sender": ann.sender()}}))
@@ -637,6 +645,91 @@ async fn nobody_is_written_to_by_whom_they_blocked(
     assert_eq!(blocked, json!({"blocked": []}));
     ann.does(begin).await?;
     ann.says(channel, json!({"body": 0})).await?;
+    Ok(())
+}
+
+async fn a_conversation_is_left_until_it_is_answered(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
+    let [ann, bob] = people(world, transport, ["Ann", "Bob"]).await?;
+    let begin = json!({"direct": {"sender": bob.sender()}});
+    let found = ann.does(begin.clone()).await?;
+    let channel = found["channel"].as_str().context("it has a channel")?;
+    let leave = json!({"leave": {"channel": channel}});
+    ann.says(channel, json!({"body": 1})).await?;
+    ann.is_refused(leave.clone(), "forbidden").await?;
+    let left = bob.does(leave.clone()).await?;
+    assert_eq!(left, json!({"channel": channel}));
+    assert_eq!(bob.does(json!({"rooms": {}})).await?["rooms"], json!([]));
+    ensure!(bob.may_not_read(channel).await?["error"] == "forbidden");
+    assert_eq!(bob.may_not_publish(channel).await?, "forbidden");
+    bob.is_refused(leave.clone(), "forbidden").await?;
+    // It is there again when it is begun again, and all that was said.
+    ann.does(begin).await?;
+    ann.says(channel, json!({"body": 2})).await?;
+    bob.reads(channel, 2).await?;
+    bob.says(channel, json!({"body": 3})).await?;
+    bob.is_refused(leave, "forbidden").await?;
+    Ok(())
+}
+
+async fn who_never_was_in_a_room_is_told_nothing_of_it(
+    world: &World,
+    transport: Transport,
+) -> Result<()> {
+    let [ann, bob, eve] = people(world, transport, ["Ann", "Bob", "Eve"]).await?;
+    let channel = world.channel();
+    eve.does(json!({"create": {"channel": channel}})).await?;
+    let whom = |more: Value| {
+        let mut whom = json!({"channel": channel, "sender": ann.sender()});
+        for (name, value) in more.as_object().into_iter().flatten() {
+            whom[name] = value.clone();
+        }
+        whom
+    };
+    let join = json!({"join": {"channel": channel}});
+    for seconds in [60, 61] {
+        for verb in ["mute", "ban", "remove"] {
+            let whom = whom(json!({"seconds": seconds}));
+            eve.does(json!({verb: whom})).await?;
+        }
+    }
+    for verb in ["unmute", "unban"] {
+        eve.does(json!({verb: whom(json!({}))})).await?;
+    }
+    // Nor who is in it, by whom they do not hear.
+    ann.does(json!({"block": {"sender": eve.sender()}})).await?;
+    for (verb, more) in [
+        ("mute", json!({"seconds": 60})),
+        ("role", json!({"role": "moderator"})),
+        ("remove", json!({})),
+        ("ban", json!({})),
+    ] {
+        ann.does(join.clone()).await?;
+        eve.does(json!({verb: whom(more)})).await?;
+    }
+    let begun = bob
+        .does(json!({"direct": {"sender": ann.sender()}}))
+        .await?;
+    let direct =
+        json!({"direct": {"channel": begun["channel"], "sender": bob.sender(), "name": "Bob"}});
+    assert_eq!(ann.notices(1).await?, [direct]);
+
+    // Who is in it and hears them is told.
+    ann.does(json!({"unblock": {"sender": eve.sender()}}))
+        .await?;
+    for verb in ["unmute", "unban"] {
+        eve.does(json!({verb: whom(json!({}))})).await?;
+    }
+    ann.does(join).await?;
+    let muted = eve
+        .does(json!({"mute": whom(json!({"seconds": 60}))}))
+        .await?;
+    assert_eq!(
+        ann.notices(2).await?[1],
+        json!({"muted": {"channel": channel, "until": muted["until"]}})
+    );
     Ok(())
 }
 
