@@ -34,21 +34,39 @@ impl Rates {
         caller: &Caller,
         count: usize,
     ) -> Result<(), Error> {
+        let address = caller.address.as_deref().and_then(address);
+        self.limits(deed)?
+            .borrow_mut()
+            .admit(sender, address.as_deref(), count, clock::uptime())
+            .map_err(Error::RateLimited)
+    }
+
+    /// The same, and nothing is done yet: whoever sends a flood is refused before the store is asked about them.
+    pub(crate) fn look(
+        &self,
+        deed: Deed,
+        sender: Option<&str>,
+        caller: &Caller,
+        count: usize,
+    ) -> Result<(), Error> {
+        let address = caller.address.as_deref().and_then(address);
+        self.limits(deed)?
+            .borrow()
+            .look(sender, address.as_deref(), count, clock::uptime())
+            .map_err(Error::RateLimited)
+    }
+
+    fn limits(&self, deed: Deed) -> Result<&RefCell<Limits>, Error> {
         let (limits, [by_sender, by_address]) = match deed {
             Deed::Publish => (&self.publish, ["publish_rate", "publish_rate_per_address"]),
             Deed::Command => (&self.command, ["command_rate", "command_rate_per_address"]),
         };
-        let limits = match limits.get() {
+        Ok(match limits.get() {
             Some(limits) => limits,
             None => {
                 let read = Limits::new(variable(by_sender)?, variable(by_address)?);
                 limits.get_or_init(|| RefCell::new(read))
             }
-        };
-        let address = caller.address.as_deref().and_then(address);
-        limits
-            .borrow_mut()
-            .admit(sender, address.as_deref(), count, clock::uptime())
-            .map_err(Error::RateLimited)
+        })
     }
 }

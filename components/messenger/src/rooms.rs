@@ -148,7 +148,7 @@ impl Asker<'_> {
         permit(self.who, Action::Create, &place)?
             .into_iter()
             .collect::<Result<(), _>>()?;
-        self.note(&channel).await?;
+        let noted = self.note(&channel).await?;
         let Self { sender, name, .. } = *self;
         let born = || {
             Ok(if private {
@@ -164,7 +164,7 @@ impl Asker<'_> {
                 refusal => not_done(&channel, refusal),
             })
         });
-        self.entered(&channel, changed.await).await
+        self.entered(&channel, noted, changed.await).await
     }
 
     async fn join(&self, channel: &str) -> Result<String, Error> {
@@ -173,13 +173,13 @@ impl Asker<'_> {
             Kind::Public => {
                 let channels = [channel.to_owned()];
                 self.rules.enter(self.who, Action::Read, &channels).await?;
-                self.note(channel).await?;
+                let noted = self.note(channel).await?;
                 let born = || Ok(Room::plain());
                 let changed = self.rules.change_room(channel, born, |room| {
                     room.join(sender, name, clock::now())
                         .map_err(|refusal| not_done(channel, refusal))
                 });
-                self.entered(channel, changed.await).await
+                self.entered(channel, noted, changed.await).await
             }
             Kind::Private => {
                 let refused = || refused(self.who, "joining", channel);
@@ -208,11 +208,16 @@ impl Asker<'_> {
         }
     }
 
-    /// Tells of a room that somebody entered, or takes back that they would.
-    async fn entered(&self, channel: &str, entered: Result<bool, Error>) -> Result<String, Error> {
+    /// Tells of a room that somebody entered, or takes back that they would, where it was `noted` just now.
+    async fn entered(
+        &self,
+        channel: &str,
+        noted: bool,
+        entered: Result<bool, Error>,
+    ) -> Result<String, Error> {
         match entered {
             Ok(_) => self.room(channel).await,
-            Err(error @ Error::Forbidden(_)) => {
+            Err(error @ Error::Forbidden(_)) if noted => {
                 self.forget(self.sender, channel).await?;
                 Err(error)
             }
@@ -225,12 +230,12 @@ impl Asker<'_> {
     /// that another began, until one answers.
     async fn leave(&self, channel: &str) -> Result<String, Error> {
         let refused = || refused(self.who, "leaving", channel);
-        let left = match Kind::of(channel) {
+        match Kind::of(channel) {
             Kind::Public => self.leave_room(channel).await?,
             Kind::Private => {
                 let person = self.rules.person(self.sender).await?;
                 person.room(channel).ok_or_else(refused)?;
-                self.leave_room(channel).await?
+                self.leave_room(channel).await?;
             }
             Kind::Direct => {
                 let declined = self
@@ -239,24 +244,26 @@ impl Asker<'_> {
                 if !declined.await? {
                     return Err(refused());
                 }
-                true
+                self.rules.standing_changed(self.sender).await?;
             }
             _ => return Err(refused()),
-        };
-        if left {
-            self.rules.standing_changed(self.sender).await?;
         }
         Ok(json!({"channel": channel}).to_string())
     }
 
-    async fn leave_room(&self, channel: &str) -> Result<bool, Error> {
+    /// Who is cut off before it is forgotten leaves again, and their readers are asked about all the same.
+    async fn leave_room(&self, channel: &str) -> Result<(), Error> {
         let born = || Ok(Room::plain());
         let left = self
             .rules
             .change_room(channel, born, |room| Ok(room.leave(self.sender)));
         let left = left.await?;
-        self.forget(self.sender, channel).await?;
-        Ok(left)
+        let person = self.rules.person(self.sender).await?;
+        if left || person.room(channel).is_some() {
+            self.rules.standing_changed(self.sender).await?;
+            self.forget(self.sender, channel).await?;
+        }
+        Ok(())
     }
 
     async fn invite(&self, whom: &Whom) -> Result<String, Error> {
@@ -546,8 +553,8 @@ impl Asker<'_> {
         Ok((self.sender, rank))
     }
 
-    /// Notes a room with the asker, who is about to enter it or has done so.
-    async fn note(&self, channel: &str) -> Result<(), Error> {
+    /// Notes a room with the asker, who is about to enter it or has done so; false where it was noted.
+    async fn note(&self, channel: &str) -> Result<bool, Error> {
         let since = self.head(channel).await?;
         let noted = self.rules.change_person(self.sender, |person| {
             person.set_name(self.name);
@@ -559,7 +566,7 @@ impl Asker<'_> {
             };
             person.enter(entry).map_err(|_| full("your list of rooms"))
         });
-        noted.await.map(|_| ())
+        noted.await
     }
 
     /// Takes a room from what is noted with a person.

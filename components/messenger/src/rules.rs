@@ -93,9 +93,11 @@ impl Rules {
         let channels = [checked(channel)?];
         let context = self.context(caller).await?;
         let identity = authenticate(caller, &context)?;
-        let entered = self.enter_unrevoked(&identity, Action::Publish, &channels);
-        let entered = entered.await?;
         let sender = identity.sender.as_deref();
+        self.rates.look(Deed::Publish, sender, caller, count)?;
+        let entered = self.enter_unrevoked(&identity, Action::Publish, &channels);
+        // Whose credential is revoked spends nothing of its owner's.
+        let entered = entered.await?;
         self.rates.admit(Deed::Publish, sender, caller, count)?;
         let mut places = entered?;
         let (Some(place), Some(id)) = (places.pop(), identity.sender.clone()) else {
@@ -193,6 +195,10 @@ impl Rules {
                 moderated.extend(of_another.map(|deleted| (draft.id.clone(), deleted)));
                 sender.review(draft)
             });
+            // What could not be judged now would come behind what is sent after it.
+            if let Err(error @ Error::Unavailable(_)) = passed {
+                return Err(error);
+            }
             reviewed.push(passed);
         }
         self.keep_pace(sender, &mut reviewed).await?;

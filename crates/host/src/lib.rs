@@ -62,6 +62,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use tokio::task::JoinSet;
 
 pub use crate::allowed::{AllowedHost, AllowedHostError};
 pub use crate::compose::Wakeup;
@@ -96,7 +97,9 @@ pub struct Running {
     wakeups: Wakeups,
     store: Store,
     /// Those who share the store.
-    _nodes: Nodes,
+    nodes: Nodes,
+    /// What shows that it is served, until they do.
+    _shown: JoinSet<()>,
 }
 
 /// Reads a manifest, with these variables by their names before those of the environment.
@@ -173,6 +176,9 @@ async fn begin(options: Options) -> anyhow::Result<Running> {
         tracer: operations.tracer(),
     };
     let stop_timeout = options.connections.stop_timeout;
+    let shown = migration::show(&store)
+        .await
+        .with_context(|| format!("the store {} cannot be served", without_password(&url)))?;
     let listening = Listening::start(listener, server, stop_timeout)?;
     let mut visits = Visits::default();
     for (visit, component) in visited {
@@ -189,7 +195,8 @@ async fn begin(options: Options) -> anyhow::Result<Running> {
         operations,
         _visits: visits,
         components: running,
-        _nodes: Nodes::join(&store, outbox, &wakeups),
+        nodes: Nodes::join(&store, outbox, &wakeups),
+        _shown: shown,
         wakeups,
         store,
     })
@@ -222,11 +229,12 @@ impl Running {
 
     /// Tells balancers that it stops, and takes what comes meanwhile for as long as the options say; then accepts
     /// nothing more, tells components that the host stops, waits until what is open has ended, for as long as the
-    /// options allow, and cuts off the rest.
+    /// options allow, and cuts off the rest. What others are still to be told by then is, if it does not take long.
     pub fn shutdown(mut self) -> BoxFuture<'static, ()> {
         async move {
             self.operations.drain().await;
             self.listening.shutdown(|| self.wakeups.close()).await;
+            self.nodes.finish().await;
             self.operations.finish().await;
         }
         .boxed()

@@ -55,7 +55,8 @@ enum Command {
 
     /// Move all that a store holds to another one
     ///
-    /// The application has to be stopped on all hosts. Interrupted, it goes on where it was when it is run again.
+    /// The application has to be stopped on all hosts, and what starts it there, such as a socket of systemd.
+    /// Interrupted, it goes on where it was when it is run again.
     Migrate(migration::Options),
 
     /// Show a host as it is now: what goes through it, how late, what it takes
@@ -249,6 +250,8 @@ fn log(format: LogFormat) {
         .fold(filter, EnvFilter::add_directive);
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // It would tell by a panic, of whoever logs, that a line cannot be written: the disk is full, nobody reads.
+        .log_internal_errors(false)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     match format {

@@ -6,30 +6,53 @@
 //! 3. The record of the source says that it was moved, and no host serves it any more; then the target's, that all
 //!    has arrived.
 //!
+//! Meanwhile nobody serves the source unnoticed. A file is locked: who opens it is told so. Of Redis whoever begins to
+//! serve *shows* it first, by listening as nodes do, and then looks at the record; a migration writes it first and
+//! then looks who listens. So one of the two sees the other, and a host that finds a record of leaving marks it: the
+//! migration, which replaces only the one that it wrote, does not end. The host goes on; the next run takes up what it
+//! has changed.
+//!
 //! A run that finds the records of one before it goes on, whatever was done meanwhile. Nothing is deleted from the
 //! source: it stays as it was, and what comes back to it one day replaces it.
 //!
 //! Integer keys are kept otherwise in files than in Redis: those of the mailbox are translated.
 
 use std::collections::{HashMap, HashSet};
+use std::iter;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use futures::StreamExt as _;
 use mailbox::Integers;
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use crate::store::{Durability, Store, without_password};
+use crate::store::{Store, without_password};
 
 /// Where a store keeps its record. No manifest can name this label.
 const LABEL: &str = "witter/migration";
 const RECORD: &str = "record";
 
-/// The label whose keys are the mailbox's.
+/// The label whose keys are the mailbox's, and what those begin with; others in it are of components that are not
+/// ours.
 const MAILBOX: &str = "default";
+const OURS: &str = "w1/";
 
 /// How many values are read and written at once. Fewer, and a server is asked more often; more, and they take more
 /// memory than a host does: one may have 200 KiB.
 const BATCH: usize = 64;
+
+/// How many bytes of values, where it is more than one. Fewer, and a server is asked more often; more, and it cannot
+/// answer in time on a slow line: within three seconds, for which this takes 700 kbit/s.
+const BYTES: u64 = 256 << 10;
+
+/// How many lengths are asked for at once.
+const LENGTHS: usize = 500;
+
+/// How long a host shows that it serves before its nodes do: longer than they take to listen.
+const SHOWN: Duration = Duration::from_secs(10);
 
 /// From where to where.
 #[derive(Clone, Debug, clap::Args)]
@@ -42,7 +65,7 @@ pub struct Options {
     #[arg(long, value_name = "URL", env = "WITTER_MIGRATE_TO")]
     pub to: String,
 
-    /// Deletes whatever else the target holds
+    /// Deletes whatever else the target holds; of a Redis without a prefix those are all values in its database
     #[arg(long)]
     pub replace: bool,
 }
@@ -69,7 +92,9 @@ pub struct Moved {
     pub deleted: u64,
 }
 
+// The same record is always the same bytes: it is replaced by them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Record {
     stage: Stage,
     /// The migration, by a name that it draws itself.
@@ -79,6 +104,9 @@ struct Record {
     /// The migration by which the data came to the store that they leave.
     #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<String>,
+    /// A host has begun to serve the store that they leave.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    served: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,31 +118,68 @@ enum Stage {
     Arrived,
 }
 
-/// Refuses a store that is half of a migration, or was left by one.
+/// Refuses a store that is half of a migration, or was left by one. One that is being left is served, and the
+/// migration will find that it was.
 ///
 /// # Errors
 /// Where it is, or where that cannot be looked at.
 pub(crate) async fn refuse_moved(store: &Store) -> Result<()> {
-    match record(store).await? {
-        Some(Record {
-            stage: Stage::Arriving,
-            other,
-            ..
-        }) => {
-            bail!("its data are on the way from {other}: run `witter migrate` again")
+    loop {
+        match record(store).await? {
+            Some(Record {
+                stage: Stage::Arriving,
+                other,
+                ..
+            }) => {
+                bail!("its data are on the way from {other}: run `witter migrate` again")
+            }
+            Some(Record {
+                stage: Stage::Moved,
+                other,
+                ..
+            }) => bail!(
+                "its data were moved to {other}: serve from there, or move them back by `witter migrate`"
+            ),
+            Some(left) if left.stage == Stage::Leaving && !left.served => {
+                let served = Record {
+                    served: true,
+                    ..left.clone()
+                };
+                if replace(store, &left, &served).await? {
+                    tracing::warn!(
+                        "the store was on the way to {}: it is served here, until `witter migrate` is run again",
+                        left.other
+                    );
+                    return Ok(());
+                }
+            }
+            _ => return Ok(()),
         }
-        Some(Record {
-            stage: Stage::Moved,
-            other,
-            ..
-        }) => bail!(
-            "its data were moved to {other}: serve from there, or move them back by `witter migrate`"
-        ),
-        _ => Ok(()),
     }
 }
 
-/// Moves everything. The application has to be stopped on all hosts.
+/// Shows whoever may move the store that it is served, and then does as [`refuse_moved`], for a store that others can
+/// open at the same time. It is shown until the tasks end, or nodes have had the time to listen.
+///
+/// # Errors
+/// As [`refuse_moved`], or where the store cannot be listened to.
+pub(crate) async fn show(store: &Store) -> Result<JoinSet<()>> {
+    let mut shown = JoinSet::new();
+    if let Some(redis) = store.redis() {
+        let listening = redis.subscribe().await;
+        let listening = listening.context("it cannot be listened to")?;
+        refuse_moved(store).await?;
+        let (_, mut messages) = listening.split();
+        // What comes is for the nodes.
+        let drained = async move { while messages.next().await.is_some() {} };
+        shown.spawn(async {
+            timeout(SHOWN, drained).await.ok();
+        });
+    }
+    Ok(shown)
+}
+
+/// Moves everything. The application has to be stopped on all hosts, and what starts it there.
 ///
 /// # Errors
 /// Where a store cannot be opened, is in use, or fails; where the target holds something else; where the source
@@ -127,53 +192,53 @@ pub async fn migrate(options: &Options, progress: impl Fn(Progress)) -> Result<M
     }
     let source = open(from, true).await?;
     let target = open(to, false).await?;
-    let (from, to) = (&*without_password(from), &*without_password(to));
-    let id = begin(&source, &target, [from, to], *replace).await?;
-    let copied = copy(&source, &target, &progress).await;
-    let moved = copied.with_context(|| format!("{from} is not all moved to {to} yet"))?;
-    let settle = async |store: &Store, stage, other: &str| {
-        let record = Record {
-            stage,
-            id: id.clone(),
-            other: other.to_owned(),
-            before: None,
-        };
-        write(store, &record).await
+    let told = [&*without_password(from), &*without_password(to)];
+    let begun = begin(&source, &target, told, *replace).await?;
+    let moved = async {
+        let moved = copy(&source, &target, &progress).await?;
+        settle(&source, &target, told, &begun).await?;
+        anyhow::Ok(moved)
     };
-    settle(&source, Stage::Moved, to).await?;
-    settle(&target, Stage::Arrived, from).await?;
-    Ok(moved)
+    let [from, to] = told;
+    moved
+        .await
+        .with_context(|| format!("{from} is not all moved to {to} yet"))
 }
 
-/// Opens a store that nobody else has open.
+/// Opens a store that nobody else has open, and no host opens meanwhile where that can be prevented.
 async fn open(url: &str, must_exist: bool) -> Result<Store> {
     let told = without_password(url);
     if let Some(path) = url.strip_prefix("sqlite:") {
-        let path = Path::new(path);
-        ensure!(path.exists() || !must_exist, "there is no {told}");
-        ensure!(
-            !path.exists() || !Store::is_open_elsewhere(path)?,
-            "{told} is in use: stop the hosts that serve it"
-        );
+        let exists = Path::new(path).exists();
+        ensure!(exists || !must_exist, "there is no {told}");
     }
-    let store = Store::open(url, Durability::Full).await;
-    let store = store.with_context(|| format!("the store {told} cannot be opened"))?;
-    if let Some(redis) = store.redis() {
-        ensure!(
-            redis.listeners().await? == 0,
-            "{told} is in use: stop the hosts that serve it"
-        );
-    }
+    let store = match Store::open_alone(url).await {
+        Err(error) if error.is_locked() => bail!(in_use(&told)),
+        store => store.with_context(|| format!("the store {told} cannot be opened"))?,
+    };
+    ensure!(!is_shown(&store).await?, in_use(&told));
     Ok(store)
 }
 
-/// Sees that the target may take what the source has, writes both records, and tells the migration's id.
+fn in_use(told: &str) -> String {
+    format!("{told} is in use: stop the hosts that serve it, and what starts them")
+}
+
+/// Whether a host shows that it serves a store.
+async fn is_shown(store: &Store) -> Result<bool> {
+    Ok(match store.redis() {
+        Some(redis) => redis.listeners().await? > 0,
+        None => false,
+    })
+}
+
+/// Sees that the target may take what the source has, writes both records, and tells the source's.
 async fn begin(
     source: &Store,
     target: &Store,
     [from, to]: [&str; 2],
     replace: bool,
-) -> Result<String> {
+) -> Result<Record> {
     let (left, reached) = (record(source).await?, record(target).await?);
     let before = match &left {
         Some(Record {
@@ -184,7 +249,7 @@ async fn begin(
         Some(record) if record.stage == Stage::Moved => match &reached {
             // Stopped between the two last steps.
             Some(other) if other.id == record.id && other.stage == Stage::Arriving => {
-                return Ok(record.id.clone());
+                return Ok(record.clone());
             }
             _ => bail!("{from} was moved to {} already", record.other),
         },
@@ -192,98 +257,225 @@ async fn begin(
         Some(record) => Some(record.id.clone()),
         None => None,
     };
-    let begun = left.filter(|left| left.stage == Stage::Leaving);
+    let begun = left.as_ref().filter(|left| left.stage == Stage::Leaving);
     let may_take = match &reached {
         Some(reached) if reached.stage == Stage::Arriving => {
-            begun.as_ref().is_some_and(|begun| begun.id == reached.id)
+            begun.is_some_and(|begun| begun.id == reached.id)
         }
         // The way back: what the target holds is of before.
         Some(reached) if reached.stage == Stage::Moved => before.as_ref() == Some(&reached.id),
         _ => false,
     };
-    if !may_take && !replace {
-        let others = target.entries().await?;
+    if !replace {
         ensure!(
-            others.iter().all(|(label, _)| label == LABEL),
+            may_take || entries(target).await?.is_empty(),
             "{to} holds something else: with --replace it is deleted"
         );
+        refuse_strangers(source, target, [from, to]).await?;
     }
     let id = match begun {
         // To another target it is another migration.
-        Some(begun) if begun.other == to => begun.id,
+        Some(begun) if begun.other == to => begun.id.clone(),
         _ => format!("{:016x}", fastrand::u64(..)),
     };
-    let record = |stage, other: &str, before| Record {
+    let record_of = |stage, other: &str, before| Record {
         stage,
         id: id.clone(),
         other: other.to_owned(),
         before,
+        served: false,
     };
-    write(source, &record(Stage::Leaving, to, before)).await?;
-    write(target, &record(Stage::Arriving, from, None)).await?;
-    Ok(id)
+    let leaving = record_of(Stage::Leaving, to, before);
+    write(source, &leaving).await?;
+    write(target, &record_of(Stage::Arriving, from, None)).await?;
+    let refused = match record(source).await? {
+        // Who shows itself later will have found the record.
+        Some(found) if found == leaving => {
+            match (is_shown(source).await?, is_shown(target).await?) {
+                (true, _) => in_use(from),
+                (_, true) => in_use(to),
+                (false, false) => return Ok(leaving),
+            }
+        }
+        Some(found) if found.served => in_use(from),
+        _ => "source and target are the same store".to_owned(),
+    };
+    put_back(target, reached).await?;
+    put_back(source, left).await?;
+    bail!(refused)
+}
+
+/// Refuses a target that is all of a server where what it holds may be another application's, which keeps something
+/// there too: what would be deleted or become another value, and is not the mailbox's.
+async fn refuse_strangers(source: &Store, target: &Store, [from, to]: [&str; 2]) -> Result<()> {
+    if !target.redis().is_some_and(|redis| redis.is_everything()) {
+        return Ok(());
+    }
+    let mut sized = entries(target).await?.remove(MAILBOX).unwrap_or_default();
+    sized.retain(|(key, _)| !key.starts_with(OURS));
+    let mut strangers = Vec::new();
+    for batch in batches(&sized) {
+        let keys = names(batch);
+        let here = source.get_many(MAILBOX, &keys).await?;
+        let there = target.get_many(MAILBOX, &keys).await?;
+        let pairs = keys.into_iter().zip(here.into_iter().zip(there));
+        strangers.extend(pairs.filter(|(_, (here, there))| here != there));
+    }
+    let Some((key, _)) = strangers.first() else {
+        return Ok(());
+    };
+    bail!(
+        "{} values in {to}, {key:?} among them, are not the mailbox's, and others than those in {from}: another \
+         application's, if it has no database of its own; with --replace they are deleted or overwritten",
+        strangers.len()
+    )
+}
+
+/// Says that all was moved, if the source was not served meanwhile.
+async fn settle(
+    source: &Store,
+    target: &Store,
+    [from, to]: [&str; 2],
+    begun: &Record,
+) -> Result<()> {
+    ensure!(!is_shown(source).await?, in_use(from));
+    ensure!(!is_shown(target).await?, in_use(to));
+    let moved = Record {
+        stage: Stage::Moved,
+        before: None,
+        ..begun.clone()
+    };
+    ensure!(
+        replace(source, begun, &moved).await?,
+        "{from} was served meanwhile: stop the hosts, and what starts them"
+    );
+    // A host that had lost sight of the server does not look at the record again.
+    if is_shown(source).await? {
+        let left = Record {
+            stage: Stage::Leaving,
+            served: true,
+            ..begun.clone()
+        };
+        write(source, &left).await?;
+        bail!(in_use(from));
+    }
+    let arrived = Record {
+        stage: Stage::Arrived,
+        other: from.to_owned(),
+        ..moved
+    };
+    write(target, &arrived).await
 }
 
 async fn copy(source: &Store, target: &Store, progress: &impl Fn(Progress)) -> Result<Moved> {
-    let entries = entries(source).await?;
-    let values = entries.values().map(|keys| keys.len() as u64).sum();
+    let mut here = entries(source).await?;
+    let there = entries(target).await?;
+    let values = here.values().map(|keys| keys.len() as u64).sum();
     progress(Progress::Found(values));
     let mut moved = Moved {
         values,
         written: 0,
         deleted: 0,
     };
-    for (label, keys) in &entries {
-        for keys in keys.chunks(BATCH) {
-            let missing = missing(source, target, label, keys).await?;
-            moved.written += missing.len() as u64;
-            target.set_many(label, missing).await?;
-            progress(Progress::Copied(keys.len() as u64));
+    // The more of what is read of each.
+    for (label, sized) in &mut here {
+        let others = there.get(label).into_iter().flatten();
+        let others: HashMap<&String, u64> = others.map(|(key, there)| (key, *there)).collect();
+        for (key, length) in sized {
+            let there = others.get(key).copied().unwrap_or_default();
+            *length = there.max(*length);
         }
     }
-    for (label, keys) in self::entries(target).await? {
-        let wanted: HashSet<&String> = entries.get(&label).into_iter().flatten().collect();
-        let others: Vec<String> = keys
-            .into_iter()
+    for (label, sized) in &here {
+        for batch in batches(sized) {
+            let missing = missing(source, target, label, &names(batch)).await?;
+            moved.written += missing.len() as u64;
+            target.set_many(label, missing).await?;
+            progress(Progress::Copied(batch.len() as u64));
+        }
+    }
+    for (label, sized) in &there {
+        let wanted = keys(here.get(label).into_iter().flatten());
+        let others = sized.iter().map(|(key, _)| key);
+        let others: Vec<String> = others
             .filter(|key| !wanted.contains(key))
+            .cloned()
             .collect();
         for keys in others.chunks(BATCH) {
-            target.delete_many(&label, keys).await?;
+            target.delete_many(label, keys).await?;
         }
         moved.deleted += others.len() as u64;
     }
-    for (label, keys) in &entries {
-        for keys in keys.chunks(BATCH) {
-            let missing = missing(source, target, label, keys).await?;
+    for (label, sized) in &here {
+        for batch in batches(sized) {
+            let missing = missing(source, target, label, &names(batch)).await?;
             ensure!(
                 missing.is_empty(),
                 "{:?} changes meanwhile: is the application stopped?",
                 missing[0].0
             );
-            progress(Progress::Compared(keys.len() as u64));
+            progress(Progress::Compared(batch.len() as u64));
         }
     }
-    let sets = |entries: HashMap<String, Vec<String>>| {
-        let sets = entries.into_iter();
-        sets.map(|(label, keys)| (label, HashSet::<String>::from_iter(keys)))
-            .collect::<HashMap<_, _>>()
+    let (here, there) = (entries(source).await?, entries(target).await?);
+    let is_there = |(label, here): (&String, &Vec<_>)| {
+        let there = there.get(label);
+        there.is_some_and(|there| keys(here) == keys(there))
     };
     ensure!(
-        sets(self::entries(source).await?) == sets(self::entries(target).await?),
+        here.len() == there.len() && here.iter().all(is_there),
         "keys come or go meanwhile: is the application stopped?"
     );
     Ok(moved)
 }
 
-/// All keys by their labels, but for the record's.
-async fn entries(store: &Store) -> Result<HashMap<String, Vec<String>>> {
-    let mut entries = HashMap::<String, Vec<String>>::new();
+/// What a store holds: by its label, the keys in its order, and how long the value of each is.
+type Entries = HashMap<String, Vec<(String, u64)>>;
+
+/// All but the record. What Redis has beside values, lists and the like, is not the store's.
+async fn entries(store: &Store) -> Result<Entries> {
+    let mut labels = HashMap::<String, Vec<String>>::new();
     for (label, key) in store.entries().await? {
         if label != LABEL {
-            entries.entry(label).or_default().push(key);
+            labels.entry(label).or_default().push(key);
+        }
+    }
+    let mut entries = Entries::new();
+    for (label, keys) in labels {
+        let mut sized = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(LENGTHS) {
+            let lengths = store.lengths(&label, keys).await?;
+            let pairs = keys.iter().cloned().zip(lengths);
+            sized.extend(pairs.filter_map(|(key, length)| Some((key, length?))));
+        }
+        if !sized.is_empty() {
+            entries.insert(label, sized);
         }
     }
     Ok(entries)
+}
+
+fn keys<'a>(sized: impl IntoIterator<Item = &'a (String, u64)>) -> HashSet<&'a String> {
+    sized.into_iter().map(|(key, _)| key).collect()
+}
+
+/// What is read and written at once, in order.
+fn batches(sized: &[(String, u64)]) -> impl Iterator<Item = &[(String, u64)]> {
+    let mut rest = sized;
+    iter::from_fn(move || {
+        let mut bytes = 0;
+        let fitting = rest.iter().take(BATCH).take_while(|(_, length)| {
+            bytes += length;
+            bytes <= BYTES
+        });
+        let (batch, others) = rest.split_at(fitting.count().max(1).min(rest.len()));
+        rest = others;
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+fn names(batch: &[(String, u64)]) -> Vec<String> {
+    batch.iter().map(|(key, _)| key.clone()).collect()
 }
 
 /// What of some values the target has otherwise or not at all, as it is to have it.
@@ -333,14 +525,31 @@ async fn write(store: &Store, record: &Record) -> Result<()> {
     Ok(store.set(LABEL, RECORD, &value).await?)
 }
 
+/// Writes a record in place of another one, if that still stands.
+async fn replace(store: &Store, old: &Record, new: &Record) -> Result<bool> {
+    let (old, new) = (serde_json::to_vec(old)?, serde_json::to_vec(new)?);
+    Ok(store.swap(LABEL, RECORD, Some(&old), &new).await?)
+}
+
+async fn put_back(store: &Store, record: Option<Record>) -> Result<()> {
+    match record {
+        Some(record) => write(store, &record).await,
+        None => Ok(store.delete(LABEL, RECORD).await?),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use redis_server::RedisServer;
     use tempfile::TempDir;
+    use tokio::runtime::Handle;
+    use tokio::task::block_in_place;
 
     use super::*;
+    use crate::store::Durability;
 
     const EPOCH: u64 = 1_234_567_890_123_456_789;
 
@@ -419,7 +628,7 @@ mod tests {
 
     struct Places {
         _folder: TempDir,
-        _server: RedisServer,
+        server: RedisServer,
         file: String,
         redis: String,
     }
@@ -431,8 +640,31 @@ mod tests {
             file: format!("sqlite:{}", folder.path().join("store.db").display()),
             redis: format!("{}?prefix=app:", server.url()),
             _folder: folder,
-            _server: server,
+            server,
         }
+    }
+
+    /// Migrates, and does something when all is compared.
+    async fn migrate_while(from: &str, to: &str, meanwhile: impl AsyncFn()) -> Result<Moved> {
+        let left = AtomicU64::new(0);
+        let progress = |progress| match progress {
+            Progress::Found(values) => left.store(values, Ordering::Relaxed),
+            Progress::Copied(_) => {}
+            Progress::Compared(values) => {
+                if left.fetch_sub(values, Ordering::Relaxed) == values {
+                    block_in_place(|| Handle::current().block_on(meanwhile()));
+                }
+            }
+        };
+        migrate(&options(from, to), progress).await
+    }
+
+    /// The same, once the server does not count those any more who listened before.
+    async fn migrate_alone_while(from: &str, to: &str, meanwhile: impl AsyncFn()) -> Result<Moved> {
+        let server = open(from).await;
+        while is_shown(&server).await.expect("it works") {}
+        drop(server);
+        migrate_while(from, to, meanwhile).await
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -569,6 +801,14 @@ mod tests {
         };
         assert_eq!((moved.written, moved.deleted), (1003, 1));
         assert_eq!(target.get("default", "mine").await.expect("it works"), None);
+        // By another name.
+        let again = Options {
+            replace: true,
+            ..options(redis, &format!("{redis}&prefix=app:"))
+        };
+        let before = record(&target).await.expect("it works");
+        check_refused(migrate(&again, |_| {}).await, "the same");
+        assert_eq!(record(&target).await.expect("it works"), before);
         // A pointer that is none.
         let source = open(redis).await;
         source
@@ -576,5 +816,168 @@ mod tests {
             .await
             .expect("it works");
         check_refused(migrate(&options(redis, file), |_| {}).await, "w1/p/b");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn nobody_serves_a_file_while_it_moves() {
+        let Places { file, redis, .. } = &places();
+        fill(&open(file).await).await;
+        let moved = migrate_while(file, redis, async || {
+            let host = Store::open(file, Durability::Normal).await;
+            assert!(host.expect_err("it is locked").is_locked());
+        });
+        moved.await.expect("it moves");
+        check_refused(refuse_moved(&open(file).await).await, "were moved to");
+        // Nor one that it moves to.
+        let moved = migrate_while(redis, file, async || {
+            let host = Store::open(file, Durability::Normal).await;
+            assert!(host.expect_err("it is locked").is_locked());
+        });
+        moved.await.expect("it moves back");
+        refuse_moved(&open(file).await).await.expect("it is here");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_host_writes_that_begins_meanwhile_is_not_left_behind() {
+        let Places { file, redis, .. } = &places();
+        fill(&open(redis).await).await;
+        let host = open(redis).await;
+        let write = async |value: &[u8]| {
+            let written = host.set("default", "w1/s/a/0", value).await;
+            written.expect("it works");
+        };
+        // One that stays.
+        let shown = Mutex::new(None);
+        let moved = migrate_while(redis, file, async || {
+            let showing = show(&host).await.expect("it is still here");
+            shown.lock().expect("it is whole").replace(showing);
+            write(b"one").await;
+        });
+        check_refused(moved.await, "is in use");
+        check_refused(refuse_moved(&open(file).await).await, "on the way");
+        drop(shown);
+        // One that is gone before the end.
+        let moved = migrate_alone_while(redis, file, async || {
+            refuse_moved(&host).await.expect("it is still here");
+            write(b"two").await;
+        });
+        check_refused(moved.await, "served meanwhile");
+        refuse_moved(&host).await.expect("it is still here");
+        // One that does not look at the record: it had lost sight of the server.
+        let listening = Mutex::new(None);
+        let moved = migrate_alone_while(redis, file, async || {
+            let subscribed = host.redis().expect("it is Redis").subscribe().await;
+            let subscribed = subscribed.expect("it works");
+            listening.lock().expect("it is whole").replace(subscribed);
+            write(b"three").await;
+        });
+        check_refused(moved.await, "is in use");
+        check_refused(migrate(&options(redis, file), |_| {}).await, "is in use");
+        drop(listening);
+        let moved = migrate_alone_while(redis, file, async || {}).await;
+        assert_eq!(moved.expect("it moves").written, 1);
+        check_refused(show(&host).await, "were moved to");
+        let moved = open(file).await.get("default", "w1/s/a/0").await;
+        assert_eq!(moved.expect("it works"), Some(b"three".to_vec()));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_host_that_begins_with_a_migration_is_seen_or_sees_it() {
+        let Places {
+            file,
+            redis,
+            server,
+            ..
+        } = &places();
+        let host = open(redis).await;
+        fill(&host).await;
+        let target = open(file).await;
+        // It looked before there was a record, and shows itself when the migration has opened the stores.
+        let shown = show(&host).await.expect("it is here");
+        let begun = begin(&host, &target, [redis, file], false).await;
+        check_refused(begun, "is in use");
+        // Both are as they were.
+        for store in [&host, &target] {
+            assert_eq!(record(store).await.expect("it works"), None);
+        }
+        drop(shown);
+        while is_shown(&host).await.expect("it works") {}
+        // Nor may it move to where a host is.
+        let served = format!("{}?prefix=other:", server.url());
+        let other = open(&served).await;
+        let _shown = show(&other).await.expect("it is here");
+        let begun = begin(&host, &other, [redis, &served], false).await;
+        check_refused(begun, "other: is in use");
+        for store in [&host, &other] {
+            assert_eq!(record(store).await.expect("it works"), None);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_another_application_keeps_in_the_same_database_is_left_to_it() {
+        let Places { file, server, .. } = &places();
+        let redis = &server.url();
+        let ask = |command: &[&str]| server.ask::<String>(command).expect("it works");
+        fill(&open(redis).await).await;
+        // No values: not of ours.
+        let pushed = server.ask::<u64>(&["RPUSH", "b:list", "1"]);
+        assert_eq!(pushed.expect("it works"), 1);
+        ask(&["SET", "b:old", "1"]);
+        let moved = migrate(&options(redis, file), |_| {}).await;
+        assert_eq!(moved.expect("it moves").values, 1004);
+        ask(&["SET", "b:new", "1"]);
+        check_refused(migrate(&options(file, redis), |_| {}).await, "b:new");
+        assert_eq!(ask(&["GET", "b:new"]), "1");
+        refuse_moved(&open(file).await).await.expect("it is here");
+        // Nor does what was copied overwrite what came of it.
+        let deleted = server.ask::<u64>(&["DEL", "b:new"]);
+        assert_eq!(deleted.expect("it works"), 1);
+        ask(&["SET", "b:old", "2"]);
+        check_refused(migrate(&options(file, redis), |_| {}).await, "b:old");
+        assert_eq!(ask(&["GET", "b:old"]), "2");
+        // What of ours is not there any more goes without a question.
+        ask(&["SET", "b:old", "1"]);
+        ask(&["SET", "w1/s/a/1000", "1"]);
+        let moved = migrate(&options(file, redis), |_| {}).await;
+        let moved = moved.expect("it moves back");
+        assert_eq!((moved.written, moved.deleted), (0, 1));
+        let kept = server.ask::<u64>(&["LLEN", "b:list"]);
+        assert_eq!(kept.expect("it works"), 1);
+        // With the flag the others go too.
+        migrate(&options(redis, file), |_| {})
+            .await
+            .expect("it moves");
+        ask(&["SET", "b:new", "1"]);
+        let replacing = Options {
+            replace: true,
+            ..options(file, redis)
+        };
+        let moved = migrate(&replacing, |_| {}).await;
+        assert_eq!(moved.expect("it may").deleted, 1);
+    }
+
+    #[test]
+    fn a_batch_is_as_many_values_as_a_slow_line_takes() {
+        #[track_caller]
+        fn check(lengths: &[u64], expected: &[usize]) {
+            let sized: Vec<_> = lengths
+                .iter()
+                .enumerate()
+                .map(|(number, length)| (number.to_string(), *length))
+                .collect();
+            let sizes: Vec<usize> = batches(&sized).map(<[_]>::len).collect();
+            assert_eq!(sizes, expected);
+            let names: Vec<String> = batches(&sized).flat_map(names).collect();
+            assert!(names.iter().eq(sized.iter().map(|(key, _)| key)));
+        }
+        check(&[], &[]);
+        check(&[0; 130], &[64, 64, 2]);
+        check(&[BYTES / 4; 9], &[4, 4, 1]);
+        // One is never cut.
+        check(
+            &[1, 2 * BYTES, 3 * BYTES, 1, BYTES - 1, 1],
+            &[1, 1, 1, 2, 1],
+        );
+        check(&[200 << 10; 3], &[1, 1, 1]);
     }
 }

@@ -7,9 +7,11 @@
 //! while the server still takes the names of before goes together: a node has one message under way, whatever is
 //! published.
 //!
-//! A message that is lost does no harm but delay, as with all wakeups.
+//! A message that is lost does no harm but delay, as with all wakeups. So a node that stops does not wait for long
+//! until it has told what is left.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,11 +37,27 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// says nothing.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// How long what is left to tell may take when the host stops: two trips to a server far away. Who is not told looks
+/// by itself, later.
+const LAST: Duration = Duration::from_millis(500);
+
 /// What the other nodes are to be told.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     names: Mutex<HashSet<String>>,
     filled: Notify,
+    /// What is put in now need not be told.
+    closed: AtomicBool,
+}
+
+/// What is told at once.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Names(Vec<String>),
+    /// Too many have gathered: all must be looked at.
+    All,
+    /// There will be nothing any more.
+    Nothing,
 }
 
 impl Outbox {
@@ -52,23 +70,32 @@ impl Outbox {
         self.filled.notify_one();
     }
 
-    /// The next names. None: too many have gathered, and all must be looked at.
-    async fn take(&self) -> Option<Vec<String>> {
+    /// Lets what is in it be told, and nothing more.
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.filled.notify_one();
+    }
+
+    /// Waits for what is to be told next.
+    async fn take(&self) -> Next {
         loop {
             let filled = self.filled.notified();
             {
                 let mut names = self.names();
                 if names.len() > LONGEST {
                     names.clear();
-                    return None;
+                    return Next::All;
                 }
                 let next: Vec<String> = names.iter().take(BATCH).cloned().collect();
                 if !next.is_empty() {
                     for name in &next {
                         names.remove(name);
                     }
-                    return Some(next);
+                    return Next::Names(next);
                 }
+            }
+            if self.closed.load(Ordering::Acquire) {
+                return Next::Nothing;
             }
             filled.await;
         }
@@ -83,27 +110,43 @@ impl Outbox {
 /// The tasks that speak with the other nodes, ended when dropped.
 #[derive(Debug)]
 pub(crate) struct Nodes {
-    _tasks: JoinSet<()>,
+    outbox: Arc<Outbox>,
+    telling: JoinSet<()>,
+    _listening: JoinSet<()>,
 }
 
 impl Nodes {
     /// Tells the others what is notified here, and wakes those who wait here for what the others notify. Nothing
     /// happens where the store is this host's alone.
     pub(crate) fn join(store: &Store, outbox: Arc<Outbox>, wakeups: &Wakeups) -> Self {
-        let mut tasks = JoinSet::new();
+        let (mut telling, mut listening) = (JoinSet::new(), JoinSet::new());
         if store.redis().is_some() {
             let own = format!("{:016x}", fastrand::u64(..));
-            tasks.spawn(tell(store.clone(), outbox, own.clone()));
-            tasks.spawn(listen(store.clone(), wakeups.clone(), own));
+            telling.spawn(tell(store.clone(), outbox.clone(), own.clone()));
+            listening.spawn(listen(store.clone(), wakeups.clone(), own));
         }
-        Self { _tasks: tasks }
+        Self {
+            outbox,
+            telling,
+            _listening: listening,
+        }
+    }
+
+    /// Nothing is notified here any more: what is left is told, if that takes no longer than it is worth.
+    pub(crate) async fn finish(&mut self) {
+        self.outbox.close();
+        timeout(LAST, self.telling.join_next()).await.ok();
     }
 }
 
 async fn tell(store: Store, outbox: Arc<Outbox>, own: String) {
     let Some(redis) = store.redis() else { return };
     loop {
-        let names = outbox.take().await;
+        let names = match outbox.take().await {
+            Next::Names(names) => Some(names),
+            Next::All => None,
+            Next::Nothing => return,
+        };
         let message = write(&own, names.as_deref());
         // Names that gather meanwhile wait for these.
         while let Err(error) = redis.publish(&message).await {
@@ -143,7 +186,12 @@ async fn hear(redis: &Redis, wakeups: &Wakeups, own: &str) -> Result<(), redis::
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+    use std::time::Instant;
+
     use redis_server::RedisServer;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::store::Durability;
@@ -225,14 +273,76 @@ mod tests {
         outbox.push("a");
         outbox.push("a");
         outbox.push("b");
-        let mut names = outbox.take().await.expect("these are few");
+        let Next::Names(mut names) = outbox.take().await else {
+            panic!("these are few");
+        };
         names.sort_unstable();
         assert_eq!(names, ["a", "b"]);
         for number in 0..=2 * LONGEST {
             outbox.push(&number.to_string());
         }
-        assert_eq!(outbox.take().await, None);
+        assert_eq!(outbox.take().await, Next::All);
         outbox.push("c");
-        assert_eq!(outbox.take().await, Some(vec!["c".to_owned()]));
+        outbox.close();
+        assert_eq!(outbox.take().await, Next::Names(vec!["c".to_owned()]));
+        assert_eq!(outbox.take().await, Next::Nothing);
+    }
+
+    /// A way to a server on which every answer takes so long.
+    async fn late(server: SocketAddr, late: Duration) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("it listens");
+        let address = listener.local_addr().expect("it listens");
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(server).await.expect("it is there");
+                let (mut from_client, mut to_client) = client.into_split();
+                let (mut from_server, mut to_server) = server.into_split();
+                tokio::spawn(async move {
+                    tokio::io::copy(&mut from_client, &mut to_server).await.ok();
+                });
+                tokio::spawn(async move {
+                    let mut bytes = [0; 4096];
+                    while let Ok(read @ 1..) = from_server.read(&mut bytes).await {
+                        sleep(late).await;
+                        if to_client.write_all(&bytes[..read]).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn what_is_left_to_tell_when_a_node_stops_is_told() {
+        let server = RedisServer::start(&[]).expect("Redis starts");
+        let away = late(server.address(), Duration::from_millis(100)).await;
+        let (one, mut stopping) = node(&format!("redis://{away}")).await;
+        let (two, _two) = node(&server.url()).await;
+        let watches = ["a", "b"].map(|name| two.watch(name.into()));
+        one.notify("a");
+        assert!(watches[0].is_woken(HANGS).await);
+        // Its answer is on the way, and this waits for it.
+        one.notify("b");
+        let begun = Instant::now();
+        stopping.finish().await;
+        drop(stopping);
+        let took = begun.elapsed();
+        // Nobody else would wake it.
+        assert!(watches[1].is_woken(HANGS).await);
+        assert!(took < HANGS / 2, "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn a_node_stops_soon_though_nobody_can_be_told() {
+        let mut server = RedisServer::start(&[]).expect("Redis starts");
+        let (one, mut stopping) = node(&server.url()).await;
+        server.kill().expect("it runs");
+        one.notify("a");
+        let begun = Instant::now();
+        stopping.finish().await;
+        let took = begun.elapsed();
+        assert!(took >= LAST && took < HANGS / 2, "{took:?}");
     }
 }

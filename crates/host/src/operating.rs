@@ -146,13 +146,10 @@ impl Operating {
             _ if self.is(Phase::Starting) => Err(Unready::Starting),
             None => Err(Unready::Starting),
             Some(Served::Here { store, .. }) => {
-                // No label has such a name: nothing is there, and to hear that it is not takes a trip to the store.
-                let asked = timeout(REACHED, store.exists("/ready", "/ready")).await;
-                asked
-                    .map_or(Err(Unready::Store), |asked| {
-                        asked.map_err(|_| Unready::Store)
-                    })
-                    .map(drop)
+                let asked = timeout(REACHED, store.look()).await;
+                asked.map_or(Err(Unready::Store), |asked| {
+                    asked.map_err(|_| Unready::Store)
+                })
             }
             Some(Served::Elsewhere(authority)) => {
                 let address = (authority.host(), authority.port_u16().unwrap_or(80));

@@ -75,6 +75,36 @@ impl Limits {
         }
     }
 
+    /// As [`Self::admit`], and nothing is done yet.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn look(
+        &self,
+        sender: Option<&str>,
+        address: Option<&str>,
+        count: usize,
+        now: u64,
+    ) -> Result<(), u32> {
+        self.noted(sender, address, count, now.saturating_mul(1000))
+            .map(|_| ())
+    }
+
+    fn noted<'a>(
+        &self,
+        sender: Option<&'a str>,
+        address: Option<&'a str>,
+        count: usize,
+        now: u64,
+    ) -> Result<[Noted<'a>; 2], u32> {
+        let sender = self.senders.look(sender, count, now);
+        let address = self.addresses.look(address, count, now);
+        match (sender, address) {
+            (Ok(sender), Ok(address)) => Ok([sender, address]),
+            (sender, address) => Err(sender.err().max(address.err()).unwrap_or(1)),
+        }
+    }
+
     /// Whether so many may be done now, by this sender from this address; `now` is in milliseconds and only goes
     /// forward. All of them or none: what is refused costs nothing, from neither.
     ///
@@ -90,18 +120,15 @@ impl Limits {
         count: usize,
         now: u64,
     ) -> Result<(), u32> {
-        let now = now.saturating_mul(1000);
-        let sender = self.senders.look(sender, count, now);
-        let address = self.addresses.look(address, count, now);
-        let (sender, address) = match (sender, address) {
-            (Ok(sender), Ok(address)) => (sender, address),
-            (sender, address) => return Err(sender.err().max(address.err()).unwrap_or(1)),
-        };
+        let [sender, address] = self.noted(sender, address, count, now.saturating_mul(1000))?;
         self.senders.pay(sender);
         self.addresses.pay(address);
         Ok(())
     }
 }
+
+/// Whose bucket is full again when; none: it is not counted.
+type Noted<'a> = Option<(&'a str, u64)>;
 
 /// A token bucket for each name, kept as the one moment at which it is full again, in microseconds.
 ///
@@ -132,12 +159,7 @@ impl Buckets {
     }
 
     /// What is to be noted when it is done; or after how many seconds it may be.
-    fn look<'a>(
-        &self,
-        name: Option<&'a str>,
-        count: usize,
-        now: u64,
-    ) -> Result<Option<(&'a str, u64)>, u32> {
+    fn look<'a>(&self, name: Option<&'a str>, count: usize, now: u64) -> Result<Noted<'a>, u32> {
         let (Some(name), Some(Rate { interval, burst })) = (name, self.rate) else {
             return Ok(None);
         };
@@ -154,7 +176,7 @@ impl Buckets {
         }
     }
 
-    fn pay(&mut self, noted: Option<(&str, u64)>) {
+    fn pay(&mut self, noted: Noted<'_>) {
         let Some((name, full)) = noted else {
             return;
         };
@@ -190,6 +212,17 @@ mod tests {
 
     fn by_sender(text: &str) -> Limits {
         Limits::new(Some(rate(text)), None)
+    }
+
+    #[test]
+    fn to_look_costs_nothing() {
+        let mut limits = by_sender("1/s burst 2");
+        for _ in 0..5 {
+            assert_eq!(limits.look(Some("ann"), None, 2, 0), Ok(()));
+        }
+        assert_eq!(limits.admit(Some("ann"), None, 2, 0), Ok(()));
+        assert_eq!(limits.look(Some("ann"), None, 1, 0), Err(1));
+        assert_eq!(limits.admit(Some("ann"), None, 1, 1_000), Ok(()));
     }
 
     #[test]

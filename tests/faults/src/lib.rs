@@ -11,6 +11,7 @@
 //! | `WITTER_SECONDS`    | seconds in which readers are cut          | 5         | 60      |
 //! | `WITTER_READERS`    | idle SSE readers, and as many held polls  | 500       | 2,000   |
 //! | `WITTER_SOCKETS`    | idle WebSockets, after as many streams    | 2,000     | 5,000   |
+//! | `WITTER_AWAY`       | seconds in which Redis is away            | 60        | 60      |
 //!
 //! `WITTER_NODES=3` has as many hosts on one Redis, behind a balancer, wherever a [`Service`] is started.
 //! `WITTER_SEED` makes the choices of a run with changes again; it is told where one fails.

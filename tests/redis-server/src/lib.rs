@@ -172,8 +172,8 @@ impl RedisServer {
         self.signal("-CONT")
     }
 
-    /// The length beyond which it may write into no file, as `prlimit` takes it: what it meets then is what a full
-    /// disk is.
+    /// The length beyond which it may write into no file, as `prlimit` takes it. It meets another error there than on
+    /// a full disk, which is the same to Redis: a write that failed.
     ///
     /// # Errors
     /// Where `prlimit` is not there.

@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 
 pub(crate) use self::family::{Family, Kind, Unit, Value};
 pub(crate) use self::instruments::{BOUNDS, Counter, Gauge, Histogram};
-pub(crate) use self::requests::Requests;
+pub(crate) use self::requests::{OTHER, Requests, named};
 pub(crate) use self::turns::Turns;
 use crate::answer::Refusal;
 use crate::bindings::witter::messaging::wakeup::Outcome;

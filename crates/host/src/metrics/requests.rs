@@ -23,7 +23,13 @@ const METHODS: [Method; 7] = [
 ];
 
 /// What OpenTelemetry calls all others.
-const OTHER: &str = "_OTHER";
+pub(crate) const OTHER: &str = "_OTHER";
+
+/// What a method is told as.
+pub(crate) fn named(method: &Method) -> &'static str {
+    let known = METHODS.iter().find(|known| *known == method);
+    known.map_or(OTHER, Method::as_str)
+}
 
 /// How long responses took, until their heads were there.
 #[derive(Debug)]

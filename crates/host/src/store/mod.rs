@@ -5,7 +5,7 @@
 //! whichever component or task it comes.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -60,6 +60,11 @@ pub enum StoreError {
 impl StoreError {
     fn unavailable(cause: impl Error + Send + Sync + 'static) -> Self {
         Self::Unavailable(Arc::new(cause))
+    }
+
+    /// Whether the cause is that somebody else has the file.
+    pub(crate) fn is_locked(&self) -> bool {
+        sqlite::is_locked(self)
     }
 }
 
@@ -123,11 +128,24 @@ impl Store {
     /// In Redis every key begins with the prefix. Without one, the keys of the label `default` are the same as in
     /// Spin's store in Redis. This is called in a runtime that the store then lives in.
     pub async fn open(url: &str, durability: Durability) -> Result<Self, StoreError> {
+        Self::open_by(url, |file| Sqlite::open(file, durability)).await
+    }
+
+    /// The same, and who opens a file meanwhile is told that it is locked; so is this, where somebody has it open.
+    /// Of a server nobody can be kept away.
+    pub(crate) async fn open_alone(url: &str) -> Result<Self, StoreError> {
+        Self::open_by(url, Sqlite::open_alone).await
+    }
+
+    async fn open_by(
+        url: &str,
+        open: impl FnOnce(PathBuf) -> Result<Sqlite, StoreError>,
+    ) -> Result<Self, StoreError> {
         let backend = match url.split_once(':') {
             None if url == "memory" => Backend::Memory(Memory::default()),
             // Names that SQLite takes for databases of one connection, and forgets with it.
             Some(("sqlite", path)) if !matches!(path, "" | ":memory:") => {
-                Backend::Sqlite(Sqlite::open(PathBuf::from(path), durability)?)
+                Backend::Sqlite(open(PathBuf::from(path))?)
             }
             Some(("redis" | "rediss" | "valkey" | "valkeys", rest)) if rest.starts_with("//") => {
                 Backend::Redis(Box::new(Redis::open(url).await?))
@@ -210,9 +228,33 @@ impl Store {
         self.measure(Operation::Keys, done).await
     }
 
-    /// Whether a file is open elsewhere: in another process, or another store of this one.
-    pub(crate) fn is_open_elsewhere(file: &Path) -> Result<bool, StoreError> {
-        sqlite::is_open_elsewhere(file)
+    /// How long the values of `keys` are, in bytes. None: that is no value; of a key that has none, a server tells 0.
+    pub(crate) async fn lengths(
+        &self,
+        label: &str,
+        keys: &[String],
+    ) -> Result<Vec<Option<u64>>, StoreError> {
+        let backend = self.read();
+        let done = async {
+            match backend {
+                Backend::Memory(memory) => {
+                    let values = memory.get_many(label, keys).into_iter();
+                    Ok(values.map(|value| Some(value?.len() as u64)).collect())
+                }
+                Backend::Redis(redis) => redis.lengths(label, keys).await,
+                Backend::Sqlite(sqlite) => sqlite.lengths(label, keys).await,
+            }
+        };
+        self.measure(Operation::Exists, done).await
+    }
+
+    /// Whether it is there, as far as can be told without a write.
+    pub(crate) async fn look(&self) -> Result<(), StoreError> {
+        if let Backend::Sqlite(sqlite) = &self.0.backend {
+            sqlite.check_writer()?;
+        }
+        // No label has such a name: nothing is there, and to hear that it is not takes a trip to the store.
+        self.exists("/ready", "/ready").await.map(drop)
     }
 
     /// Gives `key` a value, whatever it had.

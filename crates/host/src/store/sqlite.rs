@@ -11,6 +11,8 @@
 //! A second thread copies the log into the file once a second. SQLite would do that inside a commit, which
 //! then takes as long as the disk likes; here only what this thread cannot keep up with is left to it.
 //!
+//! Whoever has a file alone has it by the one connection that writes, which reads too: all others are locked out.
+//!
 //! Nothing is mapped into memory (`mmap_size` stays 0): an I/O error behind a mapping ends the process by a
 //! signal, and here it must be an error that one request gets.
 
@@ -67,6 +69,7 @@ const SET_ABSENT: &str = "INSERT INTO spin_key_value (store, key, value) VALUES 
                           ON CONFLICT (store, key) DO NOTHING";
 const SET_EXPECTED: &str =
     "UPDATE spin_key_value SET value = ?3 WHERE store = ?1 AND key = ?2 AND value = ?4";
+const LENGTH: &str = "SELECT length(value) FROM spin_key_value WHERE store = ?1 AND key = ?2";
 const DELETE: &str = "DELETE FROM spin_key_value WHERE store = ?1 AND key = ?2";
 const KEYS: &str = "SELECT key FROM spin_key_value WHERE store = ?1";
 const ENTRIES: &str = "SELECT store, key FROM spin_key_value";
@@ -83,21 +86,6 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// Whether somebody has the file open. Who has keeps it locked a little, and this asks for all of it.
-pub(super) fn is_open_elsewhere(file: &Path) -> Result<bool, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(file, flags)?;
-    db.busy_timeout(Duration::ZERO)?;
-    db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    match db
-        .execute_batch("BEGIN EXCLUSIVE; ROLLBACK")
-        .map_err(Into::into)
-    {
-        Err(error) if is_locked(&error) => Ok(true),
-        tried => tried.map(|()| false),
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Sqlite {
     readers: Arc<Readers>,
@@ -110,8 +98,25 @@ pub(super) struct Sqlite {
 
 impl Sqlite {
     pub(super) fn open(path: PathBuf, durability: Durability) -> Result<Self, StoreError> {
-        create_folder(&path, durability).map_err(StoreError::unavailable)?;
-        let file = File { path, durability };
+        Self::begin(File {
+            path,
+            durability,
+            alone: false,
+        })
+    }
+
+    /// Locks all others out until it is dropped, in this process too. An error, at once, where somebody has the file
+    /// open.
+    pub(super) fn open_alone(path: PathBuf) -> Result<Self, StoreError> {
+        Self::begin(File {
+            path,
+            durability: Durability::Full,
+            alone: true,
+        })
+    }
+
+    fn begin(file: File) -> Result<Self, StoreError> {
+        create_folder(&file.path, file.durability).map_err(StoreError::unavailable)?;
         let db = file.connect_to_write(OpenFlags::SQLITE_OPEN_CREATE)?;
         let opened = Opened {
             file: file.identity()?,
@@ -130,11 +135,14 @@ impl Sqlite {
             file: file.clone(),
             connection: None,
             due,
+            failing: false,
         };
-        let threads = vec![
-            spawn("store-writer", move || writer.run(jobs))?,
-            spawn("store-checkpoint", move || checkpoints.run(&stopped))?,
-        ];
+        let mut threads = vec![spawn("store-writer", move || writer.run(jobs))?];
+        // It would be locked out too, and commits copy what gathers.
+        if !file.alone {
+            let run = move || checkpoints.run(&stopped);
+            threads.push(spawn("store-checkpoint", run)?);
+        }
         let readers = Arc::new(Readers {
             file,
             idle: Mutex::default(),
@@ -154,8 +162,8 @@ impl Sqlite {
     ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let (label, keys) = (label.to_owned(), keys.to_owned());
         self.read(move |db| {
-            // One transaction is one moment. A single statement is one already.
-            let _moment = (keys.len() > 1)
+            // One transaction is one moment. A single statement is one already, and so is what the writer does.
+            let _moment = (keys.len() > 1 && db.is_autocommit())
                 .then(|| db.unchecked_transaction())
                 .transpose()?;
             let mut get = db.prepare_cached(GET)?;
@@ -163,6 +171,27 @@ impl Sqlite {
                 .map(|key| {
                     get.query_row(params![label, key], |row| row.get(0))
                         .optional()
+                })
+                .collect()
+        })
+        .await
+    }
+
+    /// How long the values of `keys` are, in bytes, those of keys that have one.
+    pub(super) async fn lengths(
+        &self,
+        label: &str,
+        keys: &[String],
+    ) -> Result<Vec<Option<u64>>, StoreError> {
+        let (label, keys) = (label.to_owned(), keys.to_owned());
+        self.aside(move |db| {
+            let mut length = db.prepare_cached(LENGTH)?;
+            keys.iter()
+                .map(|key| {
+                    length
+                        .query_row(params![label, key], |row| row.get(0))
+                        .optional()
+                        .map(|length| length.map(i64::unsigned_abs))
                 })
                 .collect()
         })
@@ -178,25 +207,21 @@ impl Sqlite {
     pub(super) async fn keys(&self, label: &str) -> Result<Vec<String>, StoreError> {
         let label = label.to_owned();
         // Walks the whole label: not on the caller's thread.
-        self.readers
-            .clone()
-            .aside(move |db| {
-                db.prepare_cached(KEYS)?
-                    .query_map(params![label], |row| row.get(0))?
-                    .collect()
-            })
-            .await
+        self.aside(move |db| {
+            db.prepare_cached(KEYS)?
+                .query_map(params![label], |row| row.get(0))?
+                .collect()
+        })
+        .await
     }
 
     pub(super) async fn entries(&self) -> Result<Vec<(String, String)>, StoreError> {
-        self.readers
-            .clone()
-            .aside(|db| {
-                db.prepare_cached(ENTRIES)?
-                    .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                    .collect()
-            })
-            .await
+        self.aside(|db| {
+            db.prepare_cached(ENTRIES)?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })
+        .await
     }
 
     pub(super) async fn set_many(
@@ -282,10 +307,24 @@ impl Sqlite {
         &self,
         operation: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
+        if self.readers.file.alone {
+            return self.aside(operation).await;
+        }
         match self.readers.run(Duration::ZERO, &operation) {
-            Err(error) if is_locked(&error) => self.readers.clone().aside(operation).await,
+            Err(error) if is_locked(&error) => self.aside(operation).await,
             result => result,
         }
+    }
+
+    /// Runs `operation` on another thread.
+    async fn aside<T: Send + 'static>(
+        &self,
+        operation: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        if self.readers.file.alone {
+            return self.write(move |db| Ok(operation(db)?)).await;
+        }
+        self.readers.clone().aside(operation).await
     }
 
     /// Hands `operation` to the writer, and returns when it is committed.
@@ -296,7 +335,6 @@ impl Sqlite {
         operation: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let ended = || StoreError::unavailable(io::Error::other("the writing thread has ended"));
         let queue = self.queue.as_ref().ok_or_else(ended)?;
         queue
             .send(Box::new(Pending {
@@ -308,6 +346,18 @@ impl Sqlite {
             .map_err(|_| ended())?;
         answered.await.map_err(|_| ended())?
     }
+
+    /// An error where the thread that writes has ended.
+    pub(super) fn check_writer(&self) -> Result<(), StoreError> {
+        match &self.queue {
+            Some(queue) if !queue.is_closed() => Ok(()),
+            _ => Err(ended()),
+        }
+    }
+}
+
+fn ended() -> StoreError {
+    StoreError::unavailable(io::Error::other("the writing thread has ended"))
 }
 
 impl Drop for Sqlite {
@@ -329,6 +379,8 @@ impl Drop for Sqlite {
 struct File {
     path: PathBuf,
     durability: Durability,
+    /// Nobody else has it open meanwhile.
+    alone: bool,
 }
 
 /// A connection, and which file it has open: the path may come to lead to another one, or to none, and
@@ -377,7 +429,14 @@ impl File {
 
     fn connect_to_write(&self, create: OpenFlags) -> Result<Connection, StoreError> {
         let db = self.connect(create)?;
-        db.busy_timeout(PATIENCE)?;
+        if self.alone {
+            // Who has it open keeps it locked a little for as long: not waited for. This locks all of it when it
+            // first reads, and for as long as it is open.
+            db.busy_timeout(Duration::ZERO)?;
+            db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        } else {
+            db.busy_timeout(PATIENCE)?;
+        }
         let mode: String =
             db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
         if mode != "wal" {
@@ -395,6 +454,15 @@ impl File {
         db.pragma_update(None, "journal_size_limit", LOG)?;
         db.execute_batch(CREATE)?;
         Ok(db)
+    }
+
+    /// The same in place of a connection that is of no use any more.
+    fn connect_again(&self) -> Result<Connection, StoreError> {
+        if self.alone {
+            let error = "the file was let go of: others may have been there";
+            return Err(StoreError::unavailable(io::Error::other(error)));
+        }
+        self.connect_to_write(OpenFlags::empty())
     }
 }
 
@@ -524,24 +592,16 @@ impl Writer {
         }
     }
 
-    /// [`Self::try_once`], and told in the log when it begins to fail and when that is over.
+    /// [`Self::try_once`], and told in the log.
     fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
         let end = self.try_once(jobs);
-        match &end {
-            Err(error) if !self.failing => {
-                tracing::warn!(error = error as &dyn Error, "writing to the store fails");
-            }
-            Ok(()) if self.failing => tracing::info!("writing to the store works again"),
-            _ => {}
-        }
-        self.failing = end.is_err();
+        tell(&mut self.failing, &end, "writing to the store");
         end
     }
 
     fn try_once(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-        let opened = self.file.still(self.connection.take(), |file| {
-            file.connect_to_write(OpenFlags::empty())
-        })?;
+        let connection = self.connection.take();
+        let opened = self.file.still(connection, File::connect_again)?;
         let opened = self.connection.insert(opened);
         let end = transact(&mut opened.db, jobs);
         self.due.store(true, Ordering::Relaxed);
@@ -557,6 +617,8 @@ struct Checkpoints {
     file: File,
     connection: Option<Opened>,
     due: Arc<AtomicBool>,
+    /// Whether the last one failed.
+    failing: bool,
 }
 
 impl Checkpoints {
@@ -565,14 +627,12 @@ impl Checkpoints {
             if !self.due.swap(false, Ordering::Relaxed) {
                 continue;
             }
-            match self.checkpoint() {
+            let end = self.checkpoint();
+            tell(&mut self.failing, &end, "copying the store's log");
+            match end {
                 Ok(true) => {}
                 Ok(false) => self.due.store(true, Ordering::Relaxed),
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn Error,
-                        "a checkpoint of the store failed"
-                    );
+                Err(_) => {
                     self.connection = None;
                     self.due.store(true, Ordering::Relaxed);
                 }
@@ -582,18 +642,28 @@ impl Checkpoints {
 
     /// Copies what it can without waiting for anybody, or letting anybody wait; says whether that was all.
     fn checkpoint(&mut self) -> Result<bool, StoreError> {
-        let opened = self.file.still(self.connection.take(), |file| {
-            file.connect_to_write(OpenFlags::empty())
-        })?;
+        let connection = self.connection.take();
+        let opened = self.file.still(connection, File::connect_again)?;
         let opened = self.connection.insert(opened);
-        let (log, copied): (i64, i64) =
+        let (busy, log, copied): (bool, i64, i64) =
             opened
                 .db
                 .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
-                    Ok((row.get(1)?, row.get(2)?))
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
                 })?;
-        Ok(log == copied)
+        // Where another process is at it, it tells no pages at all.
+        Ok(!busy && log == copied)
     }
+}
+
+/// Tells in the log when something begins to fail and when that is over.
+fn tell<T>(failing: &mut bool, end: &Result<T, StoreError>, what: &str) {
+    match end {
+        Err(error) if !*failing => tracing::warn!(error = error as &dyn Error, "{what} fails"),
+        Ok(_) if *failing => tracing::info!("{what} works again"),
+        _ => {}
+    }
+    *failing = end.is_err();
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
@@ -641,7 +711,8 @@ fn code(error: &StoreError) -> Option<ErrorCode> {
     }
 }
 
-fn is_locked(error: &StoreError) -> bool {
+/// Whether somebody else has the file.
+pub(super) fn is_locked(error: &StoreError) -> bool {
     matches!(
         code(error),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
@@ -663,10 +734,15 @@ fn is_broken(error: &StoreError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use tempfile::TempDir;
     use tokio::runtime::{Builder, Runtime};
 
     use super::*;
+
+    /// Beyond this something hangs.
+    const HANGS: Duration = Duration::from_secs(60);
 
     fn runtime() -> Runtime {
         Builder::new_current_thread()
@@ -885,6 +961,126 @@ mod tests {
     }
 
     #[test]
+    fn who_has_a_file_alone_reads_and_writes_it_and_nobody_else_does() {
+        let folder = folder();
+        let path = folder.path().join("store.db");
+        let keys = || vec!["key".to_owned(), "absent".to_owned()];
+        for number in 0..2_u8 {
+            let store = Sqlite::open_alone(path.clone()).expect("nobody has it open");
+            let other = Connection::open(&path).expect("it is not read yet");
+            other.busy_timeout(Duration::ZERO).expect("it is taken");
+            let is_locked_out = || {
+                let read = other.query_row(ENTRIES, [], |_| Ok(()));
+                let error = read.expect_err("it is locked");
+                assert_eq!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy));
+            };
+            is_locked_out();
+            runtime().block_on(async {
+                let before = number.checked_sub(1).map(|number| vec![number]);
+                assert_eq!(get(&store, "key").await.expect("it works"), before);
+                set(&store, "key", &[number]).await.expect("it works");
+                let values = store.get_many("default", &keys()).await;
+                assert_eq!(values.expect("it works"), [Some(vec![number]), None]);
+                let lengths = store.lengths("default", &keys()).await;
+                assert_eq!(lengths.expect("it works"), [Some(1), None]);
+                let entries = store.entries().await.expect("it works");
+                assert_eq!(entries, [("default".to_owned(), "key".to_owned())]);
+                // Not even after an error of the connection.
+                is_locked_out();
+                let broken = store.write(|db| Ok(db.pragma_update(None, "query_only", true)?));
+                broken.await.expect("the pragma is taken");
+                check_unavailable(set(&store, "key", b"").await, ErrorCode::ReadOnly);
+                let error = set(&store, "key", b"").await.expect_err("it was let go of");
+                assert_eq!(code(&error), None);
+            });
+            drop((store, other));
+        }
+        let store = open(&folder);
+        check_unavailable(
+            Sqlite::open_alone(path.clone()).map(drop),
+            ErrorCode::DatabaseBusy,
+        );
+        let value = runtime().block_on(get(&store, "key"));
+        assert_eq!(value.expect("it works"), Some(vec![1]));
+    }
+
+    #[test]
+    fn a_writer_that_has_ended_is_told() {
+        let folder = folder();
+        let store = open(&folder);
+        store.check_writer().expect("it is there");
+        let written = runtime().block_on(store.write(|_| -> Result<(), _> { panic!("it ends") }));
+        written.expect_err("nobody writes");
+        let deadline = Instant::now() + HANGS;
+        while store.check_writer().is_ok() {
+            assert!(Instant::now() < deadline);
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_that_another_process_prevents_is_not_done() {
+        let folder = folder();
+        let store = open(&folder);
+        let file = store.readers.file.clone();
+        // It would do its own meanwhile.
+        drop(store);
+        let path = folder.path().join("store.db");
+        let writing = Connection::open(&path).expect("it opens");
+        let written =
+            "INSERT INTO spin_key_value VALUES ('default', 'key', x'00'); BEGIN IMMEDIATE";
+        writing.execute_batch(written).expect("nobody else writes");
+        // It waits for the one that writes, and is at its own checkpoint meanwhile.
+        let mut copying = Connection::open(&path).expect("it opens");
+        let (waits, waiting) = std::sync::mpsc::channel();
+        let wait = move |_| {
+            waits.send(()).ok();
+            thread::sleep(Duration::from_millis(1));
+            true
+        };
+        copying.busy_handler(Some(wait)).expect("it is taken");
+        let copying = thread::spawn(move || {
+            copying.query_row("PRAGMA wal_checkpoint(FULL)", [], |row| {
+                row.get::<_, i64>(0)
+            })
+        });
+        waiting.recv_timeout(HANGS).expect("it has to wait");
+        let mut checkpoints = Checkpoints {
+            file,
+            connection: None,
+            due: Arc::default(),
+            failing: false,
+        };
+        assert!(!checkpoints.checkpoint().expect("the store works"));
+        writing.execute_batch("COMMIT").expect("it holds the lock");
+        let busy = copying.join().expect("it ends");
+        assert_eq!(busy.expect("the store works"), 0);
+        assert!(checkpoints.checkpoint().expect("the store works"));
+    }
+
+    #[test]
+    fn that_something_fails_is_told_when_it_begins_and_when_it_ends() {
+        let log = tempfile::NamedTempFile::new().expect("a file can be made");
+        let file = log.reopen().expect("it is there");
+        let subscriber = tracing_subscriber::fmt().with_writer(Arc::new(file));
+        tracing::subscriber::with_default(subscriber.finish(), || {
+            let mut failing = false;
+            for fails in [false, true, true, false, false] {
+                let end = if fails { Err(ended()) } else { Ok(()) };
+                tell(&mut failing, &end, "something");
+                assert_eq!(failing, fails);
+            }
+        });
+        let told = fs::read_to_string(log.path()).expect("it is text");
+        let lines: Vec<&str> = told.lines().collect();
+        assert!(
+            matches!(lines[..], [begun, over] if begun.contains("something fails")
+                && begun.contains("the writing thread has ended")
+                && over.contains("something works again")),
+            "{told}"
+        );
+    }
+
+    #[test]
     fn a_damaged_file_is_told() {
         let folder = folder();
         fs::write(folder.path().join("store.db"), [b'x'; 8192]).expect("the folder is there");
@@ -905,6 +1101,7 @@ mod tests {
                 file: store.readers.file.clone(),
                 connection: None,
                 due: Arc::default(),
+                failing: false,
             };
             while !checkpoints.checkpoint().expect("the store works") {}
             let whole = fs::read(&path).expect("it is there");

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::Span;
-use crate::metrics::{self, BOUNDS, Family, Kind, Unit, since_1970};
+use crate::metrics::{self, BOUNDS, Family, Kind, OTHER, Unit, named, since_1970};
 
 /// `SPAN_KIND_SERVER`.
 const SERVER: u32 = 2;
@@ -14,6 +14,9 @@ const SERVER: u32 = 2;
 const ERROR: u32 = 2;
 /// `AGGREGATION_TEMPORALITY_CUMULATIVE`.
 const CUMULATIVE: u32 = 2;
+
+/// A whole number by its convention. Prometheus knows text only.
+const STATUS: &str = "http.response.status_code";
 
 /// Who tells.
 #[derive(Debug)]
@@ -70,19 +73,22 @@ fn text(key: &str, value: &str) -> Value {
     json!({ "key": key, "value": { "stringValue": value } })
 }
 
+fn whole(key: &str, value: &str) -> Value {
+    json!({ "key": key, "value": { "intValue": value } })
+}
+
 fn time(time: SystemTime) -> String {
     since_1970(time).as_nanos().to_string()
 }
 
 fn span(span: &Span) -> Value {
-    let method = span.method.as_str();
+    let method = named(&span.method);
     let mut attributes = vec![
         text("http.request.method", method),
-        json!({
-            "key": "http.response.status_code",
-            "value": { "intValue": span.status.as_u16().to_string() },
-        }),
+        whole(STATUS, span.status.as_str()),
     ];
+    // As the convention has it for methods that nobody knows.
+    let method = if method == OTHER { "HTTP" } else { method };
     let mut name = method.to_owned();
     if let Some(route) = &span.route {
         attributes.push(text("http.route", route));
@@ -116,7 +122,10 @@ fn metric(family: &Family, begun: SystemTime, now: SystemTime) -> Value {
             let attributes: Vec<_> = sample
                 .labels
                 .iter()
-                .map(|(name, value)| text(name, value))
+                .map(|(name, value)| match *name {
+                    STATUS => whole(name, value),
+                    _ => text(name, value),
+                })
                 .collect();
             let mut point = json!({ "attributes": attributes, "timeUnixNano": time(now) });
             if family.kind != Kind::Gauge {
@@ -204,6 +213,47 @@ mod tests {
                     { "key": "error.type", "value": { "stringValue": "503" } },
                 ],
             })
+        );
+    }
+
+    #[test]
+    fn a_method_that_a_stranger_makes_up_is_told_to_nobody() {
+        let told = |method: &[u8], route: Option<&str>| {
+            let told = span(&Span {
+                context: Context {
+                    trace: 0xa,
+                    span: 0xb,
+                    is_traced: true,
+                },
+                parent: None,
+                begun: SystemTime::UNIX_EPOCH,
+                ended: SystemTime::UNIX_EPOCH,
+                method: Method::from_bytes(method).expect("a method"),
+                route: route.map(Box::from),
+                status: StatusCode::NOT_FOUND,
+            });
+            let method = &told["attributes"][0];
+            assert_eq!(method["key"], "http.request.method");
+            [&told["name"], &method["value"]["stringValue"]]
+                .map(|text| text.as_str().expect("it is text").to_owned())
+        };
+        assert_eq!(told(b"BREW", None), ["HTTP", "_OTHER"]);
+        assert_eq!(told(b"BREW", Some("/a/...")), ["HTTP /a/...", "_OTHER"]);
+        assert_eq!(told(b"GET", None), ["GET", "GET"]);
+    }
+
+    #[test]
+    fn a_status_is_a_number_of_metrics_too() {
+        let now = SystemTime::UNIX_EPOCH;
+        let family = Family::new("a.b", Kind::Counter, Unit::None, "Help");
+        let labels = [(STATUS, "404".into()), ("k", "404".into())];
+        let told = metric(&family.with(labels, 1), now, now);
+        assert_eq!(
+            told["sum"]["dataPoints"][0]["attributes"],
+            json!([
+                { "key": "http.response.status_code", "value": { "intValue": "404" } },
+                { "key": "k", "value": { "stringValue": "404" } },
+            ])
         );
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -31,6 +31,10 @@ const GATHERING: Duration = Duration::from_secs(1);
 
 /// How long a request may take. Spans wait meanwhile, and then are dropped.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How much of an answer is read. It says nothing that matters, but a connection carries the next request only where all
+/// of it was read.
+const ANSWER: usize = 64 * 1024;
 
 /// The way to one collector.
 pub(super) struct Exporter {
@@ -176,9 +180,11 @@ impl Exporter {
         let headers = request.headers_mut();
         headers.extend(self.headers.clone());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let response = self.client.request(request).await?;
-        if !response.status().is_success() {
-            bail!("it answers {}", response.status());
+        let (head, body) = self.client.request(request).await?.into_parts();
+        // One that is longer, or breaks off, takes its connection with it.
+        Limited::new(body, ANSWER).collect().await.ok();
+        if !head.status.is_success() {
+            bail!("it answers {}", head.status);
         }
         Ok(())
     }
@@ -236,6 +242,11 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -259,6 +270,40 @@ mod tests {
             };
             assert!(!error.to_string().contains("hidden"), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_kept_for_the_next_request() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("it listens");
+        let address = listener.local_addr().expect("it listens");
+        let taken = Arc::new(AtomicUsize::new(0));
+        let counted = taken.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(async move {
+                    let mut bytes = [0; 4096];
+                    // Each request comes in one piece.
+                    while let Ok(1..) = stream.read(&mut bytes).await {
+                        let head = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n";
+                        stream.write_all(head).await.ok();
+                        sleep(Duration::from_millis(50)).await;
+                        stream.write_all(b"{}").await.ok();
+                    }
+                });
+            }
+        });
+        let url = format!("http://{address}").parse().expect("a URL");
+        let exporter = Exporter::new(&url, &Options::default()).expect("it is one");
+        for _ in 0..3 {
+            let answer = exporter
+                .post(exporter.traces.clone(), "{}".to_owned())
+                .await;
+            assert!(answer.is_err_and(|error| error.to_string().contains("400")));
+            // The connection goes back a moment later.
+            sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(taken.load(Ordering::Relaxed), 1);
     }
 
     #[test]

@@ -415,13 +415,17 @@ async fn a_public_room_belongs_to_who_made_it(world: &World, transport: Transpor
     assert_eq!(ann.does(create.clone()).await?, room);
     // Whoever asks again, since an answer was lost, is told the same.
     assert_eq!(ann.does(create.clone()).await?, room);
-    bob.is_refused(create, "forbidden").await?;
+    bob.is_refused(create.clone(), "forbidden").await?;
     // It is still public.
     bob.says(&channel, json!({"body": 0})).await?;
     let seen = bob.does(json!({"room": {"channel": channel}})).await?;
     assert_eq!(seen["role"], Value::Null);
     ensure!(seen.get("moderation").is_none(), "{seen}");
     bob.does(json!({"join": {"channel": channel}})).await?;
+    // To be refused takes nobody out of it.
+    bob.is_refused(create, "forbidden").await?;
+    let rooms = bob.does(json!({"rooms": {}})).await?.to_string();
+    ensure!(rooms.contains(&channel), "{rooms}");
     ann.does(json!({"role": {"channel": channel, "sender": bob.sender(), "role": "moderator"}}))
         .await?;
     let seen = bob.does(json!({"room": {"channel": channel}})).await?;

@@ -111,6 +111,57 @@ async fn tell(client: &Client, ann: &Session, bob: &Session, room: &str) -> Resu
     Ok(told)
 }
 
+/// Stops a process where it is, with all that it holds.
+fn pause(process: &Child) -> Result<()> {
+    let sent = Command::new("kill")
+        .args(["-STOP", &process.id().to_string()])
+        .status()?;
+    ensure!(sent.success(), "SIGSTOP was not sent");
+    Ok(())
+}
+
+#[test]
+fn no_host_begins_on_a_file_that_moves_and_one_does_where_that_was_given_up() -> Result<()> {
+    faults::run(async {
+        let mut deployment = Deployment::start(&[])?;
+        let client = deployment.client();
+        let ann = client.session("Ann").await?;
+        publish(&client, &ann, "first").await?;
+        deployment.terminate()?;
+        let file = format!("sqlite:{}", deployment.file().display());
+        let server = RedisServer::start(&[])?;
+        let mut wire = Wire::to(vec![server.address()])?;
+        // The record is in the first, values are in the second.
+        wire.set(Wiring::Deaf {
+            to: "MSET",
+            count: 2,
+        });
+        let mut child = migrate(&file, &format!("redis://{}", wire.address()))?;
+        let met = timeout(HANGS, wire.deafened()).await;
+        pause(&child)?;
+        let begun = deployment.restart();
+        child.kill()?;
+        let output = child.wait_with_output()?;
+        met.with_context(|| format!("it does not come so far: {}", said(&output)))?;
+        let error = format!("{:#}", begun.expect_err("the file is not all in one place"));
+        ensure!(error.contains("is locked"), "{error}");
+
+        deployment.restart()?;
+        publish(&deployment.client(), &ann, "second").await?;
+        let log = deployment.process().log();
+        ensure!(log.contains("`witter migrate` is run again"), "{log}");
+        deployment.terminate()?;
+        // What was published last is moved too.
+        println!("{}", finish(&file, &server.url())?);
+        let cluster = Cluster::start(vec![server.url()])?;
+        let query = Query::of([channel(0)]).history(1000).limit(1000);
+        let client = cluster.client(0);
+        let mut reader = Reader::open(&client, Transport::ShortPolling, query).await?;
+        reader.messages(2 * MESSAGES).await?;
+        Ok(())
+    })
+}
+
 #[test]
 fn a_store_moves_to_redis_and_back_whole_though_the_migration_is_killed() -> Result<()> {
     faults::run(async {

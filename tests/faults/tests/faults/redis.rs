@@ -1,17 +1,20 @@
 //! Hosts that share a Redis, and all that may go wrong between them and it.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use conformance::{Answer, Client, Envelope, Fault, Query, Reader, Session, Transport};
+use conformance::{Answer, Client, Envelope, Fault, Live, Query, Reader, Session, Transport};
 use fastrand::Rng;
 use faults::{
-    Cluster, Follower, HANGS, Load, Offsets, Progress, Sending, Way, Wire, Wiring, check_read,
-    check_writers, id_of, size,
+    Cluster, Follower, HANGS, Load, Offsets, Progress, Read, Sending, Way, Wire, Wiring,
+    check_read, check_writers, id_of, size,
 };
 use redis_server::RedisServer;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -30,16 +33,25 @@ const KEPT: Duration = Duration::from_secs(1);
 /// The longest that a node, or Redis, is away.
 const AWAY: Duration = Duration::from_millis(300);
 
+/// How long a node waits for an answer of Redis.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// After so long a node has found out that a subscription on which nothing comes is dead: five seconds of silence, and
+/// an answer that does not come.
+const NOTICED: Duration = Duration::from_secs(5).saturating_add(PATIENCE);
+/// A busy machine has so much more.
+const SLACK: Duration = Duration::from_secs(5);
+
+#[derive(serde::Deserialize)]
+struct Receipt {
+    offset: u64,
+}
+
 fn cluster(server: &RedisServer, nodes: usize) -> Result<Cluster> {
     Cluster::start(vec![server.url(); nodes])
 }
 
 /// Publishes until it is taken, for as long as the answer is a clear 503.
 async fn publish(client: &Client, session: &Session, id: &str) -> Result<u64> {
-    #[derive(serde::Deserialize)]
-    struct Receipt {
-        offset: u64,
-    }
     let taken = async {
         loop {
             let answer = client.publish(session, CHANNEL, id, "0").await?;
@@ -231,6 +243,7 @@ fn while_redis_is_away_who_publishes_is_told_and_nothing_is_lost() -> Result<()>
                 check_away(&answer)?;
                 longest = longest.max(asked.elapsed());
             }
+            ensure!(begun.elapsed() < HANGS, "{:?}", begun.elapsed());
             println!(
                 "Redis {}: 200 publishes refused in {:.1} s, the slowest in {:.1} s",
                 if hangs { "hangs" } else { "is gone" },
@@ -260,37 +273,70 @@ fn while_redis_is_away_who_publishes_is_told_and_nothing_is_lost() -> Result<()>
 #[test]
 fn a_swap_whose_answer_is_lost_stores_a_message_once() -> Result<()> {
     faults::run(async {
-        let server = RedisServer::start(SAFE)?;
-        let mut wire = Wire::to(vec![server.address()])?;
-        let cut_off = format!("redis://{}", wire.address());
-        let cluster = Cluster::start(vec![cut_off, server.url()])?;
-        let (one, other) = (cluster.client(0), cluster.client(1));
-        let session = one.session("Ann").await?;
-        publish(&one, &session, "first").await?;
-        wire.set(Wiring::Deaf {
-            to: "EVALSHA",
-            count: 1,
-        });
-        let lost = tokio::spawn({
-            let (client, session) = (one.clone(), session.clone());
-            async move { client.publish(&session, CHANNEL, "lost", "0").await }
-        });
-        timeout(HANGS, wire.deafened()).await.context("no swap")?;
-        // The network is cut, and the answer nowhere. Others go on.
-        wire.set(Wiring::Cut);
-        check_away(&lost.await??)?;
-        publish(&other, &session, "between").await?;
-        wire.set(Wiring::Whole);
-        let offset = publish(&one, &session, "lost").await?;
-        ensure!(offset == publish(&other, &session, "lost").await?);
-        publish(&one, &session, "after").await?;
-        let read = history(&other, &session.token).await?;
-        let ids: Vec<_> = read.iter().map(|envelope| envelope.id.as_str()).collect();
-        // Redis got the swap before the network was cut.
-        ensure!(ids == ["first", "lost", "between", "after"], "{ids:?}");
-        ensure!(read[1].offset == offset, "{read:?}");
+        // Behind one message of its own a node reads the tail before it writes; behind a few it goes on from the one that
+        // it knows.
+        let read = lose_a_swap(1).await.context("behind one message")?;
+        let known = lose_a_swap(3).await.context("behind three")?;
+        ensure!(
+            known < read,
+            "{known} reads behind three, {read} behind one"
+        );
         Ok(())
     })
+}
+
+/// Loses the answer to the swap of a node that published so many messages before, and tells how often it read until then.
+async fn lose_a_swap(before: usize) -> Result<u64> {
+    let server = RedisServer::start(SAFE)?;
+    let mut wire = Wire::to(vec![server.address()])?;
+    let cut_off = format!("redis://{}", wire.address());
+    let cluster = Cluster::start(vec![cut_off, server.url()])?;
+    let (one, other) = (cluster.client(0), cluster.client(1));
+    let session = one.session("Ann").await?;
+    let mut expected = Vec::from_iter((0..before).map(|number| number.to_string()));
+    for id in &expected {
+        publish(&one, &session, id).await?;
+    }
+    // The question that names the tail: the swap, or the read before it, where it is not held.
+    wire.set(Wiring::Deaf {
+        to: "w1/t/",
+        count: if before == 1 { 2 } else { 1 },
+    });
+    server.ask::<String>(&["CONFIG", "RESETSTAT"])?;
+    let lost = tokio::spawn({
+        let (client, session) = (one.clone(), session.clone());
+        async move { client.publish(&session, CHANNEL, "lost", "0").await }
+    });
+    timeout(HANGS, wire.deafened()).await.context("no swap")?;
+    // The network is cut, and the answer nowhere. Others go on.
+    wire.set(Wiring::Cut);
+    check_away(&lost.await??)?;
+    let reads = calls(&server, "get")? + calls(&server, "mget")?;
+    publish(&other, &session, "between").await?;
+    wire.set(Wiring::Whole);
+    let offset = publish(&one, &session, "lost").await?;
+    ensure!(offset == publish(&other, &session, "lost").await?);
+    publish(&one, &session, "after").await?;
+    let read = history(&other, &session.token).await?;
+    let ids: Vec<_> = read.iter().map(|envelope| envelope.id.as_str()).collect();
+    // Redis got the swap before the network was cut.
+    expected.extend(["lost", "between", "after"].map(str::to_owned));
+    ensure!(ids == expected, "{ids:?}");
+    ensure!(read[before].offset == offset, "{read:?}");
+    Ok(reads)
+}
+
+/// How often a command was called since that was reset.
+fn calls(server: &RedisServer, command: &str) -> Result<u64> {
+    let told = server.ask::<String>(&["INFO", "commandstats"])?;
+    let beginning = format!("cmdstat_{command}:calls=");
+    let mut found = told
+        .lines()
+        .filter_map(|line| line.strip_prefix(&beginning));
+    let Some(count) = found.next().and_then(|rest| rest.split(',').next()) else {
+        return Ok(0);
+    };
+    Ok(count.parse()?)
 }
 
 #[test]
@@ -336,6 +382,379 @@ fn a_node_that_is_cut_off_reads_on_when_the_network_is_back() -> Result<()> {
             );
         }
         Ok(())
+    })
+}
+
+/// Readers of the channel by every transport, who stay whatever happens, at one place.
+struct Readers {
+    _address: watch::Sender<SocketAddr>,
+    reading: JoinSet<Result<Vec<Read>>>,
+}
+
+impl Readers {
+    /// They read what comes from now on, up to the last.
+    async fn begin(place: SocketAddr) -> Result<Self> {
+        let address = watch::Sender::new(place);
+        let mut reading = JoinSet::new();
+        for &transport in Transport::ALL {
+            let mut follower = Follower {
+                way: Way::One(transport),
+                channel: CHANNEL.to_owned(),
+                last: LAST.to_owned(),
+                address: address.subscribe(),
+                cut: None,
+            };
+            let place = follower.begin().await?;
+            let read = follower.follow(place, Progress::default());
+            reading.spawn(async move { read.await.context(transport.name()) });
+        }
+        Ok(Self {
+            _address: address,
+            reading,
+        })
+    }
+
+    /// They have read all of it, each once and in order.
+    async fn end(mut self, offsets: &Offsets) -> Result<()> {
+        let all = async {
+            while let Some(read) = self.reading.join_next().await {
+                check_read(&read??, offsets)?;
+            }
+            Ok(())
+        };
+        timeout(HANGS, all).await.context("a reader hangs")?
+    }
+}
+
+/// Somebody who is there for as long as anybody lets them in.
+async fn stay(client: Client, transport: Transport, query: Query) {
+    loop {
+        if let Ok(mut reader) = Reader::open(&client, transport, query.clone()).await {
+            while reader.next().await.is_ok() {
+                if transport == Transport::ShortPolling {
+                    sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[test]
+fn a_minute_without_redis_loses_nothing_and_nobody() -> Result<()> {
+    let seconds = size("WITTER_AWAY", 60);
+    faults::run(outlast(Duration::from_secs(seconds)))
+}
+
+async fn outlast(away: Duration) -> Result<()> {
+    let mut server = RedisServer::start(SAFE)?;
+    let cluster = cluster(&server, 2)?;
+    let clients = [cluster.client(0), cluster.client(1)];
+    let session = clients[0].session("Ann").await?;
+    let mut readers = Vec::new();
+    for client in &clients {
+        readers.push(Readers::begin(client.address()).await?);
+    }
+    let (mut staying, mut senders, mut streaming) = (JoinSet::new(), Vec::new(), Vec::new());
+    for (client, &transport) in clients.iter().cycle().zip(Transport::ALL) {
+        let one = client.session(transport.name()).await?;
+        let query = Query::of([CHANNEL]).present().token(&one.token);
+        staying.spawn(stay(client.clone(), transport, query));
+        if !transport.polls() {
+            streaming.push(one.sender.clone());
+        }
+        senders.push(one.sender);
+    }
+    let look = async |client: &Client| {
+        let query = Query::of([CHANNEL]).present().token(&session.token);
+        let mut watching = Reader::open(client, Transport::Sse, query).await?;
+        let all = |live: &Live| senders.iter().all(|one| live.here.contains_key(one));
+        let seen = timeout(HANGS, watching.sees(CHANNEL, all)).await;
+        seen.context("not all are seen")??;
+        anyhow::Ok(watching)
+    };
+    let mut watching = look(&clients[0]).await?;
+    // It is read all the while, and in the end sees all again.
+    let (over, is_over) = oneshot::channel::<()>();
+    let awaited = senders.clone();
+    let watched = tokio::spawn(async move {
+        tokio::select! {
+            ended = watching.sees(CHANNEL, |_| false) => return Ok(ended?),
+            _ = is_over => {}
+        }
+        let all = |live: &Live| awaited.iter().all(|one| live.here.contains_key(one));
+        let seen = timeout(HANGS, watching.sees(CHANNEL, all)).await;
+        anyhow::Ok(seen.context("not all are seen by who stayed")??)
+    });
+    let mut offsets = Offsets::new();
+    for number in 0..10 {
+        let id = format!("before-{number}");
+        let offset = publish(&clients[number % 2], &session, &id).await?;
+        offsets.insert(id, offset);
+    }
+    server.kill()?;
+    let (begun, mut longest) = (Instant::now(), Duration::ZERO);
+    let mut refused = Vec::new();
+    while begun.elapsed() < away {
+        let (id, asked) = (format!("during-{}", refused.len()), Instant::now());
+        let client = &clients[refused.len() % 2];
+        check_away(&client.publish(&session, CHANNEL, &id, "0").await?)?;
+        longest = longest.max(asked.elapsed());
+        refused.push(id);
+        sleep(Duration::from_millis(200)).await;
+    }
+    ensure!(longest < SLACK, "{longest:?}");
+    server.restart()?;
+    let back = Instant::now();
+    println!(
+        "Redis was away for {:.0} s: {} publishes were refused, the slowest in {:.2} s",
+        begun.elapsed().as_secs_f64(),
+        refused.len(),
+        longest.as_secs_f64()
+    );
+    for (number, id) in refused.into_iter().enumerate() {
+        let offset = publish(&clients[number % 2], &session, &id).await?;
+        offsets.insert(id, offset);
+    }
+    for client in &clients {
+        look(client).await.context("Redis is back")?;
+    }
+    println!(
+        "all were seen again after {:.1} s",
+        back.elapsed().as_secs_f64()
+    );
+    let last = publish(&clients[1], &session, LAST).await?;
+    offsets.insert(LAST.to_owned(), last);
+    for readers in readers {
+        readers.end(&offsets).await?;
+    }
+    over.send(()).ok();
+    let live = watched.await??;
+    let gone = streaming.iter().filter(|one| live.left.contains(one));
+    println!(
+        "{} of {} who kept their connections were told as gone for a moment",
+        gone.count(),
+        streaming.len()
+    );
+    Ok(())
+}
+
+#[test]
+fn a_node_whose_network_goes_silent_goes_on_on_the_same_connections() -> Result<()> {
+    faults::run(silence(false))
+}
+
+#[test]
+fn a_node_whose_network_goes_silent_goes_on_though_they_are_cut() -> Result<()> {
+    faults::run(silence(true))
+}
+
+/// Drops every packet between one of two nodes and Redis for a while, after which its connections live on, or are cut.
+async fn silence(is_cut: bool) -> Result<()> {
+    let server = RedisServer::start(SAFE)?;
+    let wire = Wire::to(vec![server.address()])?;
+    let silenced = format!("redis://{}", wire.address());
+    let cluster = Cluster::start(vec![silenced, server.url()])?;
+    let (one, other) = (cluster.client(0), cluster.client(1));
+    let session = other.session("Ann").await?;
+    let readers = Readers::begin(one.address()).await?;
+    let mut offsets = Offsets::new();
+    let mut publish_at = async |client: &Client, id: &str| {
+        let offset = publish(client, &session, id).await?;
+        offsets.insert(id.to_owned(), offset);
+        anyhow::Ok(())
+    };
+    publish_at(&one, "before").await?;
+    let subscribed = subscribed(&server, |numbers| numbers.len() == 2).await?;
+    wire.set(Wiring::Silent);
+    let begun = Instant::now();
+    check_away(&one.publish(&session, CHANNEL, "away", "0").await?)?;
+    let first = begun.elapsed();
+    ensure!(first < PATIENCE + SLACK, "{first:?}");
+    // From then on nobody waits.
+    for _ in 0..20 {
+        check_away(&one.publish(&session, CHANNEL, "away", "0").await?)?;
+    }
+    let others = begun.elapsed() - first;
+    ensure!(others < PATIENCE + SLACK, "{others:?}");
+    println!(
+        "the network is silent: the first was refused after {:.1} s, 20 others within {:.2} s",
+        first.as_secs_f64(),
+        others.as_secs_f64()
+    );
+    publish_at(&other, "meanwhile").await?;
+    sleep((NOTICED + SLACK).saturating_sub(begun.elapsed())).await;
+    if is_cut {
+        wire.set(Wiring::Cut);
+        self::subscribed(&server, |numbers| numbers.len() == 1).await?;
+    }
+    wire.set(Wiring::Whole);
+    // It had given up the silent subscription, and has another, which alone wakes its readers soon.
+    self::subscribed(&server, |numbers| numbers.last() > subscribed.last()).await?;
+    publish_at(&other, "whole").await?;
+    // What was refused may be stored, now or then, and is it once.
+    publish_at(&one, "away").await?;
+    publish_at(&other, LAST).await?;
+    readers.end(&offsets).await
+}
+
+/// The connections that are subscribed, by the numbers that Redis gives them, in order; as soon as they are such.
+async fn subscribed(server: &RedisServer, such: impl Fn(&[u64]) -> bool) -> Result<Vec<u64>> {
+    let number = |line: &str| {
+        let number = line.strip_prefix("id=")?.split(' ').next()?;
+        number.parse().ok()
+    };
+    let asked = Instant::now();
+    loop {
+        let told = server.ask::<String>(&["CLIENT", "LIST", "TYPE", "pubsub"])?;
+        let mut numbers: Vec<u64> = told.lines().filter_map(number).collect();
+        numbers.sort_unstable();
+        if such(&numbers) {
+            return Ok(numbers);
+        }
+        ensure!(asked.elapsed() < HANGS, "{numbers:?}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[test]
+fn on_a_slow_network_everything_works_later() -> Result<()> {
+    const LATE: Duration = Duration::from_millis(60);
+    const MESSAGES: usize = 12;
+    faults::run(async {
+        let server = RedisServer::start(SAFE)?;
+        let wires = [
+            Wire::to(vec![server.address()])?,
+            Wire::to(vec![server.address()])?,
+        ];
+        let stores = wires
+            .iter()
+            .map(|wire| format!("redis://{}", wire.address()));
+        let cluster = Cluster::start(stores.collect())?;
+        for wire in &wires {
+            wire.set(Wiring::Slow(LATE));
+        }
+        let clients = [cluster.client(0), cluster.client(1)];
+        let session = clients[0].session("Ann").await?;
+        let mut readers = Vec::new();
+        for client in &clients {
+            readers.push(Readers::begin(client.address()).await?);
+        }
+        let begun = Instant::now();
+        let mut offsets = Offsets::new();
+        for number in 0..MESSAGES {
+            let id = match number {
+                last if last + 1 == MESSAGES => LAST.to_owned(),
+                number => number.to_string(),
+            };
+            let asked = Instant::now();
+            // Three in a row at each: it need not read the tail any more.
+            let client = &clients[number / 3 % 2];
+            let answer = client.publish(&session, CHANNEL, &id, "0").await?;
+            ensure!(answer.status == 201, "{answer:?}");
+            // There and back at least once, to say nothing of what it reads.
+            ensure!(asked.elapsed() >= 2 * LATE, "{:?}", asked.elapsed());
+            offsets.insert(id, answer.json::<Receipt>()?.offset);
+        }
+        println!(
+            "Redis is {} ms away each way: {MESSAGES} publishes in {:.1} s",
+            LATE.as_millis(),
+            begun.elapsed().as_secs_f64()
+        );
+        for readers in readers {
+            readers.end(&offsets).await?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn what_is_published_just_before_a_node_stops_is_heard_at_the_others() -> Result<()> {
+    const CHANNELS: [&str; 4] = ["stop-a", "stop-b", "stop-c", "stop-d"];
+    faults::run(async {
+        let server = RedisServer::start(&[])?;
+        let wire = Wire::to(vec![server.address()])?;
+        let far = format!("redis://{}", wire.address());
+        let mut cluster = Cluster::start(vec![far, server.url()])?;
+        let (one, other) = (cluster.client(0), cluster.client(1));
+        let session = one.session("Ann").await?;
+        let mut readers = Vec::new();
+        for channel in CHANNELS {
+            let query = Query::of([channel]);
+            readers.push(Reader::open(&other, Transport::Sse, query).await?);
+        }
+        // What is told takes its way there and back: the rest waits for it when the node is told to stop.
+        wire.set(Wiring::Slow(Duration::from_millis(100)));
+        let publishing = CHANNELS.map(|channel| one.publish(&session, channel, "last", "0"));
+        for answer in futures::future::join_all(publishing).await {
+            let answer = answer?;
+            ensure!(answer.status == 201, "{answer:?}");
+        }
+        let told = Instant::now();
+        let status = cluster.terminate(0)?;
+        ensure!(status.success(), "{status}");
+        for (reader, channel) in readers.iter_mut().zip(CHANNELS) {
+            let read = timeout(HANGS, reader.messages(1)).await;
+            read.context("it is never read")??;
+            // Who is not woken looks after 15 seconds.
+            ensure!(told.elapsed() < SLACK, "{channel}: {:?}", told.elapsed());
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_redis_whose_disk_is_slow_delays_and_refuses_nothing() -> Result<()> {
+    const STOPPED: Duration = Duration::from_millis(1_300);
+    const RUNNING: Duration = Duration::from_millis(400);
+    const TIMES: usize = 6;
+    faults::run(async {
+        // To a node it is the same whether Redis waits for its disk, before each answer, or is stopped.
+        let server = RedisServer::start(SAFE)?;
+        let cluster = cluster(&server, 2)?;
+        let clients = [cluster.client(0), cluster.client(1)];
+        let session = clients[0].session("Ann").await?;
+        let readers = Readers::begin(clients[1].address()).await?;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let mut writers = JoinSet::new();
+        for writer in 0..WRITERS {
+            let client = clients[writer as usize % 2].clone();
+            let (session, is_over) = (session.clone(), Arc::clone(&is_over));
+            writers.spawn(async move {
+                let (mut offsets, mut longest) = (Offsets::new(), Duration::ZERO);
+                while !is_over.load(Ordering::Relaxed) {
+                    let (id, asked) = (id_of(writer, offsets.len() as u64), Instant::now());
+                    let answer = client.publish(&session, CHANNEL, &id, "0").await?;
+                    longest = longest.max(asked.elapsed());
+                    ensure!(answer.status == 201, "{longest:?}: {answer:?}");
+                    offsets.insert(id, answer.json::<Receipt>()?.offset);
+                    sleep(Duration::from_millis(50)).await;
+                }
+                Ok((offsets, longest))
+            });
+        }
+        for _ in 0..TIMES {
+            server.pause()?;
+            sleep(STOPPED).await;
+            server.resume()?;
+            sleep(RUNNING).await;
+        }
+        is_over.store(true, Ordering::Relaxed);
+        let (mut offsets, mut longest) = (Offsets::new(), Duration::ZERO);
+        while let Some(published) = writers.join_next().await {
+            let (published, took) = published??;
+            offsets.extend(published);
+            longest = longest.max(took);
+        }
+        println!(
+            "Redis' disk is slow: {} publishes, the slowest in {:.1} s",
+            offsets.len(),
+            longest.as_secs_f64()
+        );
+        ensure!(longest >= STOPPED / 2, "nobody waited: {longest:?}");
+        let last = publish(&clients[0], &session, LAST).await?;
+        offsets.insert(LAST.to_owned(), last);
+        readers.end(&offsets).await
     })
 }
 

@@ -6,6 +6,7 @@ mod gateway;
 mod http2;
 mod instances;
 mod limits;
+mod log;
 mod operating;
 mod readers;
 mod redis_components;

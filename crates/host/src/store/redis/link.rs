@@ -12,14 +12,14 @@ use redis::{
     Value, cmd,
 };
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long an answer may take. Redis itself holds up writes for two seconds where the disk is slow and
 /// `appendfsync` is `everysec`; much longer, and those who publish give up before they are told.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Between two attempts to connect: first, and at most. Longer, and a server that is back waits for its nodes;
-/// shorter, and they keep it from coming back.
+/// shorter, and they keep it from coming back. A connection that lives for less than the longest was one more attempt.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// A connection, which many use at once.
@@ -40,12 +40,13 @@ enum State {
 type Broken = (u64, RedisError);
 
 impl Link {
-    /// Connects.
-    pub(super) async fn open(client: Client) -> Result<Self, RedisError> {
-        let first = connect(&client).await?;
+    /// Connects. The key is one that never has a value.
+    pub(super) async fn open(client: Client, unused: String) -> Result<Self, RedisError> {
+        let server = Server { client, unused };
+        let first = server.connect().await?;
         let (states, state) = watch::channel(State::Connected(0, first));
         let (broken, told) = mpsc::unbounded_channel();
-        tokio::spawn(keep(client, states, told));
+        tokio::spawn(keep(server, states, told));
         Ok(Self { state, broken })
     }
 
@@ -74,16 +75,20 @@ fn breaks(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_unrecoverable_error()
         || of_no_use.map(ErrorKind::Server).contains(&error.kind())
+        // What a script meets there, Redis before 7 tells in the text of another error.
+        || error.detail().is_some_and(|detail| detail.contains("-READONLY "))
 }
 
 /// Makes another connection whenever one is told to be broken, and tells in the log when the store goes away and
 /// when it is back.
 async fn keep(
-    client: Client,
+    server: Server,
     states: watch::Sender<State>,
     mut broken: mpsc::UnboundedReceiver<Broken>,
 ) {
     let mut current = 0;
+    let mut pause = Duration::ZERO;
+    let mut since = Instant::now();
     while let Some((number, error)) = broken.recv().await {
         // Everybody tells whom it met.
         if number != current {
@@ -91,42 +96,63 @@ async fn keep(
         }
         tracing::warn!(error = &error as &dyn Error, "the store is away");
         states.send_replace(State::Away(error));
-        let mut pause = PAUSES.0;
+        if since.elapsed() >= PAUSES.1 {
+            pause = Duration::ZERO;
+        }
         let connection = loop {
-            match connect(&client).await {
-                Ok(connection) => break connection,
-                Err(error) => states.send_replace(State::Away(error)),
-            };
+            sleep(pause).await;
+            pause = (pause * 2).clamp(PAUSES.0, PAUSES.1);
             if broken.is_closed() {
                 return;
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(PAUSES.1);
+            match server.connect().await {
+                Ok(connection) => break connection,
+                Err(error) => states.send_replace(State::Away(error)),
+            };
         };
         current += 1;
+        since = Instant::now();
         states.send_replace(State::Connected(current, connection));
         tracing::info!("the store is back");
     }
 }
 
-/// Connects to a server that serves and is nobody's replica: what a replica tells may be old.
-async fn connect(client: &Client) -> Result<MultiplexedConnection, RedisError> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(PATIENCE))
-        .set_response_timeout(Some(PATIENCE));
-    let connecting = client.get_multiplexed_async_connection_with_config(&config);
-    let mut connection = bounded(connecting).await?;
-    // Refused while the server reads its data.
-    cmd("PING").query_async::<Value>(&mut connection).await?;
-    match cmd("ROLE").query_async::<Vec<Value>>(&mut connection).await {
-        Ok(role) if is_replica(&role) => Err((
-            ErrorKind::Server(ServerErrorKind::ReadOnly),
-            "the server is a replica",
-        )
-            .into()),
-        // Not every managed server lets itself be asked.
-        Err(error) if breaks(&error) => Err(error),
-        _ => Ok(connection),
+/// Where it is, and a key there that never has a value.
+struct Server {
+    client: Client,
+    unused: String,
+}
+
+impl Server {
+    /// Connects to a server that serves and is nobody's replica: what a replica tells may be old.
+    async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        let connecting = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config);
+        let mut connection = bounded(connecting).await?;
+        // Refused while the server reads its data.
+        cmd("PING").query_async::<Value>(&mut connection).await?;
+        match cmd("ROLE").query_async::<Vec<Value>>(&mut connection).await {
+            Ok(role) if is_replica(&role) => Err((
+                ErrorKind::Server(ServerErrorKind::ReadOnly),
+                "the server is a replica",
+            )
+                .into()),
+            Ok(_) => Ok(connection),
+            Err(error) if breaks(&error) => Err(error),
+            // Not every server lets itself be asked. A replica refuses to delete even what is not there.
+            Err(_) => {
+                let mut delete = cmd("DEL");
+                delete.arg(&self.unused);
+                match delete.query_async::<Value>(&mut connection).await {
+                    Err(error) if breaks(&error) => Err(error),
+                    _ => Ok(connection),
+                }
+            }
+        }
     }
 }
 
@@ -141,4 +167,21 @@ pub(super) async fn bounded<T>(
     timeout(PATIENCE, asked)
         .await
         .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_script_meets_at_a_replica_breaks_a_connection() {
+        let told = |detail: &str| {
+            let kind = ErrorKind::Server(ServerErrorKind::ResponseError);
+            breaks(&(kind, "ERR", detail.to_owned()).into())
+        };
+        assert!(told(
+            "Error running script (call to f_0): @user_script:1: @user_script: 1: -READONLY You can't write against a read only replica."
+        ));
+        assert!(!told("value is not an integer or out of range"));
+    }
 }

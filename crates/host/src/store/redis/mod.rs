@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures::future::try_join_all;
 use redis::aio::{PubSub, PubSubSink};
 use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd};
 use redis_forms::wakeups;
@@ -51,7 +52,9 @@ impl Redis {
     /// Connects, and warns of settings by which the server loses what it acknowledged.
     pub(super) async fn open(url: &str) -> Result<Self, StoreError> {
         let (place, client) = Place::parse(url)?;
-        let link = Link::open(client.clone()).await?;
+        // No label has such a name, so that nobody writes this.
+        let unused = place.name("/unused", "/unused");
+        let link = Link::open(client.clone(), unused).await?;
         for warning in settings::look(&link).await {
             tracing::warn!("{warning}");
         }
@@ -75,6 +78,21 @@ impl Redis {
             [key] => Ok(vec![self.link.ask(&self.command("GET", label, key)).await?]),
             keys => Ok(self.link.ask(&self.commanded("MGET", label, keys)).await?),
         }
+    }
+
+    /// None: it is a list or the like.
+    pub(super) async fn lengths(
+        &self,
+        label: &str,
+        keys: &[String],
+    ) -> Result<Vec<Option<u64>>, StoreError> {
+        let lengths = keys.iter().map(|key| async move {
+            match self.link.ask(&self.command("STRLEN", label, key)).await {
+                Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
+                length => Ok(Some(length?)),
+            }
+        });
+        try_join_all(lengths).await
     }
 
     pub(super) async fn exists(&self, label: &str, key: &str) -> Result<bool, StoreError> {
@@ -229,6 +247,11 @@ impl Redis {
             .to_owned();
         let (_, number): (String, u64) = self.link.ask(&asked).await?;
         Ok(number)
+    }
+
+    /// Whether the keys of other applications in its database are taken for its own.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.place.is_everything()
     }
 
     /// Whether the server still is at the other end of such a connection.
@@ -421,6 +444,46 @@ mod tests {
         let made = replica.ask::<String>(&["REPLICAOF", "NO", "ONE"]);
         made.expect("it is none any more");
         back(&store).await;
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_does_not_tell_its_role_is_no_store_and_is_not_asked_all_the_time() {
+        for denied in [&["-role"][..], &["-role", "-del"]] {
+            let server = RedisServer::start(&[]).expect("Redis starts");
+            let store = open(&server).await;
+            set(&store, "key", b"value").await.expect("it works");
+            let rights = [&["ACL", "SETUSER", "default"][..], denied].concat();
+            server.ask::<String>(&rights).expect("it is taken");
+            let made = server.ask::<String>(&["REPLICAOF", "127.0.0.1", "1"]);
+            made.expect("it becomes one");
+            let connections = || {
+                let told = server.ask::<String>(&["INFO", "stats"]).expect("it tells");
+                let mut lines = told.lines();
+                let count = lines.find_map(|line| line.strip_prefix("total_connections_received:"));
+                let count = count.expect("it counts").parse::<u64>();
+                count.expect("it is a number")
+            };
+            let before = connections();
+            let (begun, mut writes) = (Instant::now(), 0);
+            while begun.elapsed() < Duration::from_secs(2) {
+                check_away(set(&store, "key", b"other").await);
+                writes += 1;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                // With neither, nothing but a write tells it from a server that is well.
+                if denied.len() == 1 {
+                    check_away(get(&store, "key").await);
+                }
+            }
+            // With pauses that double up to a second there are eight; one was for the question.
+            let made = connections() - before - 1;
+            assert!(made <= 10, "{made} connections for {writes} writes");
+            if denied.len() == 1 {
+                check_away(Redis::open(&server.url()).await.map(drop));
+            }
+            let made = server.ask::<String>(&["REPLICAOF", "NO", "ONE"]);
+            made.expect("it is none any more");
+            back(&store).await;
+        }
     }
 
     /// Hands bytes on to a server and back, and drops what it sends back while it is told to be `mute`.

@@ -75,6 +75,11 @@ impl Place {
         pattern(&self.prefix)
     }
 
+    /// Whether every name is taken for one of its own, those of other applications too.
+    pub(super) fn is_everything(&self) -> bool {
+        self.prefix.is_empty()
+    }
+
     /// The channel, and the stream, by which nodes wake each other.
     pub(super) fn wakeups(&self) -> String {
         format!("{}{}", self.prefix, wakeups::NAME)
@@ -110,6 +115,14 @@ mod tests {
         assert_eq!(place("").name("default", "w1/p/room"), "w1/p/room");
         assert_eq!(place("app:").name("default", "w1/p/room"), "app:w1/p/room");
         assert_eq!(place("app:").entry("app:witter:wakeup"), None);
+    }
+
+    #[test]
+    fn without_a_prefix_the_keys_of_others_cannot_be_told_apart() {
+        assert_eq!(place("a:").entry("b:x"), None);
+        assert!(!place("a:").is_everything());
+        assert_eq!(place("").entry("b:x"), Some(("default", "b:x")));
+        assert!(place("").is_everything());
     }
 
     #[test]
