@@ -373,13 +373,13 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
     // Whoever comes back to another one begins anew.
     Object.keys(places).forEach((channel) => all.indexOf(channel) < 0 && delete places[channel]);
     surroundings.moved();
-    if (!all.length) {
+    if (!all[0]) {
       cursor = undefined;
       rest();
       become({ kind: "connecting" });
     } else if (!running) begin();
     else if (following) claim();
-    else if (!opened || !(more.length + less.length)) return;
+    else if (!opened || !more[0] && !less[0]) return;
     else if (opened.say) {
       opened.follows = all;
       less.forEach((channel) => say({ unsubscribe: { channel } }, () => {}));
@@ -465,8 +465,7 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
 
   /** Whether all arrives there that this one has begun with. What is new may come there later. */
   function isCovered(): boolean {
-    const all = names();
-    return all.some(has) && all.every((channel) => has(channel) || isNew(channel));
+    return names().some(has) && names().every((channel) => has(channel) || isNew(channel));
   }
 
   /** It lives. Where something never arrives there, it is of no use for long. */
@@ -480,8 +479,9 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
     trust();
     if (waiting) waiting.push(frame);
     // That messages are gone is told by the server to each that misses them.
-    else if (frame.gap || (frame.gaps && frame.gaps.length)) fetch(frame.gap);
-    else hear(frame.open || !ahead.every(isNew) ? extend(frame, { cursor: undefined }) : frame);
+    else if (frame.gap || (frame.gaps && frame.gaps[0])) fetch(frame.gap);
+    // Its place is not one's own where it may have passed what is new here: that begins with its history.
+    else hear(names().filter(isNew)[0] || frame.open || !ahead.every(isNew) ? extend(frame, { cursor: undefined }) : frame);
   }
 
   /** Gets what the other tab had before this one listened to it. `past`: what that one told of by itself. */
@@ -490,7 +490,7 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
     again = !!waiting;
     if (again) return;
     waiting = [];
-    const asks = query(names().filter((channel) => has(channel) || !isNew(channel)));
+    const asks = query(names().filter((channel) => !isNew(channel) || has(channel)));
     poll(asks, (answer) => {
       const meanwhile = waiting!;
       const were = ahead;

@@ -152,16 +152,19 @@ impl Ends {
             to_server,
             self.wiring.clone(),
             |piece, wiring| {
-                if deafness.begins(piece, wiring) {
+                deafness.meet(piece, wiring);
+                true
+            },
+            // Not before it has arrived: whoever is told may cut the wire.
+            || {
+                if deafness.is_news() {
                     self.deaf.send_modify(|deaf| *deaf += 1);
                 }
-                true
             },
         );
         // It is taken, and goes nowhere.
-        let back = carry(from_server, to_client, self.wiring.clone(), |_, _| {
-            !deafness.has_begun()
-        });
+        let hears = |_: &[u8], _| !deafness.has_begun();
+        let back = carry(from_server, to_client, self.wiring.clone(), hears, || {});
         let cut = becomes(&mut self.wiring, |wiring| *wiring == Wiring::Cut);
         // Whichever ends first, both ends are closed.
         tokio::select! {
@@ -177,18 +180,26 @@ impl Ends {
 struct Deafness {
     met: AtomicUsize,
     begun: AtomicBool,
+    told: AtomicBool,
 }
 
 impl Deafness {
-    /// Whether it begins with these bytes.
-    fn begins(&self, piece: &[u8], wiring: Wiring) -> bool {
+    /// Begins with these bytes, if they are the ones.
+    fn meet(&self, piece: &[u8], wiring: Wiring) {
         let Wiring::Deaf { to, count } = wiring else {
-            return false;
+            return;
         };
         let windows = piece.windows(to.len());
         let met = windows.filter(|window| *window == to.as_bytes()).count();
         let before = self.met.fetch_add(met, Ordering::Relaxed);
-        before + met >= count && !self.begun.swap(true, Ordering::Relaxed)
+        if before + met >= count {
+            self.begun.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it has begun, the first time that it has.
+    fn is_news(&self) -> bool {
+        self.has_begun() && !self.told.swap(true, Ordering::Relaxed)
     }
 
     fn has_begun(&self) -> bool {
@@ -196,12 +207,13 @@ impl Deafness {
     }
 }
 
-/// Hands on what comes, all of it that `passes`, until its end has arrived.
+/// Hands on what comes, all of it that `passes`, until its end has arrived; tells each time that something has.
 async fn carry(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut wiring: watch::Receiver<Wiring>,
     passes: impl Fn(&[u8], Wiring) -> bool,
+    arrived: impl Fn(),
 ) {
     let mut bytes = vec![0; 1 << 14];
     // An empty one is the end.
@@ -217,6 +229,7 @@ async fn carry(
                 if piece.is_empty() || to.write_all(&piece).await.is_err() {
                     return;
                 }
+                arrived();
             }
             read = from.read(&mut bytes), if !has_ended && under_way.len() < UNDER_WAY => {
                 let piece = &bytes[..read.unwrap_or(0)];
