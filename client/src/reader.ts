@@ -198,7 +198,7 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
     const answered = frame.ref && asked[frame.ref];
     if (answered) answered(frame);
     if (frame.denied) deny(frame.denied.channel, frame.denied);
-    if (leading && !frame.ref && Object.keys(foreign).length) party!.say({ frame });
+    if (leading && !frame.ref) party!.say({ frame });
     ([] as Presence[]).concat(frame.state || []).forEach((one) => wishes[one.channel] && emit("presence", one));
     const tell = (told: Gap): void => {
       generation++;
@@ -481,7 +481,7 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
     // That messages are gone is told by the server to each that misses them.
     else if (frame.gap || (frame.gaps && frame.gaps[0])) fetch(frame.gap);
     // Its place is not one's own where it may have passed what is new here: that begins with its history.
-    else hear(names().filter(isNew)[0] || frame.open || !ahead.every(isNew) ? extend(frame, { cursor: undefined }) : frame);
+    else hear(frame.open || !ahead.every(isNew) || names().filter(isNew)[0] ? extend(frame, { cursor: undefined }) : frame);
   }
 
   /** Gets what the other tab had before this one listened to it. `past`: what that one told of by itself. */

@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     quick: bool,
 
-    /// A run of about half an hour, with 10,000 idle readers
+    /// A run of about an hour, with 10,000 idle readers
     #[arg(long, conflicts_with = "quick")]
     long: bool,
 
