@@ -52,7 +52,7 @@ pub(super) const LOOK_SECONDS: f64 = 15.0;
 /// Directories and marks are read again after so many seconds, and leases every so many.
 pub(super) const STATE_SECONDS: f64 = 8.0;
 pub(super) const LEASE_SECONDS: f64 = 1.5;
-/// A host's processor time for a directory, or for marks, in which nothing changed.
+/// Estimates, as are those below: a host's processor time for a directory, or for marks, in which nothing changed.
 pub(super) const NODE_STATE_US: f64 = 80.0;
 /// Redis' for one of these, and for a lease that is read or counted up.
 pub(super) const REDIS_STATE_US: f64 = 4.0;
