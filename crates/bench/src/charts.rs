@@ -56,7 +56,7 @@ struct Bar {
 type Of<'a> = &'a dyn Fn(&Row) -> Option<(f64, Option<f64>)>;
 
 /// What a chart says of figures that would be higher, had the generator done more.
-const LEAST: &str = "≥ where the generator could not do more";
+const LEAST: &str = "≥: at the generator's limit";
 
 /// Writes all charts into a folder.
 pub(crate) fn write(report: &Report, folder: &Path) -> Result<()> {
@@ -149,7 +149,7 @@ pub(crate) fn write(report: &Report, folder: &Path) -> Result<()> {
         })
     });
     let unit = format!(
-        "thousands, by {} clients into one channel, each when it is answered or with up to {} that are not; {LEAST}",
+        "thousands, by {} clients into one channel, each when it is answered or with up to {} not; {LEAST}",
         conditions.clients, conditions.unacknowledged
     );
     let title = "Acknowledged publishes a second";
