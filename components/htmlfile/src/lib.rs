@@ -10,7 +10,7 @@ async fn handle(request: Request) -> Response {
         Ok(settings) => settings,
         Err(error) => return error.into(),
     };
-    let authority = authority(&request);
+    let authority = request.authority().unwrap_or_default();
     let response = delivery::stream(request, |query| {
         Htmlfile::from_query(query, domain.clone(), |origin| {
             origins.admit(origin, &authority)
@@ -27,17 +27,6 @@ async fn handle(request: Request) -> Response {
         Some(_) => response.with("origin-agent-cluster", "?0"),
         None => response,
     }
-}
-
-/// The host, and its port, that the client believes to talk to; empty where the host does not tell.
-fn authority(request: &Request) -> String {
-    let url = request.header("spin-full-url").unwrap_or_default();
-    let behind = url.split_once("://").map_or("", |(_, behind)| behind);
-    behind
-        .split(['/', '?'])
-        .next()
-        .unwrap_or_default()
-        .to_owned()
 }
 
 guest::serve!(handle);

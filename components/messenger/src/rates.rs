@@ -34,11 +34,9 @@ impl Rates {
         caller: &Caller,
         count: usize,
     ) -> Result<(), Error> {
-        let address = caller.address.as_deref().and_then(address);
-        self.limits(deed)?
-            .borrow_mut()
-            .admit(sender, address.as_deref(), count, clock::uptime())
-            .map_err(Error::RateLimited)
+        self.judged(deed, caller, |limits, address, now| {
+            limits.admit(sender, address, count, now)
+        })
     }
 
     /// The same, and nothing is done yet: whoever sends a flood is refused before the store is asked about them.
@@ -49,24 +47,34 @@ impl Rates {
         caller: &Caller,
         count: usize,
     ) -> Result<(), Error> {
-        let address = caller.address.as_deref().and_then(address);
-        self.limits(deed)?
-            .borrow()
-            .look(sender, address.as_deref(), count, clock::uptime())
-            .map_err(Error::RateLimited)
+        self.judged(deed, caller, |limits, address, now| {
+            limits.look(sender, address, count, now)
+        })
     }
 
-    fn limits(&self, deed: Deed) -> Result<&RefCell<Limits>, Error> {
+    fn judged(
+        &self,
+        deed: Deed,
+        caller: &Caller,
+        judge: impl FnOnce(&mut Limits, Option<&str>, u64) -> Result<(), u32>,
+    ) -> Result<(), Error> {
         let (limits, [by_sender, by_address]) = match deed {
             Deed::Publish => (&self.publish, ["publish_rate", "publish_rate_per_address"]),
             Deed::Command => (&self.command, ["command_rate", "command_rate_per_address"]),
         };
-        Ok(match limits.get() {
+        let limits = match limits.get() {
             Some(limits) => limits,
             None => {
                 let read = Limits::new(variable(by_sender)?, variable(by_address)?);
                 limits.get_or_init(|| RefCell::new(read))
             }
-        })
+        };
+        let address = caller.address.as_deref().and_then(address);
+        judge(
+            &mut limits.borrow_mut(),
+            address.as_deref(),
+            clock::uptime(),
+        )
+        .map_err(Error::RateLimited)
     }
 }

@@ -231,11 +231,13 @@ impl Asker<'_> {
     async fn leave(&self, channel: &str) -> Result<String, Error> {
         let refused = || refused(self.who, "leaving", channel);
         match Kind::of(channel) {
-            Kind::Public => self.leave_room(channel).await?,
-            Kind::Private => {
+            kind @ (Kind::Public | Kind::Private) => {
                 let person = self.rules.person(self.sender).await?;
-                person.room(channel).ok_or_else(refused)?;
-                self.leave_room(channel).await?;
+                let noted = person.room(channel).is_some();
+                if kind == Kind::Private && !noted {
+                    return Err(refused());
+                }
+                self.leave_room(channel, noted).await?;
             }
             Kind::Direct => {
                 let declined = self
@@ -252,14 +254,12 @@ impl Asker<'_> {
     }
 
     /// Who is cut off before it is forgotten leaves again, and their readers are asked about all the same.
-    async fn leave_room(&self, channel: &str) -> Result<(), Error> {
+    async fn leave_room(&self, channel: &str, noted: bool) -> Result<(), Error> {
         let born = || Ok(Room::plain());
         let left = self
             .rules
             .change_room(channel, born, |room| Ok(room.leave(self.sender)));
-        let left = left.await?;
-        let person = self.rules.person(self.sender).await?;
-        if left || person.room(channel).is_some() {
+        if left.await? || noted {
             self.rules.standing_changed(self.sender).await?;
             self.forget(self.sender, channel).await?;
         }

@@ -8,7 +8,6 @@ use anyhow::{Context as _, Result};
 use svg::Document;
 use svg::node::element::{Rectangle, Style, Text, Title};
 
-use crate::measure::Broadcast;
 use crate::report::{Report, Row};
 use crate::subject::Delivery;
 use crate::table::figure;
@@ -52,8 +51,8 @@ struct Bar {
     is_least: bool,
 }
 
-/// The value that a chart shows of a row, and where its bar goes on to.
-type Of<'a> = &'a dyn Fn(&Row) -> Option<(f64, Option<f64>)>;
+/// The value that a chart shows of a row, where its bar goes on to, and whether it is at the generator's limit.
+type Of<'a> = &'a dyn Fn(&Row) -> Option<(f64, Option<f64>, bool)>;
 
 /// What a chart says of figures that would be higher, had the generator done more.
 const LEAST: &str = "≥: at the generator's limit";
@@ -87,13 +86,13 @@ pub(crate) fn write(report: &Report, folder: &Path) -> Result<()> {
             "delay",
             "Delay from publish to delivery",
             format!("milliseconds: half, and 99 of 100, are sooner; {few}"),
-            &|row| row.delay().map(|delay| (delay.p50, Some(delay.p99))),
+            &|row| row.delay().map(|delay| (delay.p50, Some(delay.p99), false)),
         ),
         (
             "processor",
             "Processor time of a delivery",
             format!("microseconds of the server; {few}"),
-            &|row| Some((row.processor_us()?, None)),
+            &|row| Some((row.processor_us()?, None, false)),
         ),
         (
             "throughput",
@@ -107,14 +106,14 @@ pub(crate) fn write(report: &Report, folder: &Path) -> Result<()> {
             ),
             &|row| {
                 let load = row.sustained(most)?;
-                Some((load.deliveries_per_second / 1e3, None))
+                Some((load.deliveries_per_second / 1e3, None, load.is_least()))
             },
         ),
         (
             "memory",
             "Memory of a reader that waits",
             format!("KiB of the server's memory for each that comes after {before}, up to {level}"),
-            &|row| Some((row.memory(level)?, None)),
+            &|row| Some((row.memory(level)?, None, false)),
         ),
     ];
     for (name, title, unit, of) in charts {
@@ -123,15 +122,14 @@ pub(crate) fn write(report: &Report, folder: &Path) -> Result<()> {
             // How late a poll is that comes once a second, its client decides.
             .filter(|row| row.delivery != Delivery::Polled)
             .filter_map(|row| {
-                let (value, more) = of(row)?;
+                let (value, more, is_least) = of(row)?;
                 Some(Bar {
                     name: row.name,
                     kind: row.delivery.heading(),
                     is_ours: row.is_ours(),
                     value,
                     more,
-                    is_least: name == "throughput"
-                        && row.sustained(most).is_some_and(Broadcast::is_least),
+                    is_least,
                 })
             })
             .collect();

@@ -103,17 +103,9 @@ fn is_welcome(request: &Request, origins: Option<&Origins>) -> bool {
     let Some(origin) = request.header("origin") else {
         return true;
     };
-    let host = request.authority().unwrap_or_default();
-    let own = ["http", "https"].iter().any(|scheme| {
-        let port = if *scheme == "http" { ":80" } else { ":443" };
-        origin
-            .strip_prefix(scheme)
-            .and_then(|rest| rest.strip_prefix("://"))
-            .is_some_and(|named| {
-                named.eq_ignore_ascii_case(host.strip_suffix(port).unwrap_or(&host))
-            })
-    });
-    own || origins.is_some_and(|origins| origins.allow(Some(&origin)).is_some())
+    let authority = request.authority().unwrap_or_default();
+    protocol::is_own(&origin, &authority)
+        || origins.is_some_and(|origins| origins.allow(Some(&origin)).is_some())
 }
 
 /// How long a reader that could not read waits until it tries again, in ticks.

@@ -93,7 +93,7 @@ impl Request {
     }
 
     /// The host, and its port unless it is the scheme's own, that the client believes to talk to.
-    pub(crate) fn authority(&self) -> Option<String> {
+    pub fn authority(&self) -> Option<String> {
         self.inner.get_authority()
     }
 

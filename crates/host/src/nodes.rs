@@ -186,15 +186,13 @@ async fn hear(redis: &Redis, wakeups: &Wakeups, own: &str) -> Result<(), redis::
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
     use std::time::Instant;
 
     use redis_server::RedisServer;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::watch;
 
     use super::*;
-    use crate::store::Durability;
+    use crate::store::{Durability, wire};
 
     /// Beyond this something hangs.
     const HANGS: Duration = Duration::from_secs(60);
@@ -288,36 +286,11 @@ mod tests {
         assert_eq!(outbox.take().await, Next::Nothing);
     }
 
-    /// A way to a server on which every answer takes so long.
-    async fn late(server: SocketAddr, late: Duration) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("it listens");
-        let address = listener.local_addr().expect("it listens");
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let server = TcpStream::connect(server).await.expect("it is there");
-                let (mut from_client, mut to_client) = client.into_split();
-                let (mut from_server, mut to_server) = server.into_split();
-                tokio::spawn(async move {
-                    tokio::io::copy(&mut from_client, &mut to_server).await.ok();
-                });
-                tokio::spawn(async move {
-                    let mut bytes = [0; 4096];
-                    while let Ok(read @ 1..) = from_server.read(&mut bytes).await {
-                        sleep(late).await;
-                        if to_client.write_all(&bytes[..read]).await.is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-        address
-    }
-
     #[tokio::test]
     async fn what_is_left_to_tell_when_a_node_stops_is_told() {
         let server = RedisServer::start(&[]).expect("Redis starts");
-        let away = late(server.address(), Duration::from_millis(100)).await;
+        let (_sound, mute) = watch::channel(false);
+        let away = wire(server.address(), Duration::from_millis(100), mute).await;
         let (one, mut stopping) = node(&format!("redis://{away}")).await;
         let (two, _two) = node(&server.url()).await;
         let watches = ["a", "b"].map(|name| two.watch(name.into()));

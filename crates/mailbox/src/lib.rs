@@ -413,8 +413,7 @@ impl<S: Store, E> Inner<S, E> {
 
 /// Whether two values are equal. As `==`, whose library function goes byte by byte where this is WebAssembly: for a
 /// tail that takes longer than all else that is done with it.
-#[must_use]
-pub fn equal(one: &[u8], other: &[u8]) -> bool {
+pub(crate) fn equal(one: &[u8], other: &[u8]) -> bool {
     let (ones, one_left) = one.as_chunks::<8>();
     let (others, other_left) = other.as_chunks::<8>();
     let word = |chunk: &[u8; 8]| u64::from_le_bytes(*chunk);

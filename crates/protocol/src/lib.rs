@@ -73,7 +73,7 @@ pub use envelope::Envelope;
 pub use error::Error;
 pub use framing::Gap;
 pub use live::{LiveCommand, Read, Typing};
-pub use origin::{Origin, Origins};
+pub use origin::{Origin, Origins, is_own};
 pub use patterns::{BadPattern, Patterns};
 pub use publish::{Draft, Drafts, PublishQuery, Stored};
 pub use refers::{Kind, Refers};

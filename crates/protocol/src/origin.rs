@@ -21,12 +21,7 @@ impl Origin {
     /// unless it is the scheme's own. The scheme is the page's: the server knows only that of the last hop.
     #[must_use]
     pub fn is_of(&self, authority: &str) -> bool {
-        let (own, named) = match self.0.split_once("://") {
-            Some(("http", named)) => (":80", named),
-            Some(("https", named)) => (":443", named),
-            _ => return false,
-        };
-        named.eq_ignore_ascii_case(authority.strip_suffix(own).unwrap_or(authority))
+        is_own(&self.0, authority)
     }
 
     fn accepts(text: &str) -> bool {
@@ -124,6 +119,17 @@ impl Origins {
     pub fn admit(&self, origin: &Origin, authority: &str) -> bool {
         self.allow(Some(origin.as_str())).is_some() || origin.is_of(authority)
     }
+}
+
+/// As [`Origin::is_of`], of what a browser says of its page in the header `Origin`.
+#[must_use]
+pub fn is_own(origin: &str, authority: &str) -> bool {
+    let (own, named) = match origin.split_once("://") {
+        Some(("http", named)) => (":80", named),
+        Some(("https", named)) => (":443", named),
+        _ => return false,
+    };
+    named.eq_ignore_ascii_case(authority.strip_suffix(own).unwrap_or(authority))
 }
 
 impl FromStr for Origins {

@@ -13,6 +13,8 @@ mod memory;
 mod redis;
 mod sqlite;
 
+#[cfg(test)]
+pub(crate) use self::redis::wire::wire;
 pub(crate) use self::redis::{Redis, without_password};
 use crate::metrics::{Counter, Histogram};
 use memory::Memory;

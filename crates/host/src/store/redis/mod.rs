@@ -18,6 +18,8 @@ use super::StoreError;
 mod link;
 mod place;
 mod settings;
+#[cfg(test)]
+pub(crate) mod wire;
 
 use link::{Link, bounded};
 use place::Place;
@@ -302,9 +304,10 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use redis_server::RedisServer;
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::net::TcpListener;
     use tokio::sync::watch;
 
+    use super::wire::wire;
     use super::*;
 
     /// Beyond this something hangs.
@@ -486,42 +489,11 @@ mod tests {
         }
     }
 
-    /// Hands bytes on to a server and back, and drops what it sends back while it is told to be `mute`.
-    async fn wire(
-        server: std::net::SocketAddr,
-        mute: watch::Receiver<bool>,
-    ) -> std::net::SocketAddr {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("it listens");
-        let address = listener.local_addr().expect("it listens");
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let server = TcpStream::connect(server).await.expect("it is there");
-                let (mut from_client, mut to_client) = client.into_split();
-                let (mut from_server, mut to_server) = server.into_split();
-                tokio::spawn(async move {
-                    tokio::io::copy(&mut from_client, &mut to_server).await.ok();
-                });
-                let mute = mute.clone();
-                tokio::spawn(async move {
-                    let mut bytes = [0; 4096];
-                    while let Ok(read @ 1..) = from_server.read(&mut bytes).await {
-                        // The connection breaks where an answer is lost.
-                        if *mute.borrow() || to_client.write_all(&bytes[..read]).await.is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-        address
-    }
-
     #[tokio::test]
     async fn a_swap_whose_answer_is_lost_is_an_error_and_may_be_done() {
         let server = RedisServer::start(&[]).expect("Redis starts");
         let mute = watch::Sender::new(false);
-        let wire = wire(server.address(), mute.subscribe()).await;
+        let wire = wire(server.address(), Duration::ZERO, mute.subscribe()).await;
         let store = Redis::open(&format!("redis://{wire}"))
             .await
             .expect("it opens");
