@@ -120,6 +120,7 @@ test("the menus of messages are reached by arrows, and one of them by Tab", asyn
   for (const text of ["one", "two", "three"]) await ann.say(text);
   await ann.sees(3);
   const reached = ann.page.locator(".dots[tabindex='0']");
+  await reached.waitFor({ state: "attached" });
   assert.equal(await reached.count(), 1);
   await reached.focus();
   await ann.page.keyboard.press("ArrowUp");

@@ -29,6 +29,8 @@ async function gather(room, names, options = {}) {
     const person = await Person.at(browser, host, room, options[name]);
     await person.enter(name);
     people.push(person);
+    // Who is there when one first looks does not come.
+    await here(person, people.length).waitFor();
   }
   for (const person of people) await here(person, names.length).waitFor();
   return people;
@@ -106,9 +108,9 @@ test("who changes the way, or loads again, was never away", async (t) => {
     new MutationObserver(hear).observe(document.getElementById(":typing"), { childList: true });
     return heard;
   });
+  const gone = performance.now();
   await bob.block("websocket");
   await bob.page.getByRole("button", { name: "Connection: sse" }).waitFor();
-  const gone = performance.now();
   await bob.page.reload();
   await bob.connected();
   await here(bob, 3).waitFor();

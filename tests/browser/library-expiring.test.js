@@ -12,9 +12,9 @@ import { launch } from "./person.js";
 
 const SECRET = "a secret that is long enough for HS256";
 /** In seconds: shorter than any poll is held, and than a stream is silent. */
-const LIFETIME = 3;
+const LIFETIME = 6;
 /** What is heard meanwhile, at 20 a second. */
-const MESSAGES = 240;
+const MESSAGES = 400;
 
 let host, browser;
 before(async () => {

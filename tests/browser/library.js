@@ -90,7 +90,7 @@ function keeper() {
     },
 
     /** Waits. Whoever waits too long sees what there is instead. */
-    until(done, patience = 30_000) {
+    until(done, patience = 90_000) {
       return new Promise((resolve) => {
         waiting.push({ done, resolve });
         setTimeout(resolve, patience);

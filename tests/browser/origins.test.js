@@ -30,7 +30,7 @@ const listener = (src, script = "") => `<!doctype html><script>
 
 /** What the page in the window was told, once `body` was. */
 async function told(page, body) {
-  await page.waitForFunction((body) => frames.some((frame) => frame.envelope?.body === body), body);
+  await page.waitForFunction((body) => Array.isArray(frames) && frames.some((frame) => frame.envelope?.body === body), body);
   return page.evaluate(() => frames);
 }
 
@@ -52,7 +52,7 @@ test("the forever iframe delivers nothing to a window of its own", async () => {
       assert.equal(await person.page.evaluate(() => document.scripts.length), 1);
     } else {
       // No origin in particular is none.
-      await person.page.waitForFunction(() => document.body.textContent.includes("invalid-request"));
+      await person.page.waitForFunction(() => document.body?.textContent.includes("invalid-request"));
     }
     assert.deepEqual(dialogs, []);
     await person.leave();

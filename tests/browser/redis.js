@@ -40,9 +40,11 @@ export class Redis {
 
   /** Ends it, and what it has stored. */
   async stop() {
-    const ended = once(this.#process, "exit");
-    this.#process.kill("SIGKILL");
-    await ended;
+    if (this.#process.exitCode === null && this.#process.signalCode === null) {
+      const ended = once(this.#process, "exit");
+      this.#process.kill("SIGKILL");
+      await ended;
+    }
     await rm(this.#folder, { recursive: true });
   }
 }

@@ -38,7 +38,10 @@ async function receive(t, secret) {
   const receiver = start(process.execPath, [file], { env, stdio: ["ignore", "pipe", "inherit"] });
   t.after(() => receiver.kill());
   const origin = `http://127.0.0.1:${port}`;
-  while (!(await fetch(origin, { method: "POST" }).catch(() => false))) await setTimeout(20);
+  while (!(await fetch(origin, { method: "POST" }).catch(() => false))) {
+    assert.equal(receiver.exitCode, null, "it has ended");
+    await setTimeout(20);
+  }
   return { origin, lines: createInterface(receiver.stdout)[Symbol.asyncIterator]() };
 }
 

@@ -454,9 +454,12 @@ proptest! {
         let host = base.join(&text).ok().and_then(|url| url.host_str().map(str::to_owned));
         if let Some(host) = host.filter(|_| scheme != "www." && !text.contains(' ')) {
             let refused = filter("", "none").review(&Value::from(text.as_str()).to_string()).is_err();
-            // What has no letter nor digit as it stands is no host, and without a scheme nor a dot it is a comment.
-            let is_name = host.contains(char::is_alphanumeric)
-                && !host.contains('%')
+            // What has an empty label but the root's is no host (RFC 1034, section 3.1), nor what ends otherwise than all
+            // names (RFC 1123, section 2.1) and addresses do; and without a scheme nor a dot it is a comment.
+            let name = host.strip_suffix('.').unwrap_or(&host);
+            let is_name = name.ends_with(|end: char| end.is_alphanumeric() || end == ']')
+                && !name.contains('%')
+                && !name.split('.').any(str::is_empty)
                 && (scheme.contains(':') || host.trim_end_matches('.').contains(['.', '[']));
             prop_assert!(refused || host == "page.example" || !is_name, "{} {}", text, host);
         }

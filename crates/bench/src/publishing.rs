@@ -172,7 +172,7 @@ mod tests {
         let run = Run::new(0, 1);
         let pace = Pace::Eager {
             begin: Instant::now(),
-            until: Instant::now() + Duration::from_millis(300),
+            until: Instant::now() + Duration::from_secs(2),
             at_once: 3,
         };
         let rounds = RefCell::new(Vec::new());

@@ -318,6 +318,8 @@ mod tests {
     fn what_is_kept_is_kept_beside_the_manifest() {
         let options = Options {
             manifest: "apps/chat/spin.toml".into(),
+            store: None,
+            cache: None,
             ..Options::default()
         };
         assert_eq!(options.store_url(), "sqlite:apps/chat/.witter/mailbox.db");

@@ -1,6 +1,6 @@
 //! A Redis of a test's own, or a Valkey: a process that is paused, killed and started again.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -9,6 +9,7 @@ use std::{env, fs, thread};
 
 use anyhow::{Context, Result, bail, ensure};
 use redis::{Client, FromRedisValue, cmd};
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 /// How long it may take to serve, also when it has to read what it has stored.
@@ -26,6 +27,8 @@ const LOG: &str = "log";
 pub struct RedisServer {
     child: Option<Child>,
     address: SocketAddr,
+    /// Nobody else finds its port free, though it does not run.
+    _kept: Socket,
     folder: TempDir,
     settings: Vec<String>,
 }
@@ -39,22 +42,20 @@ impl RedisServer {
     pub fn start(settings: &[&str]) -> Result<Self> {
         let folder = TempDir::new()?;
         symlink(program()?, folder.path().join(PROGRAMS[0]))?;
+        // It takes no free port by itself. Whoever lets others have it too, as both do, can listen at one that is kept.
+        let kept = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        kept.set_reuse_address(true)?;
+        kept.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+        let address = kept.local_addr()?.as_socket();
         let mut server = Self {
             child: None,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            address: address.context("it is bound to one")?,
+            _kept: kept,
             folder,
             settings: settings.iter().map(ToString::to_string).collect(),
         };
-        // It takes no free port by itself. Whoever takes the one that was found free is met seldom.
-        let mut started = Ok(());
-        for _ in 0..5 {
-            server.address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-            started = server.restart();
-            if started.is_ok() {
-                break;
-            }
-        }
-        started.map(|()| server)
+        server.restart()?;
+        Ok(server)
     }
 
     /// Starts it again where it was, with what it has stored.
@@ -79,7 +80,7 @@ impl RedisServer {
             .stderr(Stdio::null());
         self.child = Some(command.spawn().with_context(|| format!("{command:?}"))?);
         let deadline = Instant::now() + READY;
-        while self.ask::<String>(&["PING"]).is_err() {
+        while !self.serves() {
             let ended = self.child.as_mut().map_or(Ok(None), Child::try_wait)?;
             if ended.is_some() || Instant::now() > deadline {
                 self.kill()?;
@@ -88,6 +89,14 @@ impl RedisServer {
             thread::sleep(Duration::from_millis(5));
         }
         Ok(())
+    }
+
+    /// Whether it does, and not another that has taken its port meanwhile.
+    fn serves(&self) -> bool {
+        let id = format!("process_id:{}", self.id());
+        let told = self.ask::<String>(&["INFO", "server"]);
+        told.is_ok_and(|told| told.lines().any(|line| line == id))
+            && self.ask::<String>(&["PING"]).is_ok()
     }
 
     /// Where it is, or was, and will be.

@@ -244,7 +244,7 @@ async fn start() -> Result<(Server, Client, Material)> {
     // Who stops in the middle of a request is given up sooner than by default.
     let server = Server::built(
         Wakeup::Native,
-        &["--head-timeout", "2", "--body-timeout", "2"],
+        &["--head-timeout", "2", "--body-timeout", "5"],
     )?;
     let client = Client::new(server.address());
     let ann = client.session("Ann").await?;

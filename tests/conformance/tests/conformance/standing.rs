@@ -73,7 +73,7 @@ async fn a_reader_ends_with_its_credential_and_goes_on_with_the_next_one() -> Re
         let query = Query::of([&channel]).wait(WAIT);
         let lasting = query.clone().token(of("bob", json!({})));
         let mut bob = Reader::open(&client, transport, lasting).await?;
-        let passing = of("ann", json!({"exp": now()? + 4}));
+        let passing = of("ann", json!({"exp": now()? + 15}));
         let mut ann = Reader::open(&client, transport, query.clone().token(passing)).await?;
         say(&client, &writer, &channel, 1).await?;
         hear(&mut ann, &[1]).await?;
@@ -219,7 +219,7 @@ async fn a_poll_that_comes_back_is_refused_where_its_credential_is_no_longer_goo
         let [ann, bob, cas] =
             ["ann", "bob", "cas"].map(|name| format!("{name} {}", transport.name()));
         let query = Query::of([&channel]).wait(WAIT);
-        let end = now()? + 5;
+        let end = now()? + 15;
         let tokens = [
             of(&ann, json!({"iat": now()? - 10})),
             of(&bob, json!({"exp": end})),

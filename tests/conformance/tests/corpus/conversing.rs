@@ -1216,7 +1216,7 @@ async fn an_idle_connection_beats_as_often_as_asked(
 ) -> Result<()> {
     // More than one that answers nothing lives for.
     const BEATS: usize = 5;
-    let target = Query::of([world.channel()]).heartbeat(1).target(transport);
+    let target = Query::of([world.channel()]).heartbeat(2).target(transport);
     let mut ann = Conversation::begin(connect(world, transport, &target, &[]).await?).await?;
     for _ in 0..BEATS {
         // A page sees the frame, and its browser answers the ping.
@@ -1275,7 +1275,7 @@ async fn who_is_in_the_middle_of_a_message_is_heard(
     const PIECES: usize = 6;
     let channel = world.channel();
     let query = Query::of([world.channel()])
-        .heartbeat(1)
+        .heartbeat(2)
         .token(&world.ann.token);
     let (mut slow, mut said) = connect_raw(world, transport, query).await?;
     let text = publish("1", &channel, "slow", &longest("x"));

@@ -142,12 +142,18 @@ async fn who_types_is_told_until_it_is_over(world: &World, transport: Transport)
         Ok(())
     };
     // Until a message, until it is over, and until it lapses.
-    says().await?;
-    bob.sees(channel, types).await?;
-    let typed = Instant::now();
-    world.say(channel, "1").await?;
-    bob.sees(channel, |live| !types(live)).await?;
-    ensure!(typed.elapsed() < Duration::from_secs(6), "it lapsed");
+    for tries in 1.. {
+        says().await?;
+        bob.sees(channel, types).await?;
+        let typed = Instant::now();
+        world.say(channel, "1").await?;
+        bob.sees(channel, |live| !types(live)).await?;
+        if typed.elapsed() < Duration::from_secs(6) {
+            break;
+        }
+        // It may have lapsed before, on a busy machine.
+        ensure!(tries < 5, "it lapses");
+    }
     says().await?;
     bob.sees(channel, types).await?;
     let command = json!({"typing": {"channel": channel, "over": true}});

@@ -622,7 +622,7 @@ fn on_a_slow_network_everything_works_later() -> Result<()> {
     const LATE: Duration = Duration::from_millis(60);
     const MESSAGES: usize = 12;
     faults::run(async {
-        let server = RedisServer::start(SAFE)?;
+        let server = RedisServer::start(&[])?;
         let wires = [
             Wire::to(vec![server.address()])?,
             Wire::to(vec![server.address()])?,
@@ -705,12 +705,13 @@ fn what_is_published_just_before_a_node_stops_is_heard_at_the_others() -> Result
 
 #[test]
 fn a_redis_whose_disk_is_slow_delays_and_refuses_nothing() -> Result<()> {
-    const STOPPED: Duration = Duration::from_millis(1_300);
+    /// A node waits for three seconds, and the machine may be busy.
+    const STOPPED: Duration = Duration::from_millis(900);
     const RUNNING: Duration = Duration::from_millis(400);
     const TIMES: usize = 6;
     faults::run(async {
         // To a node it is the same whether Redis waits for its disk, before each answer, or is stopped.
-        let server = RedisServer::start(SAFE)?;
+        let server = RedisServer::start(&[])?;
         let cluster = cluster(&server, 2)?;
         let clients = [cluster.client(0), cluster.client(1)];
         let session = clients[0].session("Ann").await?;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use conformance::{Batch, Query, Reader, Transport};
-use faults::{Deployment, HANGS};
+use faults::{Deployment, HANGS, Usage};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -13,7 +13,8 @@ const READERS: usize = 20;
 #[test]
 fn readers_are_told_in_order_and_go_on_with_the_next_host() -> Result<()> {
     faults::run(async {
-        let mut deployment = Deployment::start(&[])?;
+        let mut deployment = Deployment::start(&["--stop-timeout", "30"])?;
+        let idle = sockets(&deployment)?;
         let client = deployment.client();
         let session = client.session("Ann").await?;
         client.publish(&session, "stopping", "before", "0").await?;
@@ -37,13 +38,21 @@ fn readers_are_told_in_order_and_go_on_with_the_next_host() -> Result<()> {
         // Each of them waits: what is published now, all have to be told.
         let answer = client.publish(&session, "stopping", "told", "0").await?;
         ensure!(answer.status == 201, "{answer:?}");
-        let mut waiting = JoinSet::new();
+        let mut cursors = Vec::new();
         while let Some(read) = readers.join_next().await {
             let (transport, batch, cursor) = read?;
             ensure!(
                 batch?.envelopes.len() == 1,
                 "the message was published to all"
             );
+            cursors.push((transport, cursor));
+        }
+        // Each asks on a connection of its own: on one that was kept, a host that stops hears nothing more.
+        drop(client);
+        until(|| Ok(sockets(&deployment)? <= idle)).await?;
+        let client = deployment.client();
+        let mut waiting = JoinSet::new();
+        for (transport, cursor) in cursors {
             let query = Query::of(["stopping"]).after(&cursor).wait(55);
             let mut reader = Reader::open(&client, transport, query).await?;
             waiting.spawn(async move {
@@ -52,7 +61,7 @@ fn readers_are_told_in_order_and_go_on_with_the_next_host() -> Result<()> {
             });
         }
         let count = waiting.len();
-        hold(&deployment, count).await?;
+        until(|| Ok(sockets(&deployment)? >= idle + count)).await?;
         let told = Instant::now();
         let status = deployment.terminate()?;
         let took = told.elapsed();
@@ -96,13 +105,19 @@ fn readers_are_told_in_order_and_go_on_with_the_next_host() -> Result<()> {
     })
 }
 
-/// Waits until the host holds so many connections.
-async fn hold(deployment: &Deployment, count: usize) -> Result<()> {
-    let held = async {
-        while faults::Usage::of(deployment.process().id())?.sockets < count {
+/// How many the host holds.
+fn sockets(deployment: &Deployment) -> Result<usize> {
+    Ok(Usage::of(deployment.process().id())?.sockets)
+}
+
+async fn until(reached: impl Fn() -> Result<bool>) -> Result<()> {
+    let reached = async {
+        while !reached()? {
             sleep(Duration::from_millis(10)).await;
         }
         Ok(())
     };
-    timeout(HANGS, held).await.context("they do not connect")?
+    timeout(HANGS, reached)
+        .await
+        .context("the host holds more or fewer connections")?
 }

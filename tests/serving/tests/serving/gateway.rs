@@ -263,7 +263,7 @@ async fn a_trap_is_no_end_in_order_through_a_gateway() {
 async fn a_gateway_that_stops_waits_for_what_is_open_and_cuts_off_the_rest() {
     let host = serve(|options| options.upgrades = Upgrades::Off).await;
     let gateway = open(host.running.address(), |options| {
-        options.connections.stop_timeout = Duration::from_millis(300);
+        options.connections.stop_timeout = Duration::from_secs(3);
     })
     .await;
     let mut ends = upgraded_at(gateway.address(), "duplex?key=end").await;

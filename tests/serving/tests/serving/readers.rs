@@ -16,12 +16,13 @@ async fn reader(host: &Host, path: &str) -> Connection {
     connection
 }
 
-/// Waits until the probe has written that the reader of its key left, and not longer than two seconds.
+/// Waits until the probe has written that the reader of its key left, which is noticed within two seconds where the
+/// machine has nothing else to do.
 pub(crate) async fn until_left(host: &Host, key: &str) {
     let begin = Instant::now();
     while host.get(&format!("get?key={key}")).await.body != "left" {
         assert!(
-            begin.elapsed() < Duration::from_secs(2),
+            begin.elapsed() < Duration::from_secs(15),
             "nobody noticed that the reader of {key} left"
         );
     }

@@ -290,7 +290,7 @@ async fn an_upgraded_connection_that_does_not_end_is_cut() {
 
 #[tokio::test]
 async fn an_upgraded_connection_may_be_silent() {
-    const SOON: Duration = Duration::from_millis(300);
+    const SOON: Duration = Duration::from_secs(2);
     let host = serve(|options| {
         options.connections.head_timeout = SOON;
         options.connections.body_timeout = SOON;
