@@ -91,9 +91,11 @@ pub(super) struct Sqlite {
     readers: Arc<Readers>,
     /// None only while it is dropped.
     queue: Option<mpsc::Sender<Box<dyn Job>>>,
+    /// Ends when nobody can bring it work.
+    writer: Option<JoinHandle<()>>,
     /// Nothing is sent: the checkpoints end when it is dropped.
     stop: Option<std::sync::mpsc::Sender<Infallible>>,
-    threads: Vec<JoinHandle<()>>,
+    checkpoints: Option<JoinHandle<()>>,
 }
 
 impl Sqlite {
@@ -137,12 +139,11 @@ impl Sqlite {
             due,
             failing: false,
         };
-        let mut threads = vec![spawn("store-writer", move || writer.run(jobs))?];
-        // It would be locked out too, and commits copy what gathers.
-        if !file.alone {
-            let run = move || checkpoints.run(&stopped);
-            threads.push(spawn("store-checkpoint", run)?);
-        }
+        let writer = spawn("store-writer", move || writer.run(jobs))?;
+        // They would be locked out too, and commits copy what gathers.
+        let run = move || checkpoints.run(&stopped);
+        let checkpoints = (!file.alone).then(|| spawn("store-checkpoint", run));
+        let checkpoints = checkpoints.transpose()?;
         let readers = Arc::new(Readers {
             file,
             idle: Mutex::default(),
@@ -150,8 +151,9 @@ impl Sqlite {
         Ok(Self {
             readers,
             queue: Some(queue),
+            writer: Some(writer),
             stop: Some(stop),
-            threads,
+            checkpoints,
         })
     }
 
@@ -362,15 +364,12 @@ fn ended() -> StoreError {
 
 impl Drop for Sqlite {
     fn drop(&mut self) {
-        // A thread ends when nobody can bring it work, and whoever is the last to close the file leaves no log.
+        // Whoever is the last to close the file leaves no log; of two that close it at once, neither may be.
         self.readers.clear();
-        drop(self.queue.take());
         drop(self.stop.take());
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the store has panicked");
-            }
-        }
+        join(self.checkpoints.take());
+        drop(self.queue.take());
+        join(self.writer.take());
     }
 }
 
@@ -671,6 +670,12 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
         .name(name.to_owned())
         .spawn(run)
         .map_err(StoreError::unavailable)
+}
+
+fn join(thread: Option<JoinHandle<()>>) {
+    if thread.is_some_and(|thread| thread.join().is_err()) {
+        tracing::error!("a thread of the store has panicked");
+    }
 }
 
 fn transact(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
@@ -1062,6 +1067,9 @@ mod tests {
         let log = tempfile::NamedTempFile::new().expect("a file can be made");
         let file = log.reopen().expect("it is there");
         let subscriber = tracing_subscriber::fmt().with_writer(Arc::new(file));
+        // While there is one only, what another thread says first, which has none, is off for all.
+        let another = tracing_subscriber::fmt().with_writer(io::sink);
+        let _another = tracing::Dispatch::new(another.finish());
         tracing::subscriber::with_default(subscriber.finish(), || {
             let mut failing = false;
             for fails in [false, true, true, false, false] {
