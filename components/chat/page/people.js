@@ -178,7 +178,9 @@ export class People {
     $("person-told").textContent = "";
     this.#offer();
     open("person");
-    void this.#ask().then(() => this.#offer());
+    // What is offered already stays, and what was pressed of it.
+    const known = JSON.stringify(this.#rules);
+    void this.#ask().then(() => JSON.stringify(this.#rules) === known || this.#offer());
   }
 
   #offer() {
