@@ -121,8 +121,8 @@ impl Asker<'_> {
         self.change_channel(verb, &whom.channel, more, change).await
     }
 
-    /// Changes what holds in a room; whether it was another. The administrators are told where that is done by the power
-    /// that the deployment gives: what people do in rooms of their own would drive all else out of the one log.
+    /// Changes what holds in a room; whether it was another. The administrators are told, before, where that is done by
+    /// the power that the deployment gives: what people do in rooms of their own would drive all else out of the one log.
     async fn change_channel(
         &self,
         verb: &str,
@@ -141,18 +141,20 @@ impl Asker<'_> {
             Kind::Private => Err(refused(self.who, DOING, name)),
             _ => Ok(Room::plain()),
         };
-        let changed = self.rules.change_room(name, born, |room| {
+        let mut change = |room: &mut Room| {
             change(room, by).map_err(|refusal| match (refusal, kind) {
                 // Whoever is out of it is told no more than that.
                 (Refusal::Rank, _) if rank < Rank::Moderator => refused(self.who, DOING, name),
                 (refusal, _) => not_done(name, refusal),
             })
-        });
-        let changed = changed.await?;
-        if changed && rank == Rank::Deployment {
-            self.rules.audit(self.sender, verb, name, more).await;
+        };
+        if rank == Rank::Deployment {
+            let mut room = self.rules.room(name).await?.map_or_else(born, Ok)?;
+            if change(&mut room)? {
+                self.rules.audit(self.sender, verb, name, more).await?;
+            }
         }
-        Ok(changed)
+        self.rules.change_room(name, born, change).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the server tells: a person, in their own channel, and the administrators, in that of the audit.
 
+use crate::bindings::exports::witter::messaging::messenger::Error;
 use crate::bindings::witter::messaging::wakeup;
 use crate::clock;
 use crate::moderation::extended;
@@ -17,23 +18,29 @@ impl Rules {
     ///
     /// What it tells of is done: where it cannot be told, they find it when they look.
     pub(crate) async fn tell(&self, sender: &str, id: String, notice: &Value) {
-        self.append(&own_channel(sender), id, notice).await;
+        self.append(&own_channel(sender), id, notice).await.ok();
     }
 
-    /// Notes what a moderator of the deployment's did.
-    pub(crate) async fn audit(&self, by: &str, verb: &str, channel: &str, more: Value) {
+    /// Notes what a moderator of the deployment's is about to do. What cannot be noted is not to be done.
+    pub(crate) async fn audit(
+        &self,
+        by: &str,
+        verb: &str,
+        channel: &str,
+        more: Value,
+    ) -> Result<(), Error> {
         let record = extended(json!({"verb": verb, "channel": channel, "by": by}), more);
-        self.append(AUDIT, clock::drawn(), &record).await;
+        self.append(AUDIT, clock::drawn(), &record).await
     }
 
-    /// Notes that one took somebody's message away.
-    pub(crate) async fn audit_delete(&self, by: &Sender, deleted: &Deleted) {
+    /// Notes that one is about to take somebody's message away.
+    pub(crate) async fn audit_delete(&self, by: &Sender, deleted: &Deleted) -> Result<(), Error> {
         let Deleted { offset, sender } = deleted;
         let more = json!({"offset": offset, "sender": sender});
-        self.audit(&by.id, "delete", &by.place.channel, more).await;
+        self.audit(&by.id, "delete", &by.place.channel, more).await
     }
 
-    async fn append(&self, channel: &str, id: String, body: &Value) {
+    async fn append(&self, channel: &str, id: String, body: &Value) -> Result<(), Error> {
         let draft = mailbox::Draft {
             id,
             sender: SERVER.to_owned(),
@@ -41,9 +48,11 @@ impl Rules {
             body: body.to_string(),
             refers: None,
         };
-        let results = self.publish(channel, vec![draft]).await;
-        if results.iter().flatten().any(|receipt| !receipt.duplicate) {
-            wakeup::notify(channel);
+        for result in self.publish(channel, vec![draft]).await {
+            if !result?.duplicate {
+                wakeup::notify(channel);
+            }
         }
+        Ok(())
     }
 }

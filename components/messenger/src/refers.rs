@@ -32,7 +32,8 @@ impl Rules {
         let message = history.messages.into_iter().next_back();
         let Some(message) = message.filter(|message| message.offset == offset) else {
             // What is sent again is answered as it was, though the other has gone since.
-            if self.was_sent(sender, draft).await? {
+            let draft = sender.signed(draft.clone());
+            if self.was_sent(channel, &draft).await? {
                 return Ok(None);
             }
             return Err(Error::Invalid(format!(
@@ -67,9 +68,12 @@ impl Rules {
     }
 
     /// Whether the id of a draft was used before; publishing it tells for what.
-    async fn was_sent(&self, sender: &Sender, draft: &protocol::Draft) -> Result<bool, Error> {
-        let draft = sender.signed(draft.clone());
-        match self.mailbox.stored(&sender.place.channel, &draft).await {
+    pub(crate) async fn was_sent(
+        &self,
+        channel: &str,
+        draft: &mailbox::Draft,
+    ) -> Result<bool, Error> {
+        match self.mailbox.stored(channel, draft).await {
             Ok(receipt) => Ok(receipt.is_some()),
             Err(PublishError::IdReused) => Ok(true),
             Err(error) => Err(error.into()),

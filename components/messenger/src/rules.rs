@@ -203,36 +203,27 @@ impl Rules {
         }
         self.keep_pace(sender, &mut reviewed).await?;
         let mut passed = Vec::with_capacity(reviewed.len());
-        let ids: Vec<Result<String, Error>> = reviewed
+        let refused: Vec<Result<(), Error>> = reviewed
             .into_iter()
-            .map(|reviewed| {
-                let draft = reviewed?;
-                let id = draft.id.clone();
-                passed.push(draft);
-                Ok(id)
-            })
+            .map(|reviewed| reviewed.map(|draft| passed.push(draft)))
             .collect();
+        for draft in &passed {
+            if let Some((_, deleted)) = moderated.iter().find(|(id, _)| *id == draft.id)
+                && !self.was_sent(channel, draft).await?
+            {
+                self.audit_delete(sender, deleted).await?;
+            }
+        }
         let mut results = self.publish(channel, passed).await.into_iter();
-        let results: Vec<_> = ids
+        Ok(refused
             .into_iter()
-            .map(|id| {
-                let id = id?;
+            .map(|refused| {
+                refused?;
                 let unknown = || Error::Unavailable("nothing is known of this draft".to_owned());
                 let mailbox::Receipt { offset, duplicate } =
                     results.next().ok_or_else(unknown)??;
-                Ok((id, Receipt { offset, duplicate }))
+                Ok(Receipt { offset, duplicate })
             })
-            .collect();
-        for (id, receipt) in results.iter().flatten() {
-            if let Some((_, deleted)) = moderated.iter().find(|(one, _)| one == id)
-                && !receipt.duplicate
-            {
-                self.audit_delete(sender, deleted).await;
-            }
-        }
-        Ok(results
-            .into_iter()
-            .map(|result| result.map(|(_, receipt)| receipt))
             .collect())
     }
 }

@@ -11,13 +11,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use conformance::{
-    Answer, Client, Process, Query, Reader, Session, Transport, UNLIMITED, manifest, program,
+    Answer, Client, Process, Query, Reader, SECRET, Session, Transport, UNLIMITED, manifest,
+    program, token,
 };
 use faults::Deployment;
 use rusqlite::Connection;
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 const CHANNEL: &str = "store";
 /// How long a write waits for others to let go of the file.
@@ -106,6 +108,72 @@ fn a_locked_store_refuses_and_takes_the_same_message_later() -> Result<()> {
         let back = || Ok(other.execute_batch("ROLLBACK")?);
         let taken = check(&client, "0", back).await?;
         ensure!(taken == 0, "{taken} messages were taken meanwhile");
+        Ok(())
+    })
+}
+
+#[test]
+fn what_cannot_be_told_to_the_administrators_is_not_done() -> Result<()> {
+    faults::run(async {
+        let secret = format!("token_secret={SECRET}");
+        let deployment = Deployment::start(&["--variable", &secret])?;
+        let client = deployment.client();
+        let of = |sender: &str| {
+            let claims = json!({
+                "sub": sender, "read": ["*"], "publish": ["*"], "moderate": ["*"], "administer": true,
+            });
+            token(&claims.to_string())
+        };
+        let (ann, bob) = (of("ann"), of("bob"));
+        let target = format!("/witter/publish?channel={CHANNEL}");
+        let draft = json!({"id": "b", "body": 0}).to_string();
+        let answer = client.post(&target, Some(&bob), draft).await?;
+        ensure!(answer.status == 201, "{answer:?}");
+        let delete = json!({"id": "d", "body": null, "refers": {"kind": "delete", "offset": 1}});
+        let delete = delete.to_string();
+        let mute = json!({"mute": {"channel": CHANNEL, "sender": "bob"}}).to_string();
+        let deeds = [(&*target, delete), ("/witter/command", mute)];
+
+        let file = Connection::open(deployment.file())?;
+        file.execute(
+            "INSERT INTO spin_key_value (store, key, value) VALUES ('default', 'w1/p/@audit', x'00')",
+            (),
+        )?;
+        for (target, deed) in &deeds {
+            let answer = client.post(target, Some(&ann), deed.clone()).await?;
+            check_away(&answer)?;
+        }
+        let publish = async |id: &str| {
+            let draft = json!({"id": id, "body": 0}).to_string();
+            client.post(&target, Some(&bob), draft).await
+        };
+        let answer = publish("not-muted").await?;
+        ensure!(answer.status == 201, "{answer:?}");
+        let query = Query::of([CHANNEL]).history(10);
+        let mut reader = Reader::open(&client, Transport::ShortPolling, query).await?;
+        let read = reader.messages(2).await?;
+        ensure!(read.iter().all(|read| read.sender == "bob"), "{read:?}");
+
+        file.execute("DELETE FROM spin_key_value WHERE key = 'w1/p/@audit'", ())?;
+        // Sent again it is done, and told, once.
+        for _ in 0..2 {
+            for (target, deed) in &deeds {
+                let answer = client.post(target, Some(&ann), deed.clone()).await?;
+                ensure!(answer.status.is_success(), "{answer:?}");
+            }
+        }
+        let answer = publish("muted").await?;
+        ensure!(answer.status == 403, "{answer:?}");
+        let query = Query::of(["@audit"]).history(10).token(&ann);
+        let mut reader = Reader::open(&client, Transport::ShortPolling, query).await?;
+        let told = reader.messages(2).await?;
+        let told: Vec<&str> = told.iter().map(|told| told.body.get()).collect();
+        ensure!(
+            told[0].contains(r#""verb":"delete""#) && told[1].contains(r#""verb":"mute""#),
+            "{told:?}"
+        );
+        let more = reader.messages(1);
+        ensure!(timeout(Duration::from_secs(1), more).await.is_err());
         Ok(())
     })
 }
