@@ -23,6 +23,11 @@ pub(crate) fn uptime() -> u64 {
     monotonic_clock::now() / 1_000_000
 }
 
+/// Waits for so many milliseconds.
+pub(crate) async fn sleep(ms: u64) {
+    monotonic_clock::wait_for(ms * 1_000_000).await;
+}
+
 /// Sixteen fresh random bytes.
 pub(crate) fn entropy() -> Vec<u8> {
     random::get_random_bytes(16)
@@ -66,7 +71,7 @@ impl mailbox::Env for World {
     }
 
     async fn sleep(&self, ms: u32) {
-        monotonic_clock::wait_for(u64::from(ms) * 1_000_000).await;
+        sleep(ms.into()).await;
     }
 
     fn spawn(&self, task: Pin<Box<dyn Future<Output = ()>>>) {

@@ -11,10 +11,28 @@ use crate::store::KeyValue;
 use presence::{Presence, Seen, TYPING_MS};
 use protocol::{Channel, LiveCommand, Person, Read, Typing};
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// What changes without a hint is looked at no sooner, in milliseconds.
 const SOONEST_MS: u64 = 50;
+
+/// How often it is looked at whether those who speak in a channel are said to be typing, in milliseconds. Longer: they
+/// are said to be for longer; shorter: the more is read for nothing, the more is said.
+const SPOKEN_MS: u64 = 250;
+
+/// Of how many channels it is known when that was looked at. Beyond it those are forgotten of which it is no longer of use.
+const SPOKEN: usize = 1_000;
+
+/// Those who spoke in a channel and may still be said to be typing.
+#[derive(Default)]
+pub(crate) struct Spoken {
+    senders: BTreeSet<String>,
+    /// It is about to be looked at.
+    is_waiting: bool,
+    /// When it was, by [`clock::uptime`].
+    looked: u64,
+}
 
 /// That somebody is in a channel.
 pub(crate) struct Attendance(
@@ -156,23 +174,40 @@ impl Rules {
     }
 
     /// Who has sent a message is not typing it any more: told when the message is stored and its sender knows, of
-    /// all who sent one meanwhile.
+    /// all who sent one since that was looked at.
     pub(crate) fn spoke(self: &Rc<Self>, sender: &Sender, channel: String) {
+        let now = clock::uptime();
         let mut spoken = self.spoken.borrow_mut();
-        if let Some(senders) = spoken.get_mut(&channel) {
-            senders.push(sender.id.clone());
+        if spoken.len() >= SPOKEN {
+            spoken.retain(|_, spoken| spoken.is_waiting || now < spoken.looked + SPOKEN_MS);
+        }
+        let first = Spoken {
+            looked: now.saturating_sub(SPOKEN_MS),
+            ..Spoken::default()
+        };
+        let own = spoken.entry(channel.clone()).or_insert(first);
+        own.senders.insert(sender.id.clone());
+        if std::mem::replace(&mut own.is_waiting, true) {
             return;
         }
-        spoken.insert(channel.clone(), vec![sender.id.clone()]);
+        let wait = (own.looked + SPOKEN_MS).saturating_sub(now);
         let rules = Rc::clone(self);
         wit_bindgen::spawn_local(async move {
-            wit_bindgen::yield_async().await;
-            let senders = rules.spoken.borrow_mut().remove(&channel);
+            if wait > 0 {
+                clock::sleep(wait).await;
+            } else {
+                wit_bindgen::yield_async().await;
+            }
+            let senders = match rules.spoken.borrow_mut().get_mut(&channel) {
+                Some(spoken) => {
+                    spoken.is_waiting = false;
+                    spoken.looked = clock::uptime();
+                    std::mem::take(&mut spoken.senders)
+                }
+                None => return,
+            };
             // It lapses where the store fails.
-            let _ = rules
-                .presence
-                .spoke(&channel, &senders.unwrap_or_default())
-                .await;
+            let _ = rules.presence.spoke(&channel, senders).await;
         });
     }
 }

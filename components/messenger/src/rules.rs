@@ -5,6 +5,7 @@ use crate::bindings::witter::messaging::policy::{self, Action, Context, Identity
 use crate::bindings::witter::messaging::wakeup;
 use crate::clock::{self, World};
 use crate::kept;
+use crate::live::Spoken;
 use crate::place::{Place, SERVER};
 use crate::rates::{Deed, Rates};
 use crate::refers;
@@ -28,8 +29,7 @@ pub(crate) struct Rules {
     /// What was known of changes of standing.
     pub(crate) vigil: Cell<Option<Vigil<u64>>>,
     pub(crate) rates: Rates,
-    /// Who has published in a channel of late, and may still be said to be typing.
-    pub(crate) spoken: RefCell<HashMap<String, Vec<String>>>,
+    pub(crate) spoken: RefCell<HashMap<String, Spoken>>,
     /// None within: the deployment names no endpoint.
     pub(crate) outbox: OnceCell<Option<Outbox>>,
     /// It was logged that the endpoint is set up wrong.

@@ -62,11 +62,16 @@ impl<S: Store + 'static, W: World + 'static> Presence<S, W> {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn spoke(&self, channel: &str, senders: &[String]) -> Result<(), StoreError> {
+    pub async fn spoke(
+        &self,
+        channel: &str,
+        senders: impl IntoIterator<Item = String>,
+    ) -> Result<(), StoreError> {
         let inner = &self.0;
         let oldest = inner.world.now().saturating_sub(KEPT_MS);
+        let senders: Vec<String> = senders.into_iter().collect();
         let said = |directory: &mut Directory| {
-            for sender in senders {
+            for sender in &senders {
                 directory.say(sender, None, oldest);
             }
         };
