@@ -5,7 +5,7 @@ use crate::http::{Request, Response};
 use crate::hub::{Hub, TICKS_PER_SECOND};
 use crate::messenger::{self, Feed};
 use crate::reader::{Item, News, Reader, Stay};
-use crate::said::{Begun, Deadline, Said};
+use crate::said::{Begun, Deadline, Pace, Said};
 use crate::sending::store;
 use crate::socket::{Handshake, Socket};
 use crate::types::{self, Caller};
@@ -70,6 +70,7 @@ pub async fn duplex(request: Request, origins: Option<Origins>) -> Response {
                 asked: Asked::default(),
                 said: Said::nothing(),
                 deadline: Deadline::default(),
+                pace: Pace::default(),
                 working: None,
                 limit: asked.limit as usize,
                 heartbeat: asked.heartbeat,
@@ -148,6 +149,7 @@ struct Conversation {
     said: Said,
     /// Of that message.
     deadline: Deadline,
+    pace: Pace,
     /// What was begun.
     working: Option<oneshot::Receiver<Done>>,
     limit: usize,
@@ -285,7 +287,7 @@ impl Conversation {
             if self.said.unless_cut(self.socket.flush()).await != Some(true) {
                 return Err(End::Over);
             }
-            let listens = !self.asked.is_full();
+            let listens = !self.asked.is_full() && !self.pace.is_ahead(hub.now());
             let next = self.next(&hub, beat, paused).await;
             if !listens {
                 self.deadline.put_off();
@@ -296,7 +298,11 @@ impl Conversation {
                     return Err(End::Failed(CloseCode::POLICY, "timeout"));
                 }
                 Next::Received(None) => return Err(End::Over),
-                Next::Received(Some(event)) => self.hear(event)?,
+                Next::Received(Some(event)) => {
+                    let unfolded = self.socket.connection().take_unfolded();
+                    self.pace.unfold(unfolded, hub.now());
+                    self.hear(event)?;
+                }
                 Next::Begun => {}
                 Next::Done(done) => {
                     self.working = None;
@@ -342,6 +348,7 @@ impl Conversation {
             asked,
             said,
             deadline,
+            pace,
             working,
             ..
         } = self;
@@ -364,7 +371,11 @@ impl Conversation {
             {
                 return Poll::Ready(Next::Done(done));
             }
-            if !asked.is_full() {
+            if pace.is_ahead(hub.now()) {
+                if let Some(tick) = pace.alarm(hub.now()) {
+                    hub.wake_at(tick, cx.waker());
+                }
+            } else if !asked.is_full() {
                 if let Poll::Ready(received) = socket.poll_receive(cx) {
                     return Poll::Ready(Next::Received(received));
                 }

@@ -16,6 +16,13 @@ const MOST: usize = 48 * 1024 * 1024;
 /// How long a message may take to arrive, in ticks: as long as a request's body.
 const PATIENCE: u64 = 30 * TICKS_PER_SECOND;
 
+/// How much is unfolded for a client in a tick, in bytes beyond what it sent: 1 MiB a second, for which it sends 1 KiB
+/// and a hundredth of a processor works. More, and a few clients have it all; less, and who publishes much waits.
+const UNFOLDED: u64 = 256 * 1024;
+
+/// How much of it at once. Less, and a few long arrays wait for each other.
+const AT_ONCE: u64 = 4 * 1024 * 1024;
+
 thread_local! {
     static ROOM: RefCell<Room> = RefCell::default();
 }
@@ -174,6 +181,36 @@ impl Deadline {
     }
 }
 
+/// How much is unfolded for one client, which sends little for it: it is listened to no faster than that.
+#[derive(Default)]
+pub(crate) struct Pace {
+    /// All that was unfolded is worked off at this tick times [`UNFOLDED`].
+    due: u64,
+    /// The last tick at which it was to be looked at.
+    alarm: u64,
+}
+
+impl Pace {
+    /// So many bytes came out of what it sent, beyond what that was.
+    pub(crate) fn unfold(&mut self, bytes: usize, now: u64) {
+        self.due = self.due.max(now * UNFOLDED) + bytes as u64;
+    }
+
+    /// Whether it is not listened to.
+    pub(crate) fn is_ahead(&self, now: u64) -> bool {
+        self.due > now * UNFOLDED + AT_ONCE
+    }
+
+    /// When to look at it again, where it is not listened to; none where it is looked at then.
+    pub(crate) fn alarm(&mut self, now: u64) -> Option<u64> {
+        if !self.is_ahead(now) || self.alarm > now {
+            return None;
+        }
+        self.alarm = now + 1;
+        Some(self.alarm)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,5 +316,29 @@ mod tests {
         }
         assert_eq!(now, last + PATIENCE);
         assert!(alarms.contains(&now) && alarms.len() <= 8, "{alarms:?}");
+    }
+
+    #[test]
+    fn who_sends_little_that_unfolds_to_much_is_listened_to_at_a_pace() {
+        let mut pace = Pace::default();
+        let mut unfolded = 0;
+        let mut alarms = Vec::new();
+        for now in 1_000..1_100 {
+            // As often as it is listened to.
+            while !pace.is_ahead(now) {
+                pace.unfold(MIB, now);
+                unfolded += MIB as u64;
+            }
+            alarms.extend(pace.alarm(now));
+            assert_eq!(pace.alarm(now), None);
+        }
+        assert_eq!(unfolded, AT_ONCE + 100 * UNFOLDED);
+        assert!(alarms.into_iter().eq(1_001..=1_100));
+        // What it did not use before is no more than all have at once.
+        let now = 1_000_000;
+        pace.unfold(AT_ONCE as usize, now);
+        assert!(!pace.is_ahead(now) && pace.alarm(now).is_none());
+        pace.unfold(1, now);
+        assert!(pace.is_ahead(now) && !pace.is_ahead(now + 1));
     }
 }

@@ -76,6 +76,8 @@ pub struct Connection {
     output: Vec<u8>,
     /// The answer to the newest ping, where there was no room for it.
     pong: Option<Vec<u8>>,
+    /// What decompressing has added, in bytes, and nobody asked for yet.
+    unfolded: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +112,7 @@ impl Connection {
             control: Vec::new(),
             output: Vec::new(),
             pong: None,
+            unfolded: 0,
         }
     }
 
@@ -190,6 +193,12 @@ impl Connection {
             .map(|message| message.payload.capacity())
     }
 
+    /// By how many bytes messages were longer than what came of them, since this was asked last: work that costs a
+    /// client nothing.
+    pub fn take_unfolded(&mut self) -> usize {
+        mem::take(&mut self.unfolded)
+    }
+
     /// What is to be written to the client.
     pub fn take_output(&mut self) -> Vec<u8> {
         let mut output = mem::take(&mut self.output);
@@ -264,7 +273,7 @@ impl Connection {
             Kind::Text | Kind::Binary | Kind::Continuation => {
                 let message = self.message.take();
                 message
-                    .map(|message| message.end(self.limits.message))
+                    .map(|message| message.end(self.limits.message, &mut self.unfolded))
                     .transpose()
             }
             Kind::Ping => {
@@ -347,9 +356,13 @@ impl Message {
         Ok(())
     }
 
-    fn end(self, limit: usize) -> Result<Event, Failure> {
+    fn end(self, limit: usize, unfolded: &mut usize) -> Result<Event, Failure> {
         let payload = match self.is_compressed {
-            true => deflate::unfold(&self.payload, limit)?,
+            true => {
+                let payload = deflate::unfold(&self.payload, limit)?;
+                *unfolded += payload.len().saturating_sub(self.payload.len());
+                payload
+            }
             false => self.payload,
         };
         match self.is_text {
