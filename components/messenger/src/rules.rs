@@ -12,13 +12,19 @@ use crate::refers;
 use crate::store::KeyValue;
 use crate::vigil::Vigil;
 use crate::webhook::Outbox;
+use futures::StreamExt as _;
 use futures::future::join;
+use futures::stream;
 use mailbox::{Mailbox, PublishError, ReadError, Window};
 use presence::Presence;
 use protocol::{Channel, LONGEST_BODY, MOST_CHANNELS, MOST_DRAFTS};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+
+/// How many messages that drafts are about are looked up at once. Fewer: an array of many waits for a store that is far
+/// away; more: what is read of each takes memory.
+const LOOKUPS: usize = 8;
 
 /// One per instance.
 pub(crate) struct Rules {
@@ -187,11 +193,15 @@ impl Rules {
                 Ok(protocol::Draft::checked(draft.id, draft.body, refers)?)
             })
             .collect::<Result<Vec<_>, Error>>()?;
+        let about = stream::iter(drafts.iter().filter(|draft| draft.refers.is_some()))
+            .map(|draft| self.about(sender, draft))
+            .buffered(LOOKUPS);
+        let mut about = about.collect::<Vec<_>>().await.into_iter();
         let mut moderated = Vec::new();
         let mut reviewed = Vec::with_capacity(drafts.len());
         for draft in drafts {
-            let about = self.about(sender, &draft).await;
-            let passed = about.and_then(|of_another| {
+            let about = draft.refers.and_then(|_| about.next());
+            let passed = about.unwrap_or(Ok(None)).and_then(|of_another| {
                 moderated.extend(of_another.map(|deleted| (draft.id.clone(), deleted)));
                 sender.review(draft)
             });
