@@ -24,6 +24,9 @@ use crate::subject::{
 /// More than anybody asks for: the limit is not what is measured.
 const MOST_CONNECTIONS: &str = "1000000";
 
+/// How many messages a channel keeps by default.
+pub(crate) const KEPT: u64 = 1_000;
+
 /// A row of ours, published to by POST.
 pub(crate) const fn subject(
     name: &'static str,
