@@ -102,26 +102,25 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (widths, groups) = (self.widths(), self.groups());
         let space = |begin: usize| " ".repeat(if begin == 0 { SPACE } else { GROUP_SPACE });
-        for &(begin, end) in &groups {
-            let width = spread(&widths[begin..end]);
-            write!(
-                f,
-                "{}{}",
-                space(begin),
-                style(format!("{:^width$}", self.columns[begin].group)).bold()
-            )?;
+        // Where no columns belong together, nothing stands above their names.
+        if self.columns.iter().any(|column| !column.group.is_empty()) {
+            for &(begin, end) in &groups {
+                let width = spread(&widths[begin..end]);
+                let group = style(format!("{:^width$}", self.columns[begin].group));
+                write!(f, "{}{}", space(begin), group.bold())?;
+            }
+            writeln!(f)?;
+            for &(begin, end) in &groups {
+                let line = if self.columns[begin].group.is_empty() {
+                    " "
+                } else {
+                    "─"
+                };
+                let width = spread(&widths[begin..end]);
+                write!(f, "{}{}", space(begin), style(line.repeat(width)).dim())?;
+            }
+            writeln!(f)?;
         }
-        writeln!(f)?;
-        for &(begin, end) in &groups {
-            let line = if self.columns[begin].group.is_empty() {
-                " "
-            } else {
-                "─"
-            };
-            let width = spread(&widths[begin..end]);
-            write!(f, "{}{}", space(begin), style(line.repeat(width)).dim())?;
-        }
-        writeln!(f)?;
         let line = |f: &mut fmt::Formatter<'_>, cells: &dyn Fn(usize) -> (String, Look)| {
             for &(begin, end) in &groups {
                 for (column, &width) in widths.iter().enumerate().take(end).skip(begin) {
