@@ -20,8 +20,9 @@ const PATIENCE: u64 = 30 * TICKS_PER_SECOND;
 /// and a hundredth of a processor works. More, and a few clients have it all; less, and who publishes much waits.
 const UNFOLDED: u64 = 256 * 1024;
 
-/// How much of it at once. Less, and a few long arrays wait for each other.
-const AT_ONCE: u64 = 4 * 1024 * 1024;
+/// How much of it at once: as much as a message has. Less, and a long array waits for the one before; more is work for
+/// nothing, for each connection that is opened.
+pub(crate) const AT_ONCE: u64 = 1024 * 1024;
 
 thread_local! {
     static ROOM: RefCell<Room> = RefCell::default();

@@ -2,7 +2,7 @@
 //! connection, this project's host or a gateway, marks the request and does the rest of the upgrade.
 
 use crate::http::{Method, Request, Response};
-use crate::said::Said;
+use crate::said::{AT_ONCE, Said};
 use crate::undisturbed::Undisturbed;
 use futures::future::{self, Either};
 use futures::stream::{self, LocalBoxStream, Stream as _, StreamExt as _};
@@ -156,8 +156,15 @@ impl Socket {
     /// Says goodbye, waits until the client has said it too, and closes. Does nothing more where it was said.
     pub async fn close(mut self, code: CloseCode, reason: &str) {
         self.connection.close(code, reason);
-        let mut said = Said::nothing();
-        let parting = async { while self.flush().await && self.part(&mut said).await.is_some() {} };
+        let (mut said, mut unfolded) = (Said::nothing(), 0);
+        let parting = async {
+            while self.flush().await && self.part(&mut said).await.is_some() {
+                unfolded += self.connection.take_unfolded() as u64;
+                if unfolded > AT_ONCE {
+                    break;
+                }
+            }
+        };
         let patience = monotonic_clock::wait_for(CLOSING);
         match future::select(pin!(parting), pin!(patience)).await {
             Either::Left(_) | Either::Right(_) => {}

@@ -401,8 +401,8 @@ fn who_does_not_end_what_they_say_takes_no_memory_and_is_cut() -> Result<()> {
 fn who_sends_little_that_unfolds_to_much_is_not_listened_to_all_the_time() -> Result<()> {
     faults::run(async {
         /// Each unfolds to a megabyte, which is no request.
-        const JUNK: usize = 9;
-        /// For the last of them it has to wait at a MiB a second, with 4 MiB at once, but for a tick.
+        const JUNK: usize = 6;
+        /// For the last of them it has to wait at a MiB a second, with one at once, but for a tick.
         const LEAST: Duration = Duration::from_secs(3);
         let deployment = Deployment::start(&ONE_INSTANCE)?;
         let client = deployment.client();
