@@ -11,7 +11,7 @@ use crate::store::KeyValue;
 use presence::{Presence, Seen, TYPING_MS};
 use protocol::{Channel, LiveCommand, Person, Read, Typing};
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 /// What changes without a hint is looked at no sooner, in milliseconds.
@@ -21,17 +21,50 @@ const SOONEST_MS: u64 = 50;
 /// are said to be for longer; shorter: the more is read for nothing, the more is said.
 const SPOKEN_MS: u64 = 250;
 
-/// Of how many channels it is known when that was looked at. Beyond it those are forgotten of which it is no longer of use.
-const SPOKEN: usize = 1_000;
-
-/// Those who spoke in a channel and may still be said to be typing.
+/// Those who spoke and may still be said to be typing, by their channels.
 #[derive(Default)]
-pub(crate) struct Spoken {
+pub(crate) struct Speakers {
+    channels: HashMap<String, Spoken>,
+    /// When those were forgotten that are of no use any more, by [`clock::uptime`].
+    swept: u64,
+}
+
+/// Those who spoke in a channel.
+#[derive(Default)]
+struct Spoken {
     senders: BTreeSet<String>,
     /// It is about to be looked at.
     is_waiting: bool,
     /// When it was, by [`clock::uptime`].
     looked: u64,
+}
+
+impl Speakers {
+    /// Notes that somebody spoke; in how many milliseconds to look at it, if that is not about to be.
+    fn note(&mut self, channel: &str, sender: &str, now: u64) -> Option<u64> {
+        // Not for each message: there may be many channels.
+        if now >= self.swept + SPOKEN_MS {
+            self.swept = now;
+            self.channels
+                .retain(|_, spoken| spoken.is_waiting || now < spoken.looked + SPOKEN_MS);
+        }
+        let first = Spoken {
+            looked: now.saturating_sub(SPOKEN_MS),
+            ..Spoken::default()
+        };
+        let own = self.channels.entry(channel.to_owned()).or_insert(first);
+        own.senders.insert(sender.to_owned());
+        let begins = !std::mem::replace(&mut own.is_waiting, true);
+        begins.then(|| (own.looked + SPOKEN_MS).saturating_sub(now))
+    }
+
+    /// Takes those who spoke in a channel, to look at them.
+    fn take(&mut self, channel: &str, now: u64) -> BTreeSet<String> {
+        let own = self.channels.entry(channel.to_owned()).or_default();
+        own.is_waiting = false;
+        own.looked = now;
+        std::mem::take(&mut own.senders)
+    }
 }
 
 /// That somebody is in a channel.
@@ -176,21 +209,11 @@ impl Rules {
     /// Who has sent a message is not typing it any more: told when the message is stored and its sender knows, of
     /// all who sent one since that was looked at.
     pub(crate) fn spoke(self: &Rc<Self>, sender: &Sender, channel: String) {
-        let now = clock::uptime();
-        let mut spoken = self.spoken.borrow_mut();
-        if spoken.len() >= SPOKEN {
-            spoken.retain(|_, spoken| spoken.is_waiting || now < spoken.looked + SPOKEN_MS);
-        }
-        let first = Spoken {
-            looked: now.saturating_sub(SPOKEN_MS),
-            ..Spoken::default()
-        };
-        let own = spoken.entry(channel.clone()).or_insert(first);
-        own.senders.insert(sender.id.clone());
-        if std::mem::replace(&mut own.is_waiting, true) {
-            return;
-        }
-        let wait = (own.looked + SPOKEN_MS).saturating_sub(now);
+        let noted = self
+            .speakers
+            .borrow_mut()
+            .note(&channel, &sender.id, clock::uptime());
+        let Some(wait) = noted else { return };
         let rules = Rc::clone(self);
         wit_bindgen::spawn_local(async move {
             if wait > 0 {
@@ -198,16 +221,9 @@ impl Rules {
             } else {
                 wit_bindgen::yield_async().await;
             }
-            let senders = match rules.spoken.borrow_mut().get_mut(&channel) {
-                Some(spoken) => {
-                    spoken.is_waiting = false;
-                    spoken.looked = clock::uptime();
-                    std::mem::take(&mut spoken.senders)
-                }
-                None => return,
-            };
+            let senders = rules.speakers.borrow_mut().take(&channel, clock::uptime());
             // It lapses where the store fails.
-            let _ = rules.presence.spoke(&channel, senders).await;
+            let _ = rules.presence.spoke(&channel, &senders).await;
         });
     }
 }

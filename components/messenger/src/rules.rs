@@ -5,7 +5,7 @@ use crate::bindings::witter::messaging::policy::{self, Action, Context, Identity
 use crate::bindings::witter::messaging::wakeup;
 use crate::clock::{self, World};
 use crate::kept;
-use crate::live::Spoken;
+use crate::live::Speakers;
 use crate::place::{Place, SERVER};
 use crate::rates::{Deed, Rates};
 use crate::refers;
@@ -19,7 +19,6 @@ use mailbox::{Mailbox, PublishError, ReadError, Window};
 use presence::Presence;
 use protocol::{Channel, LONGEST_BODY, MOST_CHANNELS, MOST_DRAFTS};
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 
 /// How many messages that drafts are about are looked up at once. Fewer: an array of many waits for a store that is far
@@ -35,7 +34,7 @@ pub(crate) struct Rules {
     /// What was known of changes of standing.
     pub(crate) vigil: Cell<Option<Vigil<u64>>>,
     pub(crate) rates: Rates,
-    pub(crate) spoken: RefCell<HashMap<String, Spoken>>,
+    pub(crate) speakers: RefCell<Speakers>,
     /// None within: the deployment names no endpoint.
     pub(crate) outbox: OnceCell<Option<Outbox>>,
     /// It was logged that the endpoint is set up wrong.
@@ -64,7 +63,7 @@ impl Rules {
                     secret: OnceCell::new(),
                     vigil: Cell::new(None),
                     rates: Rates::default(),
-                    spoken: RefCell::default(),
+                    speakers: RefCell::default(),
                     outbox: OnceCell::new(),
                     complained: Cell::default(),
                 })

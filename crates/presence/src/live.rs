@@ -7,7 +7,7 @@ use futures::lock::Mutex;
 use mailbox::{Store, StoreError};
 use protocol::{Mark, Person};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Who says to be typing is written down at most so often. Longer than half of what it lasts: it lapses between.
 const SAID_MS: u64 = 2_000;
@@ -62,16 +62,11 @@ impl<S: Store + 'static, W: World + 'static> Presence<S, W> {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn spoke(
-        &self,
-        channel: &str,
-        senders: impl IntoIterator<Item = String>,
-    ) -> Result<(), StoreError> {
+    pub async fn spoke(&self, channel: &str, senders: &BTreeSet<String>) -> Result<(), StoreError> {
         let inner = &self.0;
         let oldest = inner.world.now().saturating_sub(KEPT_MS);
-        let senders: Vec<String> = senders.into_iter().collect();
         let said = |directory: &mut Directory| {
-            for sender in &senders {
+            for sender in senders {
                 directory.say(sender, None, oldest);
             }
         };
