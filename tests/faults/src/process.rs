@@ -56,6 +56,27 @@ impl Usage {
         })
     }
 
+    /// How often any thread of a process has gone to sleep by now, and so was woken.
+    ///
+    /// # Errors
+    /// Where the process is gone.
+    pub fn sleeps(process: u32) -> Result<u64> {
+        let tasks = Path::new("/proc").join(process.to_string()).join("task");
+        let mut sleeps = 0;
+        for task in fs::read_dir(tasks)? {
+            // A thread may end in between.
+            let Ok(status) = fs::read_to_string(task?.path().join("status")) else {
+                continue;
+            };
+            let switches = status
+                .lines()
+                .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))
+                .context("status has switches")?;
+            sleeps += switches.trim().parse::<u64>()?;
+        }
+        Ok(sleeps)
+    }
+
     /// The share of one core that was used since, in percent.
     #[must_use]
     pub fn percent_since(&self, before: &Self) -> f64 {

@@ -26,6 +26,26 @@ async fn queries(client: &Client, transport: Transport, count: usize) -> Result<
 }
 
 #[test]
+fn a_host_that_has_nothing_to_do_sleeps() -> Result<()> {
+    faults::run(async {
+        const ASLEEP: Duration = Duration::from_secs(3);
+        /// In a second. What interrupts components that compute for too long has a hundred, where they compute.
+        const MOST: u64 = 20;
+        let deployment = Deployment::start(&[])?;
+        let host = deployment.process().id();
+        // It is started, and what begins with the first session only has begun.
+        deployment.client().session("Ann").await?;
+        sleep(ASLEEP).await;
+        let before = Usage::sleeps(host)?;
+        sleep(ASLEEP).await;
+        let woken = Usage::sleeps(host)? - before;
+        println!("woken {woken} times in {} s", ASLEEP.as_secs());
+        ensure!(woken <= MOST * ASLEEP.as_secs(), "woken {woken} times");
+        Ok(())
+    })
+}
+
+#[test]
 fn idle_readers_cost_next_to_nothing() -> Result<()> {
     faults::run(async {
         let count: usize = size("WITTER_READERS", 500);
