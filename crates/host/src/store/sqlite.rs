@@ -1,12 +1,15 @@
 //! The store in a file, shared with Spin: the table is the one of Spin's own SQLite store, so that either
 //! can serve what the other wrote, one after the other or at the same time.
 //!
-//! Writes go through one thread. Whatever waits for it when it begins a transaction goes into that
+//! One connection writes. It is a thread's, and whatever waits for that when it begins a transaction goes into that
 //! transaction: the cost of a commit is shared, and grows with time, not with the number of writers. Each
 //! write is answered after the commit, and for itself: a lost swap beside it changes nothing.
 //!
-//! Reads run where they are asked for, on the caller's thread: the write-ahead log lets them pass a
-//! commit, the pages are in memory, and one takes a few microseconds, less than a trip to another thread.
+//! Where little is written, and a commit leaves the disk alone, it is done on the caller's thread: it takes a few
+//! microseconds, and a trip to another thread that has to be woken for it takes ten times as long.
+//!
+//! Reads run where they are asked for too: the write-ahead log lets them pass a commit, and the pages are in memory. Where
+//! nobody uses the connection that writes, it reads as well: it knows the pages that it wrote, which others have to fetch.
 //!
 //! A second thread copies the log into the file once a second. SQLite would do that inside a commit, which
 //! then takes as long as the disk likes; here only what this thread cannot keep up with is left to it.
@@ -22,7 +25,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -53,6 +56,10 @@ const READERS: usize = 8;
 /// loss of power takes from a store of normal durability, and what is read again after a crash; each
 /// costs two syncs of the disk.
 const CHECKPOINT: Duration = Duration::from_secs(1);
+
+/// How many writes between two checkpoints are done on their caller's thread. More, and a commit on it may find the log so
+/// long that it copies it; fewer, and they are late at a rate at which the thread that writes sleeps in between.
+const AT_ONCE: u32 = 500;
 
 /// How many pages the log may have before a commit copies what is left of it, and the log begins anew.
 /// Fewer, and commits wait for the disk under load; more, and reads search a longer log.
@@ -89,10 +96,12 @@ impl From<rusqlite::Error> for StoreError {
 #[derive(Debug)]
 pub(super) struct Sqlite {
     readers: Arc<Readers>,
+    writer: Arc<Mutex<Writer>>,
+    log: Arc<Log>,
     /// None only while it is dropped.
     queue: Option<mpsc::Sender<Box<dyn Job>>>,
     /// Ends when nobody can bring it work.
-    writer: Option<JoinHandle<()>>,
+    writing: Option<JoinHandle<()>>,
     /// Nothing is sent: the checkpoints end when it is dropped.
     stop: Option<std::sync::mpsc::Sender<Infallible>>,
     checkpoints: Option<JoinHandle<()>>,
@@ -124,22 +133,29 @@ impl Sqlite {
             file: file.identity()?,
             db,
         };
-        let due = Arc::new(AtomicBool::new(true));
+        let log = Arc::new(Log {
+            due: AtomicBool::new(true),
+            anew: AtomicBool::new(true),
+            ..Log::default()
+        });
         let (queue, jobs) = mpsc::channel(QUEUE);
         let (stop, stopped) = std::sync::mpsc::channel();
-        let writer = Writer {
+        let writer = Arc::new(Mutex::new(Writer {
             file: file.clone(),
             connection: Some(opened),
-            due: due.clone(),
-            failing: false,
-        };
+            log: log.clone(),
+        }));
         let checkpoints = Checkpoints {
             file: file.clone(),
             connection: None,
-            due,
+            log: log.clone(),
             failing: false,
         };
-        let writer = spawn("store-writer", move || writer.run(jobs))?;
+        let thread = WriterThread {
+            writer: writer.clone(),
+            failing: false,
+        };
+        let writing = spawn("store-writer", move || thread.run(jobs))?;
         // They would be locked out too, and commits copy what gathers.
         let run = move || checkpoints.run(&stopped);
         let checkpoints = (!file.alone).then(|| spawn("store-checkpoint", run));
@@ -150,8 +166,10 @@ impl Sqlite {
         });
         Ok(Self {
             readers,
+            writer,
+            log,
             queue: Some(queue),
-            writer: Some(writer),
+            writing: Some(writing),
             stop: Some(stop),
             checkpoints,
         })
@@ -312,10 +330,25 @@ impl Sqlite {
         if self.readers.file.alone {
             return self.aside(operation).await;
         }
+        if let Some(done) = self.read_as_writer(&operation) {
+            return Ok(done);
+        }
         match self.readers.run(Duration::ZERO, &operation) {
             Err(error) if is_locked(&error) => self.aside(operation).await,
             result => result,
         }
+    }
+
+    /// Runs `operation` on the connection that writes, if nobody else does and it works.
+    fn read_as_writer<T>(
+        &self,
+        operation: impl Fn(&Connection) -> rusqlite::Result<T>,
+    ) -> Option<T> {
+        // Where much is written, the thread that does would have to wait.
+        if self.log.at_once.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        self.writer.try_lock().ok()?.read(operation)
     }
 
     /// Runs `operation` on another thread.
@@ -329,7 +362,7 @@ impl Sqlite {
         self.readers.clone().aside(operation).await
     }
 
-    /// Hands `operation` to the writer, and returns when it is committed.
+    /// Has `operation` done by the connection that writes, and returns when it is committed.
     ///
     /// It may run more than once, each time as if the times before had not been.
     async fn write<T: Send + 'static>(
@@ -337,16 +370,42 @@ impl Sqlite {
         operation: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let queue = self.queue.as_ref().ok_or_else(ended)?;
-        queue
-            .send(Box::new(Pending {
-                operation,
-                outcome: None,
-                answer,
-            }))
-            .await
-            .map_err(|_| ended())?;
+        let job = Box::new(Pending {
+            operation,
+            outcome: None,
+            answer,
+        });
+        if let Some(job) = self.write_at_once(job) {
+            let queue = self.queue.as_ref().ok_or_else(ended)?;
+            queue.send(job).await.map_err(|_| ended())?;
+        }
         answered.await.map_err(|_| ended())?
+    }
+
+    /// Does the job on this thread, if that can neither wait nor fail; gives it back else.
+    fn write_at_once(&self, mut job: Box<dyn Job>) -> Option<Box<dyn Job>> {
+        let log = &self.log.at_once;
+        let waiting = |queue: &mpsc::Sender<_>| queue.capacity() < queue.max_capacity();
+        if log.load(Ordering::Relaxed) == 0 || self.queue.as_ref().is_none_or(waiting) {
+            return Some(job);
+        }
+        let Ok(mut writer) = self.writer.try_lock() else {
+            return Some(job);
+        };
+        let end = writer.commit(std::slice::from_mut(&mut job), Duration::ZERO, |_| {
+            Err(ended())
+        });
+        drop(writer);
+        // Whatever it is, the thread has the patience for it, or tells it.
+        if end.is_err() {
+            return Some(job);
+        }
+        // Others may have begun to count anew.
+        let _ = log.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(1)
+        });
+        job.answer(end);
+        None
     }
 
     /// An error where the thread that writes has ended.
@@ -369,7 +428,7 @@ impl Drop for Sqlite {
         drop(self.stop.take());
         join(self.checkpoints.take());
         drop(self.queue.take());
-        join(self.writer.take());
+        join(self.writing.take());
     }
 }
 
@@ -399,6 +458,15 @@ impl File {
         // Not by opening it: closing a file gives up all the locks that this process has on it.
         let metadata = fs::metadata(&self.path).map_err(StoreError::unavailable)?;
         Ok((metadata.dev(), metadata.ino()))
+    }
+
+    /// How many commits may be done on their caller's thread, after one that has begun the log anew.
+    fn at_once(&self) -> u32 {
+        match self.durability {
+            Durability::Normal => AT_ONCE,
+            // Each waits for the disk.
+            Durability::Full => 0,
+        }
     }
 
     /// The connection, if its file is still where it was; else another one, to the file that is there.
@@ -553,18 +621,65 @@ where
     }
 }
 
-/// The thread that writes, with the one connection that does.
+/// What is known of the write-ahead log.
+#[derive(Debug, Default)]
+struct Log {
+    /// Set when there is something to copy.
+    due: AtomicBool,
+    /// Set when all of it was copied: the next commit begins it anew, and syncs that.
+    anew: AtomicBool,
+    /// How many more commits are done on their caller's thread, as long as they need not wait.
+    at_once: AtomicU32,
+}
+
+/// The one connection that writes.
+#[derive(Debug)]
 struct Writer {
     file: File,
     /// None after an error that may lie in the connection: the next write opens another.
     connection: Option<Opened>,
-    /// Set when there is something to copy.
-    due: Arc<AtomicBool>,
+    log: Arc<Log>,
+}
+
+impl Writer {
+    /// Does all of `jobs` in one transaction. Waits so long for another process to let go of the file.
+    fn commit(
+        &mut self,
+        jobs: &mut [Box<dyn Job>],
+        patience: Duration,
+        connect: impl FnOnce(&File) -> Result<Connection, StoreError>,
+    ) -> Result<(), StoreError> {
+        let connection = self.connection.take();
+        let opened = self.file.still(connection, connect)?;
+        let db = &mut self.connection.insert(opened).db;
+        db.busy_timeout(patience)?;
+        let end = transact(db, jobs);
+        self.log.due.store(true, Ordering::Relaxed);
+        if end.as_ref().is_err_and(is_broken) {
+            self.connection = None;
+        }
+        end
+    }
+
+    /// Reads, if the connection is there and nobody has to be waited for.
+    fn read<T>(&self, operation: impl Fn(&Connection) -> rusqlite::Result<T>) -> Option<T> {
+        let opened = self.connection.as_ref()?;
+        if self.file.identity().ok()? != opened.file {
+            return None;
+        }
+        opened.db.busy_timeout(Duration::ZERO).ok()?;
+        operation(&opened.db).ok()
+    }
+}
+
+/// The thread that writes.
+struct WriterThread {
+    writer: Arc<Mutex<Writer>>,
     /// Whether the last transaction failed.
     failing: bool,
 }
 
-impl Writer {
+impl WriterThread {
     fn run(mut self, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
         let mut batch = Vec::with_capacity(BATCH);
         while jobs.blocking_recv_many(&mut batch, BATCH) > 0 {
@@ -591,22 +706,20 @@ impl Writer {
         }
     }
 
-    /// [`Self::try_once`], and told in the log.
+    /// Commits, and tells in the log if that begins to fail or to work.
     fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-        let end = self.try_once(jobs);
-        tell(&mut self.failing, &end, "writing to the store");
-        end
-    }
-
-    fn try_once(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-        let connection = self.connection.take();
-        let opened = self.file.still(connection, File::connect_again)?;
-        let opened = self.connection.insert(opened);
-        let end = transact(&mut opened.db, jobs);
-        self.due.store(true, Ordering::Relaxed);
-        if end.as_ref().is_err_and(is_broken) {
-            self.connection = None;
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let patience = if writer.file.alone {
+            Duration::ZERO
+        } else {
+            PATIENCE
+        };
+        let end = writer.commit(jobs, patience, File::connect_again);
+        let log = &writer.log;
+        if end.is_ok() && log.anew.swap(false, Ordering::Relaxed) {
+            log.at_once.store(writer.file.at_once(), Ordering::Relaxed);
         }
+        tell(&mut self.failing, &end, "writing to the store");
         end
     }
 }
@@ -615,7 +728,7 @@ impl Writer {
 struct Checkpoints {
     file: File,
     connection: Option<Opened>,
-    due: Arc<AtomicBool>,
+    log: Arc<Log>,
     /// Whether the last one failed.
     failing: bool,
 }
@@ -623,17 +736,17 @@ struct Checkpoints {
 impl Checkpoints {
     fn run(mut self, stopped: &std::sync::mpsc::Receiver<Infallible>) {
         while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(CHECKPOINT) {
-            if !self.due.swap(false, Ordering::Relaxed) {
+            if !self.log.due.swap(false, Ordering::Relaxed) {
                 continue;
             }
             let end = self.checkpoint();
             tell(&mut self.failing, &end, "copying the store's log");
             match end {
                 Ok(true) => {}
-                Ok(false) => self.due.store(true, Ordering::Relaxed),
+                Ok(false) => self.log.due.store(true, Ordering::Relaxed),
                 Err(_) => {
                     self.connection = None;
-                    self.due.store(true, Ordering::Relaxed);
+                    self.log.due.store(true, Ordering::Relaxed);
                 }
             }
         }
@@ -651,7 +764,12 @@ impl Checkpoints {
                     Ok((row.get(0)?, row.get(1)?, row.get(2)?))
                 })?;
         // Where another process is at it, it tells no pages at all.
-        Ok(!busy && log == copied)
+        let all = !busy && log == copied;
+        if all {
+            self.log.at_once.store(0, Ordering::Relaxed);
+            self.log.anew.store(true, Ordering::Relaxed);
+        }
+        Ok(all)
     }
 }
 
@@ -907,17 +1025,79 @@ mod tests {
         });
     }
 
+    /// Which thread a write is done on.
+    async fn written_on(store: &Sqlite) -> thread::ThreadId {
+        store
+            .write(|_| Ok(thread::current().id()))
+            .await
+            .expect("the store works")
+    }
+
+    #[test]
+    fn who_writes_seldom_is_not_sent_to_another_thread() {
+        let folder = folder();
+        let store = open(&folder);
+        let file = store.readers.file.clone();
+        let mut checkpoints = Checkpoints {
+            file: file.clone(),
+            connection: None,
+            log: store.log.clone(),
+            failing: false,
+        };
+        let here = thread::current().id();
+        let deadline = Instant::now() + HANGS;
+        runtime().block_on(async {
+            // The first one may begin the log anew, and sync it.
+            assert_ne!(written_on(&store).await, here);
+            // Where a checkpoint comes in between, it is the first one again.
+            while written_on(&store).await != here {
+                assert!(Instant::now() < deadline);
+            }
+            set(&store, "key", b"value").await.expect("the store works");
+            while !checkpoints.checkpoint().expect("the store works") {}
+            assert_ne!(written_on(&store).await, here);
+            // However many there are, some are left to the thread: it has them in common.
+            let mut count = 0;
+            while written_on(&store).await == here {
+                count += 1;
+            }
+            assert!(count <= AT_ONCE, "{count}");
+            store.log.at_once.store(AT_ONCE, Ordering::Relaxed);
+            // Nobody waits here for another process.
+            let other = Connection::open(&file.path).expect("it opens");
+            other
+                .execute_batch("BEGIN IMMEDIATE")
+                .expect("nobody else writes");
+            let (written, committed) =
+                tokio::join!(written_on(&store), async { other.execute_batch("COMMIT") });
+            committed.expect("it holds the lock");
+            assert_ne!(written, here);
+        });
+        drop(store);
+        let store = Sqlite::open(file.path, Durability::Full).expect("it opens");
+        runtime().block_on(async {
+            for _ in 0..3 {
+                assert_ne!(written_on(&store).await, here, "each waits for the disk");
+            }
+        });
+    }
+
     #[test]
     fn writing_begins_anew_after_an_error_of_the_connection() {
         let folder = folder();
         let store = open(&folder);
+        let broken = || store.write(|db| Ok(db.pragma_update(None, "query_only", true)?));
         runtime().block_on(async {
-            let broken = || store.write(|db| Ok(db.pragma_update(None, "query_only", true)?));
             broken().await.expect("the pragma is taken");
+            store.log.at_once.store(0, Ordering::Relaxed);
             check_unavailable(set(&store, "key", b"value").await, ErrorCode::ReadOnly);
-            set(&store, "key", b"value")
-                .await
-                .expect("another connection writes");
+            let written = set(&store, "key", b"value").await;
+            written.expect("another connection writes");
+            // Where the error is met on the caller's thread, the other one begins anew at once.
+            broken().await.expect("the pragma is taken");
+            store.log.at_once.store(AT_ONCE, Ordering::Relaxed);
+            let written = set(&store, "key", b"other").await;
+            written.expect("another connection writes");
         });
     }
 
@@ -1052,7 +1232,7 @@ mod tests {
         let mut checkpoints = Checkpoints {
             file,
             connection: None,
-            due: Arc::default(),
+            log: Arc::default(),
             failing: false,
         };
         assert!(!checkpoints.checkpoint().expect("the store works"));
@@ -1108,12 +1288,12 @@ mod tests {
             let mut checkpoints = Checkpoints {
                 file: store.readers.file.clone(),
                 connection: None,
-                due: Arc::default(),
+                log: store.log.clone(),
                 failing: false,
             };
             while !checkpoints.checkpoint().expect("the store works") {}
             let whole = fs::read(&path).expect("it is there");
-            // What a reader has read it keeps: a new one sees the damage.
+            // What a connection has read it keeps, as the one that writes does: a new one sees the damage.
             store.readers.clear();
             fs::write(&path, vec![b'x'; whole.len()]).expect("it is there");
             for _ in 0..2 {
