@@ -92,7 +92,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub(crate) cores: usize,
 
-    /// The host to measure [default: target/release/witter]
+    /// The host to measure [default: target/dist/witter]
     #[arg(long, value_name = "PATH")]
     pub(crate) host: Option<PathBuf>,
 

@@ -200,11 +200,11 @@ struct Session {
 
 /// The built host, where it is told or where it is built.
 pub(crate) fn host(told: Option<&Path>) -> Result<PathBuf> {
-    let built = || workspace().join("target/release/witter");
+    let built = || workspace().join("target/dist/witter");
     let host = told.map_or_else(built, Path::to_owned);
     host.canonicalize().with_context(|| {
         format!(
-            "{} is not there: `cargo xtask build` makes it",
+            "{} is not there: `cargo xtask build --packed` makes it",
             host.display()
         )
     })

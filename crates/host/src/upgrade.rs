@@ -8,6 +8,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -276,8 +277,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Carrying<'_, S> {
             }
             return Poll::Ready(Ok(Some(chunk)));
         }
-        let mut bytes = [0; CHUNK];
-        let mut buffer = ReadBuf::new(&mut bytes);
+        let mut bytes = [MaybeUninit::uninit(); CHUNK];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
         ready!(Pin::new(&mut *self.stream).poll_read(cx, &mut buffer))?;
         let read = buffer.filled();
         Poll::Ready(Ok((!read.is_empty()).then(|| Bytes::copy_from_slice(read))))

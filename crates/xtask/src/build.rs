@@ -166,11 +166,20 @@ pub(crate) fn host() -> Result<PathBuf> {
     program("host")
 }
 
+/// Builds the host as it is packed, at target/dist/witter, and tells where it is. It takes longer.
+pub(crate) fn packed_host() -> Result<PathBuf> {
+    program_by("host", "dist")
+}
+
 /// Builds a package's program, and tells where it is.
 pub(crate) fn program(package: &str) -> Result<PathBuf> {
+    program_by(package, "release")
+}
+
+fn program_by(package: &str, profile: &str) -> Result<PathBuf> {
     let built = cargo::compile(
         cargo::cargo(),
-        &["build", "--release", "--package", package],
+        &["build", "--profile", profile, "--package", package],
         package,
     )?;
     if !built.success {

@@ -65,6 +65,9 @@ enum Verb {
         /// Leaves the host out: what `spin build` asks for.
         #[arg(long)]
         components_only: bool,
+        /// Builds the host as it is packed and measured, to target/dist/witter: it takes longer, and less of a processor then.
+        #[arg(long, conflicts_with = "components_only")]
+        packed: bool,
     },
     /// Builds everything and measures it beside others: delay, deliveries, processor time, memory, what is lost.
     Bench {
@@ -131,12 +134,18 @@ fn run(verb: Verb) -> Result<bool> {
         } => return rings::run(&ring, nodes, &options),
         Verb::Build {
             components_only: true,
+            packed: _,
         } => build::components()?,
         Verb::Build {
             components_only: false,
+            packed,
         } => {
             build::all_components()?;
-            build::host()?;
+            if packed {
+                build::packed_host()?;
+            } else {
+                build::host()?;
+            }
         }
         Verb::Up { options } => {
             build::components()?;
@@ -158,14 +167,14 @@ fn run(verb: Verb) -> Result<bool> {
         }
         Verb::Bench { options } => {
             build::components()?;
-            build::host()?;
+            build::packed_host()?;
             let bench = build::program("bench")?;
             let told = peers::options(&options);
             replace(Command::new(bench).args(told).args(options))?;
         }
         Verb::Soak { options } => {
             build::components()?;
-            build::host()?;
+            build::packed_host()?;
             let bench = build::program("bench")?;
             replace(Command::new(bench).arg("soak").args(options))?;
         }
@@ -180,7 +189,7 @@ fn run(verb: Verb) -> Result<bool> {
         } => build::plug(&output, &socket, &plugs)?,
         Verb::Dist => {
             build::all_components()?;
-            dist::pack(&build::host()?)?
+            dist::pack(&build::packed_host()?)?
         }
     }
     Ok(true)

@@ -98,7 +98,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     cores: usize,
 
-    /// The host [default: target/release/witter]
+    /// The host [default: target/dist/witter]
     #[arg(long, value_name = "PATH")]
     pub(crate) host: Option<PathBuf>,
 
