@@ -11,61 +11,10 @@ use crate::store::KeyValue;
 use presence::{Presence, Seen, TYPING_MS};
 use protocol::{Channel, LiveCommand, Person, Read, Typing};
 use std::cell::Cell;
-use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 /// What changes without a hint is looked at no sooner, in milliseconds.
 const SOONEST_MS: u64 = 50;
-
-/// How often it is looked at whether those who speak in a channel are said to be typing, in milliseconds. Longer: they
-/// are said to be for longer; shorter: the more is read for nothing, the more is said.
-const SPOKEN_MS: u64 = 250;
-
-/// Those who spoke and may still be said to be typing, by their channels.
-#[derive(Default)]
-pub(crate) struct Speakers {
-    channels: HashMap<String, Spoken>,
-    /// When those were forgotten that are of no use any more, by [`clock::uptime`].
-    swept: u64,
-}
-
-/// Those who spoke in a channel.
-#[derive(Default)]
-struct Spoken {
-    senders: BTreeSet<String>,
-    /// It is about to be looked at.
-    is_waiting: bool,
-    /// When it was, by [`clock::uptime`].
-    looked: u64,
-}
-
-impl Speakers {
-    /// Notes that somebody spoke; in how many milliseconds to look at it, if that is not about to be.
-    fn note(&mut self, channel: &str, sender: &str, now: u64) -> Option<u64> {
-        // Not for each message: there may be many channels.
-        if now >= self.swept + SPOKEN_MS {
-            self.swept = now;
-            self.channels
-                .retain(|_, spoken| spoken.is_waiting || now < spoken.looked + SPOKEN_MS);
-        }
-        let first = Spoken {
-            looked: now.saturating_sub(SPOKEN_MS),
-            ..Spoken::default()
-        };
-        let own = self.channels.entry(channel.to_owned()).or_insert(first);
-        own.senders.insert(sender.to_owned());
-        let begins = !std::mem::replace(&mut own.is_waiting, true);
-        begins.then(|| (own.looked + SPOKEN_MS).saturating_sub(now))
-    }
-
-    /// Takes those who spoke in a channel, to look at them.
-    fn take(&mut self, channel: &str, now: u64) -> BTreeSet<String> {
-        let own = self.channels.entry(channel.to_owned()).or_default();
-        own.is_waiting = false;
-        own.looked = now;
-        std::mem::take(&mut own.senders)
-    }
-}
 
 /// That somebody is in a channel.
 pub(crate) struct Attendance(

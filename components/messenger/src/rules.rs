@@ -5,7 +5,6 @@ use crate::bindings::witter::messaging::policy::{self, Action, Context, Identity
 use crate::bindings::witter::messaging::wakeup;
 use crate::clock::{self, World};
 use crate::kept;
-use crate::live::Speakers;
 use crate::place::{Place, SERVER};
 use crate::rates::{Deed, Rates};
 use crate::refers;
@@ -16,7 +15,7 @@ use futures::StreamExt as _;
 use futures::future::join;
 use futures::stream;
 use mailbox::{Mailbox, PublishError, ReadError, Window};
-use presence::Presence;
+use presence::{Presence, Speakers};
 use protocol::{Channel, LONGEST_BODY, MOST_CHANNELS, MOST_DRAFTS};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;

@@ -174,17 +174,18 @@ fn interrupt(engine: &Engine) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Waits until this process has computed for as long as a tick is, and for a tick at least, since it may compute on
-/// many cores. Where nothing is computed there is nobody to interrupt, and to wake up a hundred times a second for that
-/// would take half a hundredth of a core, and from each message that comes as often a tenth of what it costs.
+/// Waits for a tick, and longer until this process has computed for half of one: it may compute on many cores, and Linux
+/// looks at this clock only when its scheduler ticks (every 4 ms, 10 where `CONFIG_HZ` is 100), so a whole tick would be
+/// late by that each time. Where nothing is computed there is nobody to interrupt, and to wake up a hundred times a second
+/// for that would take half a hundredth of a core, and from each message that comes as often a tenth of what it costs.
 fn tick() {
     let begun = Instant::now();
     #[cfg(target_os = "linux")]
-    if let Ok(tick) = rustix::thread::Timespec::try_from(TICK) {
+    if let Ok(half) = rustix::thread::Timespec::try_from(TICK / 2) {
         // Where there is no such clock, it is the time that counts.
         let _ = rustix::thread::clock_nanosleep_relative(
             rustix::thread::ClockId::ProcessCPUTime,
-            &tick,
+            &half,
         );
     }
     thread::sleep(TICK.saturating_sub(begun.elapsed()));

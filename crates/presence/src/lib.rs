@@ -35,11 +35,13 @@ mod leases;
 mod live;
 mod observe;
 mod roster;
+mod speakers;
 
 pub use instance::{Attendance, Presence};
 pub use live::marks_name;
 pub use observe::Seen;
 pub use protocol::{Change, Mark, Person, State};
+pub use speakers::Speakers;
 
 /// How often an instance counts its lease up, and reads those of others. Shorter: idle instances write more; longer:
 /// the dead stay for more than ten seconds.
@@ -56,7 +58,8 @@ pub const BACKUP_MS: u64 = 8_000;
 /// How long somebody is told as typing who said so once. Shorter: clients say it all the time; longer: who stopped
 /// seems to go on.
 pub const TYPING_MS: u64 = 6_000;
-/// Changes of one roster are written at most so often, and a directory is read at most so often for hints.
+/// Changes of one roster are written at most so often, a directory is read at most so often for hints, and so is whether
+/// those who speak in a channel are told as typing: longer, and they are for longer; shorter, and more is said.
 pub const PACE_MS: u64 = 250;
 /// The most people of one roster; more are only counted. Larger: each who comes or goes costs as much more.
 pub const MOST_LISTED: usize = 1_000;

@@ -1,15 +1,16 @@
 //! The store in a file, shared with Spin: the table is the one of Spin's own SQLite store, so that either
 //! can serve what the other wrote, one after the other or at the same time.
 //!
-//! One connection writes. It is a thread's, and whatever waits for that when it begins a transaction goes into that
+//! One connection writes. A thread uses it, and whatever waits for that when it begins a transaction goes into that
 //! transaction: the cost of a commit is shared, and grows with time, not with the number of writers. Each
 //! write is answered after the commit, and for itself: a lost swap beside it changes nothing.
 //!
-//! Where little is written, and a commit leaves the disk alone, it is done on the caller's thread: it takes a few
+//! Where nobody waits, and a commit leaves the disk alone, it is done on the caller's thread: it takes a few
 //! microseconds, and a trip to another thread that has to be woken for it takes ten times as long.
 //!
 //! Reads run where they are asked for too: the write-ahead log lets them pass a commit, and the pages are in memory. Where
-//! nobody uses the connection that writes, it reads as well: it knows the pages that it wrote, which others have to fetch.
+//! writes are done by their callers, the connection that writes reads as well, if it is free: it knows the pages that it
+//! wrote, which others have to fetch.
 //!
 //! A second thread copies the log into the file once a second. SQLite would do that inside a commit, which
 //! then takes as long as the disk likes; here only what this thread cannot keep up with is left to it.
@@ -27,10 +28,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
@@ -57,13 +59,13 @@ const READERS: usize = 8;
 /// costs two syncs of the disk.
 const CHECKPOINT: Duration = Duration::from_secs(1);
 
-/// How many writes between two checkpoints are done on their caller's thread. More, and a commit on it may find the log so
-/// long that it copies it; fewer, and they are late at a rate at which the thread that writes sleeps in between.
-const AT_ONCE: u32 = 500;
-
 /// How many pages the log may have before a commit copies what is left of it, and the log begins anew.
 /// Fewer, and commits wait for the disk under load; more, and reads search a longer log.
-const PAGES: i64 = LOG / 4096;
+const PAGES: u32 = (LOG / 4096) as u32;
+
+/// How many pages the log may have where writes are still done on their caller's thread. More, and one of them may be what
+/// makes it so long that a commit copies it; fewer, and they are sooner late where something prevents the copying.
+const AT_ONCE: u32 = PAGES / 4;
 
 /// What the log is cut back to where it grew beyond, in bytes. Less, and it is cut and grown again for
 /// nothing; more, and the disk stays occupied.
@@ -128,16 +130,17 @@ impl Sqlite {
 
     fn begin(file: File) -> Result<Self, StoreError> {
         create_folder(&file.path, file.durability).map_err(StoreError::unavailable)?;
-        let db = file.connect_to_write(OpenFlags::SQLITE_OPEN_CREATE)?;
+        let mut db = file.connect_to_write(OpenFlags::SQLITE_OPEN_CREATE)?;
+        // What another process left there is copied too.
+        let log = Arc::new(Log {
+            due: AtomicBool::new(true),
+            ..Log::default()
+        });
+        log.watch(&mut db)?;
         let opened = Opened {
             file: file.identity()?,
             db,
         };
-        let log = Arc::new(Log {
-            due: AtomicBool::new(true),
-            anew: AtomicBool::new(true),
-            ..Log::default()
-        });
         let (queue, jobs) = mpsc::channel(QUEUE);
         let (stop, stopped) = std::sync::mpsc::channel();
         let writer = Arc::new(Mutex::new(Writer {
@@ -344,11 +347,11 @@ impl Sqlite {
         &self,
         operation: impl Fn(&Connection) -> rusqlite::Result<T>,
     ) -> Option<T> {
-        // Where much is written, the thread that does would have to wait.
-        if self.log.at_once.load(Ordering::Relaxed) == 0 {
+        // Else the thread that writes would have to wait for it.
+        if !self.is_at_once() {
             return None;
         }
-        self.writer.try_lock().ok()?.read(operation)
+        self.try_writer()?.read(operation)
     }
 
     /// Runs `operation` on another thread.
@@ -364,7 +367,8 @@ impl Sqlite {
 
     /// Has `operation` done by the connection that writes, and returns when it is committed.
     ///
-    /// It may run more than once, each time as if the times before had not been.
+    /// It may run more than once, each time as if the times before had not been. Where nobody waits for the end, it may be
+    /// committed after one that was asked for later.
     async fn write<T: Send + 'static>(
         &self,
         operation: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
@@ -382,14 +386,13 @@ impl Sqlite {
         answered.await.map_err(|_| ended())?
     }
 
-    /// Does the job on this thread, if that can neither wait nor fail; gives it back else.
+    /// Does the job on this thread, if there is nobody and nothing to wait for; gives it back else.
     fn write_at_once(&self, mut job: Box<dyn Job>) -> Option<Box<dyn Job>> {
-        let log = &self.log.at_once;
         let waiting = |queue: &mpsc::Sender<_>| queue.capacity() < queue.max_capacity();
-        if log.load(Ordering::Relaxed) == 0 || self.queue.as_ref().is_none_or(waiting) {
+        if !self.is_at_once() || self.queue.as_ref().is_none_or(waiting) {
             return Some(job);
         }
-        let Ok(mut writer) = self.writer.try_lock() else {
+        let Some(mut writer) = self.try_writer() else {
             return Some(job);
         };
         let end = writer.commit(std::slice::from_mut(&mut job), Duration::ZERO, |_| {
@@ -400,12 +403,23 @@ impl Sqlite {
         if end.is_err() {
             return Some(job);
         }
-        // Others may have begun to count anew.
-        let _ = log.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-            left.checked_sub(1)
-        });
         job.answer(end);
         None
+    }
+
+    /// Whether a commit leaves the disk alone.
+    fn is_at_once(&self) -> bool {
+        self.readers.file.durability == Durability::Normal && self.log.is_at_once()
+    }
+
+    /// The connection that writes, if nobody else uses it.
+    fn try_writer(&self) -> Option<MutexGuard<'_, Writer>> {
+        match self.writer.try_lock() {
+            Ok(writer) => Some(writer),
+            // What panicked was one operation; its transaction ended with it.
+            Err(TryLockError::Poisoned(writer)) => Some(writer.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// An error where the thread that writes has ended.
@@ -460,15 +474,6 @@ impl File {
         Ok((metadata.dev(), metadata.ino()))
     }
 
-    /// How many commits may be done on their caller's thread, after one that has begun the log anew.
-    fn at_once(&self) -> u32 {
-        match self.durability {
-            Durability::Normal => AT_ONCE,
-            // Each waits for the disk.
-            Durability::Full => 0,
-        }
-    }
-
     /// The connection, if its file is still where it was; else another one, to the file that is there.
     ///
     /// None is created: a file that was taken away under a running host is a fault to tell.
@@ -517,7 +522,6 @@ impl File {
         }
         // On macOS an fsync stops at the drive's cache; elsewhere this changes nothing.
         db.pragma_update(None, "fullfsync", self.durability == Durability::Full)?;
-        db.pragma_update(None, "wal_autocheckpoint", PAGES)?;
         db.pragma_update(None, "journal_size_limit", LOG)?;
         db.execute_batch(CREATE)?;
         Ok(db)
@@ -626,10 +630,35 @@ where
 struct Log {
     /// Set when there is something to copy.
     due: AtomicBool,
-    /// Set when all of it was copied: the next commit begins it anew, and syncs that.
-    anew: AtomicBool,
-    /// How many more commits are done on their caller's thread, as long as they need not wait.
-    at_once: AtomicU32,
+    /// Set while it is copied, which the disk takes part in.
+    copying: AtomicBool,
+    /// How many pages the last commit left there. 0 when all of them were copied: the next one begins the log anew, and
+    /// syncs that.
+    pages: AtomicU32,
+}
+
+impl Log {
+    /// Keeps count of what this connection commits, and copies the log where it has become too long, as SQLite's own
+    /// `wal_autocheckpoint` does.
+    fn watch(self: &Arc<Self>, db: &mut Connection) -> rusqlite::Result<()> {
+        let log = self.clone();
+        db.wal_hook(Some(move |wal: &mut Wal, pages| {
+            let pages = u32::try_from(pages).unwrap_or(0);
+            log.due.store(true, Ordering::Relaxed);
+            log.pages.store(pages, Ordering::Relaxed);
+            if pages >= PAGES {
+                // What fails is tried again after the next commit: this one is done.
+                let _ = wal.checkpoint();
+            }
+            Ok(())
+        }))
+    }
+
+    /// Whether a commit of normal durability leaves the disk alone.
+    fn is_at_once(&self) -> bool {
+        let pages = self.pages.load(Ordering::Relaxed);
+        (1..AT_ONCE).contains(&pages) && !self.copying.load(Ordering::Relaxed)
+    }
 }
 
 /// The one connection that writes.
@@ -654,7 +683,6 @@ impl Writer {
         let db = &mut self.connection.insert(opened).db;
         db.busy_timeout(patience)?;
         let end = transact(db, jobs);
-        self.log.due.store(true, Ordering::Relaxed);
         if end.as_ref().is_err_and(is_broken) {
             self.connection = None;
         }
@@ -714,11 +742,12 @@ impl WriterThread {
         } else {
             PATIENCE
         };
-        let end = writer.commit(jobs, patience, File::connect_again);
-        let log = &writer.log;
-        if end.is_ok() && log.anew.swap(false, Ordering::Relaxed) {
-            log.at_once.store(writer.file.at_once(), Ordering::Relaxed);
-        }
+        let log = writer.log.clone();
+        let end = writer.commit(jobs, patience, |file| {
+            let mut db = file.connect_again()?;
+            log.watch(&mut db)?;
+            Ok(db)
+        });
         tell(&mut self.failing, &end, "writing to the store");
         end
     }
@@ -739,7 +768,9 @@ impl Checkpoints {
             if !self.log.due.swap(false, Ordering::Relaxed) {
                 continue;
             }
+            self.log.copying.store(true, Ordering::Relaxed);
             let end = self.checkpoint();
+            self.log.copying.store(false, Ordering::Relaxed);
             tell(&mut self.failing, &end, "copying the store's log");
             match end {
                 Ok(true) => {}
@@ -757,6 +788,7 @@ impl Checkpoints {
         let connection = self.connection.take();
         let opened = self.file.still(connection, File::connect_again)?;
         let opened = self.connection.insert(opened);
+        let before = self.log.pages.load(Ordering::Relaxed);
         let (busy, log, copied): (bool, i64, i64) =
             opened
                 .db
@@ -766,8 +798,11 @@ impl Checkpoints {
         // Where another process is at it, it tells no pages at all.
         let all = !busy && log == copied;
         if all {
-            self.log.at_once.store(0, Ordering::Relaxed);
-            self.log.anew.store(true, Ordering::Relaxed);
+            // Where there was a commit meanwhile, the log goes on.
+            let _ =
+                self.log
+                    .pages
+                    .compare_exchange(before, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
         Ok(all)
     }
@@ -1025,10 +1060,29 @@ mod tests {
         });
     }
 
-    /// Which thread a write is done on.
-    async fn written_on(store: &Sqlite) -> thread::ThreadId {
+    /// A store that copies its log when it is told to.
+    fn open_uncopied(folder: &TempDir) -> (Sqlite, Checkpoints) {
+        let mut store = open(folder);
+        drop(store.stop.take());
+        join(store.checkpoints.take());
+        let checkpoints = Checkpoints {
+            file: store.readers.file.clone(),
+            connection: None,
+            log: store.log.clone(),
+            failing: false,
+        };
+        (store, checkpoints)
+    }
+
+    /// Which thread a write of so many bytes is done on. They are others each time: what is there already is not written.
+    async fn written_on(store: &Sqlite, size: u32) -> thread::ThreadId {
+        const SET: &str = "INSERT INTO spin_key_value VALUES ('default', 'key', randomblob(?1)) \
+                           ON CONFLICT DO UPDATE SET value = excluded.value";
         store
-            .write(|_| Ok(thread::current().id()))
+            .write(move |db| {
+                db.execute(SET, [size])?;
+                Ok(thread::current().id())
+            })
             .await
             .expect("the store works")
     }
@@ -1036,40 +1090,30 @@ mod tests {
     #[test]
     fn who_writes_seldom_is_not_sent_to_another_thread() {
         let folder = folder();
-        let store = open(&folder);
+        let (store, mut checkpoints) = open_uncopied(&folder);
         let file = store.readers.file.clone();
-        let mut checkpoints = Checkpoints {
-            file: file.clone(),
-            connection: None,
-            log: store.log.clone(),
-            failing: false,
-        };
         let here = thread::current().id();
-        let deadline = Instant::now() + HANGS;
         runtime().block_on(async {
-            // The first one may begin the log anew, and sync it.
-            assert_ne!(written_on(&store).await, here);
-            // Where a checkpoint comes in between, it is the first one again.
-            while written_on(&store).await != here {
-                assert!(Instant::now() < deadline);
-            }
-            set(&store, "key", b"value").await.expect("the store works");
-            while !checkpoints.checkpoint().expect("the store works") {}
-            assert_ne!(written_on(&store).await, here);
-            // However many there are, some are left to the thread: it has them in common.
-            let mut count = 0;
-            while written_on(&store).await == here {
-                count += 1;
-            }
-            assert!(count <= AT_ONCE, "{count}");
-            store.log.at_once.store(AT_ONCE, Ordering::Relaxed);
+            assert_ne!(written_on(&store, 8).await, here, "nothing is known yet");
+            assert_eq!(written_on(&store, 8).await, here);
+            assert!(checkpoints.checkpoint().expect("the store works"));
+            // What changes nothing leaves it to the next one to begin the log anew, and to sync that.
+            let lost = store.swap("default", "key", Some(b"other"), b"new").await;
+            assert!(!lost.expect("the store works"));
+            assert_ne!(written_on(&store, 8).await, here, "it begins the log anew");
+            assert_eq!(written_on(&store, 8).await, here);
+            store.log.copying.store(true, Ordering::Relaxed);
+            assert_ne!(written_on(&store, 8).await, here, "the disk is at it");
+            store.log.copying.store(false, Ordering::Relaxed);
+            assert_eq!(written_on(&store, 8).await, here);
             // Nobody waits here for another process.
             let other = Connection::open(&file.path).expect("it opens");
             other
                 .execute_batch("BEGIN IMMEDIATE")
                 .expect("nobody else writes");
-            let (written, committed) =
-                tokio::join!(written_on(&store), async { other.execute_batch("COMMIT") });
+            let (written, committed) = tokio::join!(written_on(&store, 8), async {
+                other.execute_batch("COMMIT")
+            });
             committed.expect("it holds the lock");
             assert_ne!(written, here);
         });
@@ -1077,27 +1121,78 @@ mod tests {
         let store = Sqlite::open(file.path, Durability::Full).expect("it opens");
         runtime().block_on(async {
             for _ in 0..3 {
-                assert_ne!(written_on(&store).await, here, "each waits for the disk");
+                assert_ne!(written_on(&store, 8).await, here, "each waits for the disk");
             }
         });
     }
 
     #[test]
+    fn a_log_that_nobody_copies_is_copied_by_the_thread_that_writes() {
+        const SIZE: u32 = 1 << 20;
+        let folder = folder();
+        let (store, _) = open_uncopied(&folder);
+        let here = thread::current().id();
+        runtime().block_on(async {
+            let (mut last, mut longest, mut by_here) = (0, 0, 0);
+            // Another page for what each says of itself.
+            for _ in 0..=PAGES / (SIZE / 4096) {
+                let by = written_on(&store, SIZE).await;
+                last = store.log.pages.load(Ordering::Relaxed);
+                if by == here {
+                    by_here = last;
+                }
+                longest = last.max(longest);
+            }
+            assert!(by_here > AT_ONCE / 2, "{by_here}");
+            assert!(by_here < AT_ONCE * 2, "{by_here}");
+            assert!(longest > PAGES / 2, "{longest}");
+            assert!(last < longest, "it was copied, and began anew");
+        });
+        drop(store);
+        let store = open(&folder);
+        let kept = runtime().block_on(get(&store, "key"));
+        let kept = kept.expect("the store works").expect("it was written");
+        assert_eq!(kept.len(), SIZE as usize);
+    }
+
+    #[test]
     fn writing_begins_anew_after_an_error_of_the_connection() {
         let folder = folder();
-        let store = open(&folder);
+        let (store, _) = open_uncopied(&folder);
+        let here = thread::current().id();
         let broken = || store.write(|db| Ok(db.pragma_update(None, "query_only", true)?));
         runtime().block_on(async {
             broken().await.expect("the pragma is taken");
-            store.log.at_once.store(0, Ordering::Relaxed);
             check_unavailable(set(&store, "key", b"value").await, ErrorCode::ReadOnly);
             let written = set(&store, "key", b"value").await;
             written.expect("another connection writes");
-            // Where the error is met on the caller's thread, the other one begins anew at once.
+            // Its log is known as well. Where the error is met on the caller's thread, the other one begins anew at once.
+            assert_eq!(written_on(&store, 8).await, here);
             broken().await.expect("the pragma is taken");
-            store.log.at_once.store(AT_ONCE, Ordering::Relaxed);
             let written = set(&store, "key", b"other").await;
             written.expect("another connection writes");
+        });
+    }
+
+    #[test]
+    fn an_operation_that_panics_on_its_own_thread_leaves_the_store_as_it_was() {
+        let folder = folder();
+        let (store, _) = open_uncopied(&folder);
+        let here = thread::current().id();
+        runtime().block_on(async {
+            assert_ne!(written_on(&store, 8).await, here);
+            assert_eq!(written_on(&store, 8).await, here);
+            let panicking = store.write(|db| -> Result<(), _> {
+                db.execute(SET, params!["default", "key", "half"])?;
+                panic!("it ends")
+            });
+            let panicking = std::panic::AssertUnwindSafe(panicking);
+            futures::FutureExt::catch_unwind(panicking)
+                .await
+                .expect_err("it panics");
+            let kept = get(&store, "key").await.expect("the store works");
+            assert_eq!(kept.map(|value| value.len()), Some(8));
+            assert_eq!(written_on(&store, 8).await, here);
         });
     }
 
