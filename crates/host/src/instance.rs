@@ -219,7 +219,7 @@ impl Instance {
 }
 
 /// Ends, by a trap, what computes longer than `most` between two turns of the event loop, in ticks that it
-/// was running: waiting for the store or for the processor does not count.
+/// was running: waiting for the store does not count, and of waiting for the processor no more than it computes.
 fn limit_computing(store: &mut Store<Sandbox>, ticks: Arc<AtomicU32>, most: Duration) {
     let most = u32::try_from(most.as_millis() / TICK.as_millis())
         .unwrap_or(u32::MAX)

@@ -1,11 +1,12 @@
 //! The address that is listened on, and all connections that came in there.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -20,6 +21,10 @@ use crate::socket;
 /// away hold what the limits are there to protect.
 const TURNED_AWAY: usize = 256;
 
+/// How many connections wait until they are taken, if the system permits as many (`net.core.somaxconn`). Fewer, and of
+/// thousands who come back at once after a restart some are seconds late.
+const BACKLOG: u32 = 4096;
+
 /// Listens on a socket that was handed over, or else on an address.
 pub(crate) async fn listen(
     address: SocketAddr,
@@ -27,10 +32,19 @@ pub(crate) async fn listen(
 ) -> anyhow::Result<TcpListener> {
     match handed {
         Some(handed) => handed.listener().context("the socket is unusable"),
-        None => TcpListener::bind(address)
-            .await
-            .with_context(|| format!("{address} cannot be listened on")),
+        None => bind(address).with_context(|| format!("{address} cannot be listened on")),
     }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // Else whoever starts a host again waits until the last connections of the one before are forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// A server that takes connections. Dropping it cuts them off.

@@ -8,7 +8,8 @@
 //!
 //! Meanwhile nobody serves the source unnoticed. A file is locked: who opens it is told so. Of Redis whoever begins to
 //! serve *shows* it first, by listening as nodes do, and then looks at the record; a migration writes it first and
-//! then looks who listens. So one of the two sees the other, and a host that finds a record of leaving marks it: the
+//! then looks who listens. A host that had lost sight of the server does so again before it writes, and a migration listens
+//! as well, so that another one sees it. So one of the two sees the other, and a host that finds a record of leaving marks it: the
 //! migration, which replaces only the one that it wrote, does not end. The host goes on; the next run takes up what it
 //! has changed.
 //!
@@ -20,16 +21,14 @@
 use std::collections::{HashMap, HashSet};
 use std::iter;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use futures::StreamExt as _;
 use mailbox::Integers;
+use redis::aio::PubSub;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
-use crate::store::{Store, without_password};
+use crate::store::{Admission, Redis, Store, without_password};
 
 /// Where a store keeps its record. No manifest can name this label.
 const LABEL: &str = "witter/migration";
@@ -51,8 +50,7 @@ const BYTES: u64 = 256 << 10;
 /// How many lengths are asked for at once.
 const LENGTHS: usize = 500;
 
-/// How long a host shows that it serves before its nodes do: longer than they take to listen.
-const SHOWN: Duration = Duration::from_secs(10);
+const DAMAGED: &str = "the record of a migration is damaged";
 
 /// From where to where.
 #[derive(Clone, Debug, clap::Args)]
@@ -124,57 +122,62 @@ enum Stage {
 /// # Errors
 /// Where it is, or where that cannot be looked at.
 pub(crate) async fn refuse_moved(store: &Store) -> Result<()> {
-    loop {
-        match record(store).await? {
-            Some(Record {
-                stage: Stage::Arriving,
-                other,
-                ..
-            }) => {
-                bail!("its data are on the way from {other}: run `witter migrate` again")
-            }
-            Some(Record {
-                stage: Stage::Moved,
-                other,
-                ..
-            }) => bail!(
-                "its data were moved to {other}: serve from there, or move them back by `witter migrate`"
-            ),
-            Some(left) if left.stage == Stage::Leaving && !left.served => {
-                let served = Record {
-                    served: true,
-                    ..left.clone()
-                };
-                if replace(store, &left, &served).await? {
+    while let Some(found) = store.get(LABEL, RECORD).await? {
+        match admission(&found) {
+            Admission::Granted => break,
+            Admission::Refused(why) => bail!(why),
+            Admission::Noted(noted) => {
+                if store.swap(LABEL, RECORD, Some(&found), &noted).await? {
                     tracing::warn!(
-                        "the store was on the way to {}: it is served here, until `witter migrate` is run again",
-                        left.other
+                        "the store was about to be moved: it is served here, until `witter migrate` is run again"
                     );
-                    return Ok(());
+                    break;
                 }
             }
-            _ => return Ok(()),
         }
+    }
+    Ok(())
+}
+
+/// What a record says to a host.
+fn admission(record: &[u8]) -> Admission {
+    let Ok(found) = serde_json::from_slice::<Record>(record) else {
+        return Admission::Refused(DAMAGED.to_owned());
+    };
+    let other = &found.other;
+    match found.stage {
+        Stage::Arriving => Admission::Refused(format!(
+            "its data are on the way from {other}: run `witter migrate` again"
+        )),
+        Stage::Moved => Admission::Refused(format!(
+            "its data were moved to {other}: serve from there, or move them back by `witter migrate`"
+        )),
+        Stage::Leaving if !found.served => {
+            let served = Record {
+                served: true,
+                ..found
+            };
+            // It was one a moment ago.
+            serde_json::to_vec(&served).map_or(Admission::Granted, Admission::Noted)
+        }
+        Stage::Leaving | Stage::Arrived => Admission::Granted,
     }
 }
 
 /// Shows whoever may move the store that it is served, and then does as [`refuse_moved`], for a store that others can
-/// open at the same time. It is shown until the tasks end, or nodes have had the time to listen.
+/// open at the same time; and again whenever it connects to it anew. It is shown until the tasks end, or nodes have had
+/// the time to listen.
 ///
 /// # Errors
 /// As [`refuse_moved`], or where the store cannot be listened to.
 pub(crate) async fn show(store: &Store) -> Result<JoinSet<()>> {
     let mut shown = JoinSet::new();
     if let Some(redis) = store.redis() {
+        redis.guard(LABEL, RECORD, admission);
         let listening = redis.subscribe().await;
         let listening = listening.context("it cannot be listened to")?;
         refuse_moved(store).await?;
-        let (_, mut messages) = listening.split();
-        // What comes is for the nodes.
-        let drained = async move { while messages.next().await.is_some() {} };
-        shown.spawn(async {
-            timeout(SHOWN, drained).await.ok();
-        });
+        shown.spawn(Redis::show(listening));
     }
     Ok(shown)
 }
@@ -193,10 +196,25 @@ pub async fn migrate(options: &Options, progress: impl Fn(Progress)) -> Result<M
     let source = open(from, true).await?;
     let target = open(to, false).await?;
     let told = [&*without_password(from), &*without_password(to)];
-    let begun = begin(&source, &target, told, *replace).await?;
+    let claims = [claim(&source).await?, claim(&target).await?];
+    let moved = run(&source, &target, told, *replace, progress).await;
+    for (store, claim) in [&source, &target].into_iter().zip(claims) {
+        release(store, claim).await;
+    }
+    moved
+}
+
+async fn run(
+    source: &Store,
+    target: &Store,
+    told: [&str; 2],
+    replace: bool,
+    progress: impl Fn(Progress),
+) -> Result<Moved> {
+    let begun = begin(source, target, told, replace).await?;
     let moved = async {
-        let moved = copy(&source, &target, &progress).await?;
-        settle(&source, &target, told, &begun).await?;
+        let moved = copy(source, target, &progress).await?;
+        settle(source, target, told, &begun).await?;
         anyhow::Ok(moved)
     };
     let [from, to] = told;
@@ -216,18 +234,40 @@ async fn open(url: &str, must_exist: bool) -> Result<Store> {
         Err(error) if error.is_locked() => bail!(in_use(&told)),
         store => store.with_context(|| format!("the store {told} cannot be opened"))?,
     };
-    ensure!(!is_shown(&store).await?, in_use(&told));
+    ensure!(!is_shown(&store, 0).await?, in_use(&told));
     Ok(store)
 }
 
 fn in_use(told: &str) -> String {
-    format!("{told} is in use: stop the hosts that serve it, and what starts them")
+    format!(
+        "{told} is in use: stop the hosts that serve it, what starts them, and others that move it"
+    )
 }
 
-/// Whether a host shows that it serves a store.
-async fn is_shown(store: &Store) -> Result<bool> {
+/// Shows what begins meanwhile that the store is moved: another run, which nothing else keeps from a server. It ends with
+/// this process.
+async fn claim(store: &Store) -> Result<Option<PubSub>> {
     Ok(match store.redis() {
-        Some(redis) => redis.listeners().await? > 0,
+        Some(redis) => Some(redis.subscribe().await?),
+        None => None,
+    })
+}
+
+/// Shows it no more: once this returns, the next run finds nobody.
+async fn release(store: &Store, claim: Option<PubSub>) {
+    if let (Some(redis), Some(claim)) = (store.redis(), claim) {
+        // Where it fails, the connection has ended.
+        redis.unsubscribe(claim).await.ok();
+    }
+}
+
+/// How many show themselves where a store was claimed.
+const CLAIMED: u64 = 1;
+
+/// Whether a host, or another run, shows that it has a store, beside so many.
+async fn is_shown(store: &Store, beside: u64) -> Result<bool> {
+    Ok(match store.redis() {
+        Some(redis) => redis.listeners().await? > beside,
         None => false,
     })
 }
@@ -291,7 +331,10 @@ async fn begin(
     let refused = match record(source).await? {
         // Who shows itself later will have found the record.
         Some(found) if found == leaving => {
-            match (is_shown(source).await?, is_shown(target).await?) {
+            match (
+                is_shown(source, CLAIMED).await?,
+                is_shown(target, CLAIMED).await?,
+            ) {
                 (true, _) => in_use(from),
                 (_, true) => in_use(to),
                 (false, false) => return Ok(leaving),
@@ -338,8 +381,8 @@ async fn settle(
     [from, to]: [&str; 2],
     begun: &Record,
 ) -> Result<()> {
-    ensure!(!is_shown(source).await?, in_use(from));
-    ensure!(!is_shown(target).await?, in_use(to));
+    ensure!(!is_shown(source, CLAIMED).await?, in_use(from));
+    ensure!(!is_shown(target, CLAIMED).await?, in_use(to));
     let moved = Record {
         stage: Stage::Moved,
         before: None,
@@ -349,8 +392,8 @@ async fn settle(
         replace(source, begun, &moved).await?,
         "{from} was served meanwhile: stop the hosts, and what starts them"
     );
-    // A host that had lost sight of the server does not look at the record again.
-    if is_shown(source).await? {
+    // One that began when this had looked has found the record of leaving, or finds this one.
+    if is_shown(source, CLAIMED).await? {
         let left = Record {
             stage: Stage::Leaving,
             served: true,
@@ -364,7 +407,15 @@ async fn settle(
         other: from.to_owned(),
         ..moved
     };
-    write(target, &arrived).await
+    let arriving = Record {
+        stage: Stage::Arriving,
+        ..arrived.clone()
+    };
+    ensure!(
+        replace(target, &arriving, &arrived).await?,
+        "{to} was changed meanwhile"
+    );
+    Ok(())
 }
 
 async fn copy(source: &Store, target: &Store, progress: &impl Fn(Progress)) -> Result<Moved> {
@@ -515,9 +566,7 @@ fn integers(store: &Store) -> Integers {
 async fn record(store: &Store) -> Result<Option<Record>> {
     let value = store.get(LABEL, RECORD).await?;
     let record = value.map(|value| serde_json::from_slice(&value));
-    record
-        .transpose()
-        .context("the record of a migration is damaged")
+    record.transpose().context(DAMAGED)
 }
 
 async fn write(store: &Store, record: &Record) -> Result<()> {
@@ -543,13 +592,20 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use std::time::{Duration, Instant};
+
     use redis_server::RedisServer;
     use tempfile::TempDir;
     use tokio::runtime::Handle;
+    use tokio::sync::watch;
     use tokio::task::block_in_place;
+    use tokio::time::sleep;
 
     use super::*;
-    use crate::store::Durability;
+    use crate::store::{Durability, wire};
+
+    /// Beyond this something hangs.
+    const HANGS: Duration = Duration::from_secs(60);
 
     const EPOCH: u64 = 1_234_567_890_123_456_789;
 
@@ -662,7 +718,7 @@ mod tests {
     /// The same, once the server does not count those any more who listened before.
     async fn migrate_alone_while(from: &str, to: &str, meanwhile: impl AsyncFn()) -> Result<Moved> {
         let server = open(from).await;
-        while is_shown(&server).await.expect("it works") {}
+        while is_shown(&server, 0).await.expect("it works") {}
         drop(server);
         migrate_while(from, to, meanwhile).await
     }
@@ -892,6 +948,7 @@ mod tests {
         let host = open(redis).await;
         fill(&host).await;
         let target = open(file).await;
+        let _claim = claim(&host).await.expect("it works");
         // It looked before there was a record, and shows itself when the migration has opened the stores.
         let shown = show(&host).await.expect("it is here");
         let begun = begin(&host, &target, [redis, file], false).await;
@@ -901,16 +958,98 @@ mod tests {
             assert_eq!(record(store).await.expect("it works"), None);
         }
         drop(shown);
-        while is_shown(&host).await.expect("it works") {}
+        while is_shown(&host, CLAIMED).await.expect("it works") {}
         // Nor may it move to where a host is.
         let served = format!("{}?prefix=other:", server.url());
         let other = open(&served).await;
+        let _claim = claim(&other).await.expect("it works");
         let _shown = show(&other).await.expect("it is here");
         let begun = begin(&host, &other, [redis, &served], false).await;
         check_refused(begun, "other: is in use");
         for store in [&host, &other] {
             assert_eq!(record(store).await.expect("it works"), None);
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_host_that_was_cut_off_while_its_store_moved_serves_it_no_more() {
+        let Places {
+            file,
+            redis,
+            server,
+            ..
+        } = &places();
+        let (mute, sound) = watch::channel(false);
+        let away = wire(server.address(), Duration::ZERO, sound).await;
+        let host = open(&format!("redis://{away}?prefix=app:")).await;
+        fill(&host).await;
+        let write = async || host.set("default", "new", b"new").await;
+        let shown = show(&host).await.expect("it is here");
+        mute.send_replace(true);
+        write().await.expect_err("it is cut off");
+        drop(shown);
+        let moved = migrate_alone_while(redis, file, async || {
+            write().await.expect_err("it is cut off");
+        });
+        moved.await.expect("nobody serves it");
+        mute.send_replace(false);
+        let begun = Instant::now();
+        let refused = async |why: &str| {
+            loop {
+                let error = write().await.expect_err("it is not served");
+                if format!("{:?}", anyhow::Error::from(error)).contains(why) {
+                    break;
+                }
+                assert!(begun.elapsed() < HANGS);
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        refused("were moved to").await;
+        // It tries again all the time, and is in nobody's way.
+        let moved = migrate_while(file, redis, async || refused("on the way").await);
+        let moved = moved.await.expect("it moves back");
+        assert_eq!((moved.written, moved.deleted), (0, 0));
+        while write().await.is_err() {
+            assert!(begun.elapsed() < HANGS);
+            sleep(Duration::from_millis(5)).await;
+        }
+        // One that comes back before the end has it end otherwise.
+        mute.send_replace(true);
+        write().await.expect_err("it is cut off");
+        let killed = server.ask::<u64>(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        killed.expect("it works");
+        let moved = migrate_alone_while(redis, file, async || {
+            mute.send_replace(false);
+            while write().await.is_err() {
+                assert!(begun.elapsed() < HANGS);
+                sleep(Duration::from_millis(5)).await;
+            }
+        });
+        check_refused(moved.await, "is in use");
+        check_refused(refuse_moved(&open(file).await).await, "on the way");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_two_that_move_the_same_store_one_is_refused_and_changes_nothing() {
+        let Places { redis, server, .. } = &places();
+        let other = &format!("{}?prefix=other:", server.url());
+        let (source, target) = (open(redis).await, open(other).await);
+        fill(&source).await;
+        let moved = migrate_while(redis, other, async || {
+            let before = (record(&source).await, record(&target).await);
+            for (from, to) in [(redis, other), (other, redis)] {
+                check_refused(migrate(&options(from, to), |_| {}).await, "is in use");
+            }
+            let after = (record(&source).await, record(&target).await);
+            assert_eq!(
+                (before.0.expect("it works"), before.1.expect("it works")),
+                (after.0.expect("it works"), after.1.expect("it works"))
+            );
+        });
+        assert_eq!(moved.await.expect("it moves").written, 1003);
+        check(&target).await;
+        let back = migrate(&options(other, redis), |_| {}).await;
+        back.expect("nobody moves it any more");
     }
 
     #[tokio::test(flavor = "multi_thread")]

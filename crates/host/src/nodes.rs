@@ -11,6 +11,7 @@
 //! until it has told what is left.
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -170,13 +171,20 @@ async fn listen(store: Store, wakeups: Wakeups, own: String) {
     }
 }
 
-/// Listens until the connection ends.
+/// Listens until the connection ends, or the store is asked by another one.
 async fn hear(redis: &Redis, wakeups: &Wakeups, own: &str) -> Result<(), redis::RedisError> {
+    let connection = redis.connection();
     let (mut asking, mut messages) = redis.subscribe().await?.split();
     // Something may have been told while nobody listened.
     wakeups.notify_all();
+    // After a failover this one may still be there, at the server of before.
+    let mut moved = pin!(redis.reconnected(connection));
     loop {
-        match timeout(SILENCE, messages.next()).await {
+        let heard = tokio::select! {
+            () = &mut moved => return Ok(()),
+            heard = timeout(SILENCE, messages.next()) => heard,
+        };
+        match heard {
             Ok(Some(message)) => match read(message.get_payload_bytes(), own) {
                 Told::Nothing => {}
                 Told::Names(names) => names.iter().for_each(|name| wakeups.hear(name)),
@@ -267,6 +275,37 @@ mod tests {
         one.notify("a");
         assert!(watch.is_woken(HANGS).await);
         assert_eq!(lines().expect("it works"), 2);
+        // Something else has its name: those who listen are told once, and of what comes after too.
+        let deleted = server.ask::<u64>(&["DEL", "witter:wakeup"]);
+        deleted.expect("it works");
+        let taken = server.ask::<String>(&["SET", "witter:wakeup", "mine"]);
+        taken.expect("it works");
+        for name in ["a", "b"] {
+            let watch = two.watch(name.into());
+            one.notify(name);
+            assert!(watch.is_woken(HANGS).await, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_asks_by_another_connection_listens_by_another_one_too() {
+        let server = RedisServer::start(&[]).expect("Redis starts");
+        let store = Store::open(&server.url(), Durability::Normal).await;
+        let store = store.expect("Redis is there");
+        let wakeups = Wakeups::default();
+        let watch = wakeups.watch("begun".into());
+        let _nodes = Nodes::join(&store, Arc::new(Outbox::default()), &wakeups);
+        assert!(watch.is_woken(HANGS).await);
+        let watch = wakeups.watch("a".into());
+        // Those that are not subscribed, as in a failover: nothing else tells who listens.
+        let killed = server.ask::<u64>(&["CLIENT", "KILL", "TYPE", "normal"]);
+        assert!(killed.expect("it works") > 0);
+        let begun = Instant::now();
+        while store.get("default", "key").await.is_err() {
+            assert!(begun.elapsed() < HANGS);
+            sleep(PAUSE).await;
+        }
+        assert!(watch.is_woken(HANGS).await);
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ pub struct Ask {
     pub verb: Verb,
 }
 
-/// The member `ref` of a question: a number or a string of at most 64 bytes, or nothing.
+/// The member `ref` of a question: a number or a string of at most 64 bytes as JSON, or nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reference(Option<String>);
 
@@ -114,7 +114,7 @@ impl Reference {
         };
         if text.is_some_and(|text| !is_one(text)) {
             return Err(Error::Unprocessable(format!(
-                "ref: a number or a string of at most {LONGEST_REF} bytes is expected"
+                "ref: a number or a string of at most {LONGEST_REF} bytes as JSON is expected"
             )));
         }
         Ok(Self(text.map(str::to_owned)))

@@ -18,11 +18,12 @@ pub const KEPT: &str = "1000";
 const SENDER: usize = 16;
 
 /// Tells, in one step, so that it costs one answer. Its one key is [`NAME`] behind the prefix, its arguments are
-/// those of [`arguments`].
+/// those of [`arguments`]. Where the stream cannot be written, since the server is full or the name is taken, those who
+/// are subscribed have been told: an error would have it told again.
 pub const TELL: &str = "\
 redis.call('PUBLISH', KEYS[1], ARGV[1])
 if redis.call('EXISTS', KEYS[1]) == 1 then
-  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', ARGV[3], ARGV[1])
+  redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', ARGV[3], ARGV[1])
 end";
 
 /// What [`TELL`] is told with a message.

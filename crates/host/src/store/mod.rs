@@ -15,7 +15,7 @@ mod sqlite;
 
 #[cfg(test)]
 pub(crate) use self::redis::wire::wire;
-pub(crate) use self::redis::{Redis, without_password};
+pub(crate) use self::redis::{Admission, Redis, without_password};
 use crate::metrics::{Counter, Histogram};
 use memory::Memory;
 use sqlite::Sqlite;
@@ -73,7 +73,7 @@ impl StoreError {
 /// A key-value store; clones are the same store. The file is closed when the last one is dropped, which
 /// waits until the writes that are under way have ended.
 ///
-/// Dropping the future of a write does not stop the write.
+/// A write whose future is dropped may be done all the same, and after one that is asked for later.
 #[derive(Clone, Debug)]
 pub struct Store(Arc<Inner>);
 

@@ -59,13 +59,9 @@ const READERS: usize = 8;
 /// costs two syncs of the disk.
 const CHECKPOINT: Duration = Duration::from_secs(1);
 
-/// How many pages the log may have before a commit copies what is left of it, and the log begins anew.
+/// How many pages the log may have before a commit copies what is left of it, and the next begins it anew.
 /// Fewer, and commits wait for the disk under load; more, and reads search a longer log.
 const PAGES: u32 = (LOG / 4096) as u32;
-
-/// How many pages the log may have where writes are still done on their caller's thread. More, and one of them may be what
-/// makes it so long that a commit copies it; fewer, and they are sooner late where something prevents the copying.
-const AT_ONCE: u32 = PAGES / 4;
 
 /// What the log is cut back to where it grew beyond, in bytes. Less, and it is cut and grown again for
 /// nothing; more, and the disk stays occupied.
@@ -342,16 +338,12 @@ impl Sqlite {
         }
     }
 
-    /// Runs `operation` on the connection that writes, if nobody else does and it works.
+    /// Runs `operation` on the connection that writes, where callers write too, if it is free and it works.
     fn read_as_writer<T>(
         &self,
         operation: impl Fn(&Connection) -> rusqlite::Result<T>,
     ) -> Option<T> {
-        // Else the thread that writes would have to wait for it.
-        if !self.is_at_once() {
-            return None;
-        }
-        self.try_writer()?.read(operation)
+        self.writer_at_once()?.read(operation)
     }
 
     /// Runs `operation` on another thread.
@@ -367,8 +359,7 @@ impl Sqlite {
 
     /// Has `operation` done by the connection that writes, and returns when it is committed.
     ///
-    /// It may run more than once, each time as if the times before had not been. Where nobody waits for the end, it may be
-    /// committed after one that was asked for later.
+    /// It may run more than once, each time as if the times before had not been.
     async fn write<T: Send + 'static>(
         &self,
         operation: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
@@ -388,11 +379,13 @@ impl Sqlite {
 
     /// Does the job on this thread, if there is nobody and nothing to wait for; gives it back else.
     fn write_at_once(&self, mut job: Box<dyn Job>) -> Option<Box<dyn Job>> {
-        let waiting = |queue: &mpsc::Sender<_>| queue.capacity() < queue.max_capacity();
-        if !self.is_at_once() || self.queue.as_ref().is_none_or(waiting) {
+        let is_idle = |queue: &mpsc::Sender<_>| {
+            !queue.is_closed() && queue.capacity() == queue.max_capacity()
+        };
+        if !self.queue.as_ref().is_some_and(is_idle) {
             return Some(job);
         }
-        let Some(mut writer) = self.try_writer() else {
+        let Some(mut writer) = self.writer_at_once() else {
             return Some(job);
         };
         let end = writer.commit(std::slice::from_mut(&mut job), Duration::ZERO, |_| {
@@ -407,19 +400,21 @@ impl Sqlite {
         None
     }
 
-    /// Whether a commit leaves the disk alone.
-    fn is_at_once(&self) -> bool {
-        self.readers.file.durability == Durability::Normal && self.log.is_at_once()
-    }
-
-    /// The connection that writes, if nobody else uses it.
-    fn try_writer(&self) -> Option<MutexGuard<'_, Writer>> {
-        match self.writer.try_lock() {
-            Ok(writer) => Some(writer),
-            // What panicked was one operation; its transaction ended with it.
-            Err(TryLockError::Poisoned(writer)) => Some(writer.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
+    /// The connection that writes, if nobody else uses it and a commit leaves the disk alone.
+    fn writer_at_once(&self) -> Option<MutexGuard<'_, Writer>> {
+        let is_at_once =
+            || self.readers.file.durability == Durability::Normal && self.log.is_at_once();
+        if !is_at_once() {
+            return None;
         }
+        let writer = match self.writer.try_lock() {
+            Ok(writer) => writer,
+            // What panicked was one operation; its transaction ended with it.
+            Err(TryLockError::Poisoned(writer)) => writer.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        // Who had it until now may have changed that.
+        is_at_once().then_some(writer)
     }
 
     /// An error where the thread that writes has ended.
@@ -632,21 +627,21 @@ struct Log {
     due: AtomicBool,
     /// Set while it is copied, which the disk takes part in.
     copying: AtomicBool,
-    /// How many pages the last commit left there. 0 when all of them were copied: the next one begins the log anew, and
-    /// syncs that.
+    /// How many pages the last commit left there. 0 where it is not known, or all of them were copied: the next commit
+    /// begins the log anew, and syncs that. What another process does to it shows with the next commit.
     pages: AtomicU32,
 }
 
 impl Log {
     /// Keeps count of what this connection commits, and copies the log where it has become too long, as SQLite's own
-    /// `wal_autocheckpoint` does.
+    /// `wal_autocheckpoint` does, one commit later: the first that makes it so long may be done on its caller's thread.
     fn watch(self: &Arc<Self>, db: &mut Connection) -> rusqlite::Result<()> {
         let log = self.clone();
         db.wal_hook(Some(move |wal: &mut Wal, pages| {
             let pages = u32::try_from(pages).unwrap_or(0);
             log.due.store(true, Ordering::Relaxed);
-            log.pages.store(pages, Ordering::Relaxed);
-            if pages >= PAGES {
+            let before = log.pages.swap(pages, Ordering::Relaxed);
+            if before.min(pages) >= PAGES {
                 // What fails is tried again after the next commit: this one is done.
                 let _ = wal.checkpoint();
             }
@@ -657,7 +652,7 @@ impl Log {
     /// Whether a commit of normal durability leaves the disk alone.
     fn is_at_once(&self) -> bool {
         let pages = self.pages.load(Ordering::Relaxed);
-        (1..AT_ONCE).contains(&pages) && !self.copying.load(Ordering::Relaxed)
+        (1..PAGES).contains(&pages) && !self.copying.load(Ordering::Relaxed)
     }
 }
 
@@ -788,7 +783,6 @@ impl Checkpoints {
         let connection = self.connection.take();
         let opened = self.file.still(connection, File::connect_again)?;
         let opened = self.connection.insert(opened);
-        let before = self.log.pages.load(Ordering::Relaxed);
         let (busy, log, copied): (bool, i64, i64) =
             opened
                 .db
@@ -798,11 +792,8 @@ impl Checkpoints {
         // Where another process is at it, it tells no pages at all.
         let all = !busy && log == copied;
         if all {
-            // Where there was a commit meanwhile, the log goes on.
-            let _ =
-                self.log
-                    .pages
-                    .compare_exchange(before, 0, Ordering::Relaxed, Ordering::Relaxed);
+            // Where there was a commit meanwhile, the log goes on, and the next commit tells so.
+            self.log.pages.store(0, Ordering::Relaxed);
         }
         Ok(all)
     }
@@ -1127,26 +1118,31 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_nobody_copies_is_copied_by_the_thread_that_writes() {
+    fn a_log_that_has_become_too_long_is_copied_by_the_thread_that_writes() {
         const SIZE: u32 = 1 << 20;
         let folder = folder();
         let (store, _) = open_uncopied(&folder);
         let here = thread::current().id();
         runtime().block_on(async {
-            let (mut last, mut longest, mut by_here) = (0, 0, 0);
-            // Another page for what each says of itself.
-            for _ in 0..=PAGES / (SIZE / 4096) {
-                let by = written_on(&store, SIZE).await;
-                last = store.log.pages.load(Ordering::Relaxed);
-                if by == here {
-                    by_here = last;
-                }
-                longest = last.max(longest);
+            // Each takes a page for each 4 KiB, and a few for the table.
+            let most = PAGES / (SIZE / 4096);
+            let mut callers = 0;
+            for _ in 0..most {
+                let before = store.log.pages.load(Ordering::Relaxed);
+                let is_here = written_on(&store, SIZE).await == here;
+                assert_eq!(is_here, (1..PAGES).contains(&before), "{before}");
+                callers += u32::from(is_here);
             }
-            assert!(by_here > AT_ONCE / 2, "{by_here}");
-            assert!(by_here < AT_ONCE * 2, "{by_here}");
-            assert!(longest > PAGES / 2, "{longest}");
-            assert!(last < longest, "it was copied, and began anew");
+            assert!(callers > most / 2, "{callers}");
+            let full = store.log.pages.load(Ordering::Relaxed);
+            assert!(full >= PAGES, "{full}");
+            assert_ne!(written_on(&store, SIZE).await, here, "it copies the log");
+            let longest = store.log.pages.load(Ordering::Relaxed);
+            assert!(longest > full, "{longest}");
+            assert_ne!(written_on(&store, SIZE).await, here, "it begins it anew");
+            let anew = store.log.pages.load(Ordering::Relaxed);
+            assert!((1..PAGES / 2).contains(&anew), "{anew}");
+            assert_eq!(written_on(&store, SIZE).await, here);
         });
         drop(store);
         let store = open(&folder);

@@ -158,7 +158,7 @@ fn what_is_no_question_is_refused_with_its_reference() {
         "null",
         &format!("\"{}\"", "x".repeat(63)),
     ] {
-        let why = "ref: a number or a string of at most 64 bytes is expected";
+        let why = "ref: a number or a string of at most 64 bytes as JSON is expected";
         refused(&format!(r#"{{"ref":{reference}}}"#), "", &shape(why));
     }
     refused(

@@ -3,10 +3,13 @@
 //! While there is none, whoever asks is told so at once: components ask while their whole instance waits, and
 //! to wait for a server that is away, one after the other, would hold up those who need nothing of it.
 
+use std::convert::Infallible;
 use std::error::Error;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
+use futures::StreamExt as _;
+use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind,
     Value, cmd,
@@ -22,10 +25,18 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// shorter, and they keep it from coming back. A connection that lives for less than the longest was one more attempt.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
+/// How often a connection that works is looked at. Longer: readers stand still for longer at a server that was made a
+/// replica, where nothing is written that would tell; shorter: more questions.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How long a host shows that it serves before its nodes do: longer than they take to listen.
+const SHOWN: Duration = Duration::from_secs(10);
+
 /// A connection, which many use at once.
 #[derive(Debug)]
 pub(super) struct Link {
     state: watch::Receiver<State>,
+    guard: Arc<OnceLock<Guard>>,
     /// Those that broke, to the task that makes others. It ends when nobody can tell it any more.
     broken: mpsc::UnboundedSender<Broken>,
 }
@@ -42,12 +53,42 @@ type Broken = (u64, RedisError);
 impl Link {
     /// Connects. The key is one that never has a value.
     pub(super) async fn open(client: Client, unused: String) -> Result<Self, RedisError> {
-        let server = Server { client, unused };
+        let guard = Arc::default();
+        let server = Server {
+            client,
+            unused,
+            guard: Arc::clone(&guard),
+        };
         let first = server.connect().await?;
         let (states, state) = watch::channel(State::Connected(0, first));
         let (broken, told) = mpsc::unbounded_channel();
         tokio::spawn(keep(server, states, told));
-        Ok(Self { state, broken })
+        Ok(Self {
+            state,
+            guard,
+            broken,
+        })
+    }
+
+    /// What is asked whenever it connects again. The first is kept.
+    pub(super) fn guard(&self, guard: Guard) {
+        self.guard.get_or_init(|| guard);
+    }
+
+    /// The number of its connection, if there is one.
+    pub(super) fn number(&self) -> Option<u64> {
+        match &*self.state.borrow() {
+            State::Connected(number, _) => Some(*number),
+            State::Away(_) => None,
+        }
+    }
+
+    /// Waits until there is another connection than the one of this number.
+    pub(super) async fn reconnected(&self, number: Option<u64>) {
+        let is_other =
+            |state: &State| matches!(state, State::Connected(other, _) if Some(*other) != number);
+        // The task is there as long as this is.
+        self.state.clone().wait_for(is_other).await.ok();
     }
 
     /// Asks the server. An error may hide that it did what it was asked.
@@ -70,8 +111,12 @@ impl Link {
 
 /// Whether an error tells that the connection, or the server behind it, is of no use any more.
 fn breaks(error: &RedisError) -> bool {
-    // Who writes to a replica has the server of before a failover.
-    let of_no_use = [ServerErrorKind::ReadOnly, ServerErrorKind::BusyLoading];
+    // Who writes to a replica has the server of before a failover; one that has lost its primary may not even read.
+    let of_no_use = [
+        ServerErrorKind::ReadOnly,
+        ServerErrorKind::BusyLoading,
+        ServerErrorKind::MasterDown,
+    ];
     error.is_io_error()
         || error.is_unrecoverable_error()
         || of_no_use.map(ErrorKind::Server).contains(&error.kind())
@@ -89,11 +134,16 @@ async fn keep(
     let mut current = 0;
     let mut pause = Duration::ZERO;
     let mut since = Instant::now();
-    while let Some((number, error)) = broken.recv().await {
-        // Everybody tells whom it met.
-        if number != current {
-            continue;
-        }
+    loop {
+        let error = tokio::select! {
+            told = broken.recv() => match told {
+                None => return,
+                Some((number, error)) if number == current => error,
+                // Everybody tells whom it met.
+                Some(_) => continue,
+            },
+            Err(error) = server.look(&states) => error,
+        };
         tracing::warn!(error = &error as &dyn Error, "the store is away");
         states.send_replace(State::Away(error));
         if since.elapsed() >= PAUSES.1 {
@@ -121,6 +171,51 @@ async fn keep(
 struct Server {
     client: Client,
     unused: String,
+    guard: Arc<OnceLock<Guard>>,
+}
+
+/// Keeps a host from a store that it may not serve any more.
+#[derive(Debug)]
+pub(super) struct Guard {
+    /// The channel by which hosts show that they serve.
+    pub(super) shown: String,
+    /// The key whose value says whether they may.
+    pub(super) key: String,
+    pub(super) judge: fn(&[u8]) -> Admission,
+}
+
+impl Guard {
+    async fn admit(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+        let mut get = cmd("GET");
+        get.arg(&self.key);
+        while let Some(value) = get.query_async::<Option<Vec<u8>>>(connection).await? {
+            match (self.judge)(&value) {
+                Admission::Granted => break,
+                Admission::Refused(why) => {
+                    return Err((ErrorKind::Client, "the store is not served", why).into());
+                }
+                Admission::Noted(noted) => {
+                    let mut swap = cmd("EVAL");
+                    swap.arg(super::SWAP).arg(1).arg(&self.key);
+                    swap.arg(value).arg(noted);
+                    if swap.query_async::<bool>(connection).await? {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a value says to a host that begins to serve the store it stands in.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    Granted,
+    /// Once it has put this in its place.
+    Noted(Vec<u8>),
+    /// Why not.
+    Refused(String),
 }
 
 impl Server {
@@ -135,25 +230,79 @@ impl Server {
         let mut connection = bounded(connecting).await?;
         // Refused while the server reads its data.
         cmd("PING").query_async::<Value>(&mut connection).await?;
-        match cmd("ROLE").query_async::<Vec<Value>>(&mut connection).await {
+        self.refuse_replica(&mut connection).await?;
+        if let Some(guard) = self.guard.get() {
+            self.pass(guard, &mut connection).await?;
+        }
+        Ok(connection)
+    }
+
+    async fn refuse_replica(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<(), RedisError> {
+        match cmd("ROLE").query_async::<Vec<Value>>(connection).await {
             Ok(role) if is_replica(&role) => Err((
                 ErrorKind::Server(ServerErrorKind::ReadOnly),
                 "the server is a replica",
             )
                 .into()),
-            Ok(_) => Ok(connection),
+            Ok(_) => Ok(()),
             Err(error) if breaks(&error) => Err(error),
             // Not every server lets itself be asked. A replica refuses to delete even what is not there.
             Err(_) => {
                 let mut delete = cmd("DEL");
                 delete.arg(&self.unused);
-                match delete.query_async::<Value>(&mut connection).await {
+                match delete.query_async::<Value>(connection).await {
                     Err(error) if breaks(&error) => Err(error),
-                    _ => Ok(connection),
+                    _ => Ok(()),
                 }
             }
         }
     }
+
+    /// Shows that it serves, and then asks whether it may: whoever moves a store says so first, and then looks who
+    /// serves it.
+    async fn pass(
+        &self,
+        guard: &Guard,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<(), RedisError> {
+        // Who may not, and tries again all the time, does not show itself.
+        guard.admit(connection).await?;
+        let shown = subscribe(&self.client, &guard.shown).await?;
+        guard.admit(connection).await?;
+        tokio::spawn(show(shown));
+        Ok(())
+    }
+
+    /// Looks at the connection that there is, again and again, until it is of no use any more.
+    async fn look(&self, states: &watch::Sender<State>) -> Result<Infallible, RedisError> {
+        loop {
+            sleep(LOOK).await;
+            let state = states.borrow().clone();
+            if let State::Connected(_, mut connection) = state {
+                self.refuse_replica(&mut connection).await?;
+            }
+        }
+    }
+}
+
+/// Listens to a channel, by a connection of its own.
+pub(super) async fn subscribe(client: &Client, channel: &str) -> Result<PubSub, RedisError> {
+    bounded(async {
+        let mut connection = client.get_async_pubsub().await?;
+        connection.subscribe(channel).await?;
+        Ok(connection)
+    })
+    .await
+}
+
+/// Listens for as long as others need to see it. What comes is for the nodes.
+pub(super) async fn show(listening: PubSub) {
+    let (_, mut messages) = listening.split();
+    let drained = async { while messages.next().await.is_some() {} };
+    timeout(SHOWN, drained).await.ok();
 }
 
 fn is_replica(role: &[Value]) -> bool {

@@ -21,7 +21,8 @@ mod settings;
 #[cfg(test)]
 pub(crate) mod wire;
 
-use link::{Link, bounded};
+pub(crate) use link::Admission;
+use link::{Guard, Link, bounded};
 use place::Place;
 pub(crate) use place::without_password;
 
@@ -51,12 +52,13 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// Connects, and warns of settings by which the server loses what it acknowledged.
+    /// Connects to a server that is no cluster, and warns of settings by which it loses what it acknowledged.
     pub(super) async fn open(url: &str) -> Result<Self, StoreError> {
         let (place, client) = Place::parse(url)?;
         // No label has such a name, so that nobody writes this.
         let unused = place.name("/unused", "/unused");
         let link = Link::open(client.clone(), unused).await?;
+        settings::refuse_cluster(&link).await?;
         for warning in settings::look(&link).await {
             tracing::warn!("{warning}");
         }
@@ -233,12 +235,36 @@ impl Redis {
 
     /// Listens to what is said, by a connection of its own.
     pub(crate) async fn subscribe(&self) -> Result<PubSub, RedisError> {
-        bounded(async {
-            let mut connection = self.client.get_async_pubsub().await?;
-            connection.subscribe(self.place.wakeups()).await?;
-            Ok(connection)
-        })
-        .await
+        link::subscribe(&self.client, &self.place.wakeups()).await
+    }
+
+    /// Listens no more.
+    pub(crate) async fn unsubscribe(&self, mut listening: PubSub) -> Result<(), RedisError> {
+        bounded(listening.unsubscribe(self.place.wakeups())).await
+    }
+
+    /// Shows for some seconds, by such a connection, that the store is served.
+    pub(crate) async fn show(listening: PubSub) {
+        link::show(listening).await;
+    }
+
+    /// Whenever it connects again, it shows itself, and asks what the value of a key says of that.
+    pub(crate) fn guard(&self, label: &str, key: &str, judge: fn(&[u8]) -> Admission) {
+        self.link.guard(Guard {
+            shown: self.place.wakeups(),
+            key: self.place.name(label, key),
+            judge,
+        });
+    }
+
+    /// The number of the connection by which everything is asked, if there is one.
+    pub(crate) fn connection(&self) -> Option<u64> {
+        self.link.number()
+    }
+
+    /// Waits until there is another one than the one of this number.
+    pub(crate) async fn reconnected(&self, number: Option<u64>) {
+        self.link.reconnected(number).await;
     }
 
     /// How many are subscribed.
@@ -448,6 +474,14 @@ mod tests {
         let made = replica.ask::<String>(&["REPLICAOF", "NO", "ONE"]);
         made.expect("it is none any more");
         back(&store).await;
+        // Where nothing is written, it is found out as well.
+        let made = replica.ask::<String>(&["REPLICAOF", "127.0.0.1", &port]);
+        made.expect("it becomes one");
+        let begun = Instant::now();
+        while get(&store, "key").await.is_ok() {
+            assert!(begun.elapsed() < HANGS);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     #[tokio::test]
