@@ -4,6 +4,7 @@ use crate::bindings::fermyon::spin::redis as blocking;
 use crate::bindings::spin::redis::redis as concurrent;
 use crate::prefix::Prefix;
 use crate::settings::Settings;
+use crate::spared::Spared;
 use crate::{Command, Error, Value};
 use futures::future::{Either, select};
 use futures::lock::Mutex;
@@ -20,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The Redis of this deployment, and the connections to it that all calls of an instance share.
 pub struct Redis {
     settings: Settings,
+    spared: Spared,
     blocking: RefCell<Option<Rc<blocking::Connection>>>,
     line: RefCell<Rc<Line>>,
 }
@@ -46,6 +48,7 @@ impl Redis {
             }
             let made = Rc::new(Self {
                 settings: Settings::read()?,
+                spared: Spared::default(),
                 blocking: RefCell::default(),
                 line: RefCell::default(),
             });
@@ -75,8 +78,9 @@ impl Redis {
         let connection = match kept {
             Some(connection) => connection,
             None => {
-                let opened = blocking::Connection::open(&self.settings.address)?;
-                let opened = Rc::new(opened);
+                let attempt = self.spared.attempt()?;
+                let opened = Rc::new(blocking::Connection::open(&self.settings.address)?);
+                attempt.succeeded();
                 *self.blocking.borrow_mut() = Some(Rc::clone(&opened));
                 opened
             }
@@ -140,8 +144,10 @@ impl Redis {
             match &*kept {
                 Some(connection) => Rc::clone(connection),
                 None => {
+                    let attempt = self.spared.attempt()?;
                     let address = self.settings.address.clone();
                     let opened = Rc::new(concurrent::Connection::open(address).await?);
+                    attempt.succeeded();
                     Rc::clone(kept.insert(opened))
                 }
             }

@@ -9,6 +9,7 @@ mod command;
 mod connection;
 mod prefix;
 mod settings;
+mod spared;
 mod value;
 
 pub use command::Command;

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use redis_server::RedisServer;
 use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
 
 use crate::support::{Host, manifest_of, options, probe};
 
@@ -20,7 +22,8 @@ async fn serve(url: &str, allowed: &[&str]) -> Host {
          \"witter:messaging/wakeup@0.1.0\" = {{ path = {wakeup:?}, inherit_configuration = true }}\n"
     );
     let folder = TempDir::new().expect("a folder can be made");
-    let options = options(&folder);
+    let mut options = options(&folder);
+    options.instances_per_component = Some(1);
     let manifest = manifest_of(&probe()).replace(
         "key_value_stores = [\"default\"]",
         &format!("allowed_outbound_hosts = {allowed:?}"),
@@ -125,4 +128,38 @@ async fn a_component_connects_to_where_its_manifest_lets_it() {
     let host = serve("127.0.0.1", &["redis://*:*"]).await;
     let refused = host.get("open?label=default").await.body;
     assert!(refused.contains("redis_url begins neither"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_redis_that_is_silent_holds_an_instance_once() {
+    /// Each would hold it for ten seconds.
+    const OTHERS: usize = 8;
+    let server = RedisServer::start(&[]).expect("Redis starts");
+    let host = with(&server).await;
+    assert_eq!(host.get("count?key=n").await.body, "1");
+    server.pause().expect("it runs");
+    let refused = host.get("count?key=n").await.body;
+    assert!(refused.contains("redis: "), "{refused}");
+    let begun = Instant::now();
+    for refused in join_all((0..OTHERS).map(|_| host.get("count?key=n"))).await {
+        assert!(refused.body.contains("redis: "), "{}", refused.body);
+    }
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    server.resume().expect("it runs");
+    let again = async {
+        loop {
+            let counted = host.get("count?key=n").await.body;
+            if !counted.contains("redis: ") {
+                return counted;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let counted = timeout(Duration::from_secs(60), again).await;
+    let counted: usize = counted
+        .expect("it is asked again")
+        .parse()
+        .expect("it counts");
+    assert!(counted >= 2, "{counted}");
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use redis::aio::{MultiplexedConnection, PubSub};
+use redis::aio::{MultiplexedConnection, PubSub, PubSubSink, PubSubStream};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind,
     Value, cmd,
@@ -31,6 +31,10 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// How long a host shows that it serves before its nodes do: longer than they take to listen.
 const SHOWN: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether a claim is still seen. Longer: two may move a store at once for longer, where a router
+/// has forgotten the first one's connection.
+const HELD: Duration = Duration::from_secs(1);
 
 /// A connection, which many use at once.
 #[derive(Debug)]
@@ -145,6 +149,7 @@ async fn keep(
             Err(error) = server.look(&states) => error,
         };
         tracing::warn!(error = &error as &dyn Error, "the store is away");
+        let mut told = error.to_string();
         states.send_replace(State::Away(error));
         if since.elapsed() >= PAUSES.1 {
             pause = Duration::ZERO;
@@ -157,8 +162,14 @@ async fn keep(
             }
             match server.connect().await {
                 Ok(connection) => break connection,
-                Err(error) => states.send_replace(State::Away(error)),
-            };
+                Err(error) => {
+                    if told != error.to_string() {
+                        tracing::warn!(error = &error as &dyn Error, "the store stays away");
+                        told = error.to_string();
+                    }
+                    states.send_replace(State::Away(error));
+                }
+            }
         };
         current += 1;
         since = Instant::now();
@@ -199,6 +210,7 @@ impl Guard {
                     swap.arg(super::SWAP).arg(1).arg(&self.key);
                     swap.arg(value).arg(noted);
                     if swap.query_async::<bool>(connection).await? {
+                        tracing::warn!("the store is about to be moved: it is served here");
                         break;
                     }
                 }
@@ -276,16 +288,24 @@ impl Server {
         Ok(())
     }
 
-    /// Looks at the connection that there is, again and again, until it is of no use any more.
+    /// Looks at the connection that there is, again and again, until it is of no use any more. Whether the store may be
+    /// served, too: who moves it does not see a host whose subscription was cut and not its connection.
     async fn look(&self, states: &watch::Sender<State>) -> Result<Infallible, RedisError> {
         loop {
             sleep(LOOK).await;
             let state = states.borrow().clone();
             if let State::Connected(_, mut connection) = state {
                 self.refuse_replica(&mut connection).await?;
+                if let Some(guard) = self.guard.get() {
+                    guard.admit(&mut connection).await?;
+                }
             }
         }
     }
+}
+
+fn is_replica(role: &[Value]) -> bool {
+    matches!(role.first(), Some(Value::BulkString(name)) if name == b"slave")
 }
 
 /// Listens to a channel, by a connection of its own.
@@ -298,6 +318,11 @@ pub(super) async fn subscribe(client: &Client, channel: &str) -> Result<PubSub, 
     .await
 }
 
+/// Whether the server still is at the other end of such a connection.
+pub(super) async fn is_there(connection: &mut PubSubSink) -> Result<(), RedisError> {
+    bounded(connection.ping::<Value>()).await.map(drop)
+}
+
 /// Listens for as long as others need to see it. What comes is for the nodes.
 pub(super) async fn show(listening: PubSub) {
     let (_, mut messages) = listening.split();
@@ -305,8 +330,44 @@ pub(super) async fn show(listening: PubSub) {
     timeout(SHOWN, drained).await.ok();
 }
 
-fn is_replica(role: &[Value]) -> bool {
-    matches!(role.first(), Some(Value::BulkString(name)) if name == b"slave")
+/// Shows others that something is done here, for as long as it is held.
+pub(crate) struct Claim {
+    asking: PubSubSink,
+    messages: PubSubStream,
+    channel: String,
+}
+
+impl Claim {
+    pub(super) async fn new(client: &Client, channel: String) -> Result<Self, RedisError> {
+        let (asking, messages) = subscribe(client, &channel).await?.split();
+        Ok(Self {
+            asking,
+            messages,
+            channel,
+        })
+    }
+
+    pub(crate) fn channel(&self) -> &str {
+        &self.channel
+    }
+
+    /// Returns when others do not see it any more.
+    pub(crate) async fn lost(&mut self) {
+        loop {
+            match timeout(HELD, self.messages.next()).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(_) if is_there(&mut self.asking).await.is_ok() => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Once this returns, others see it no more.
+    pub(crate) async fn end(mut self) {
+        // Where it fails, the connection has ended.
+        bounded(self.asking.unsubscribe(&self.channel)).await.ok();
+    }
 }
 
 /// Gives up what the library itself would wait for without end, such as the server's part in a handshake.

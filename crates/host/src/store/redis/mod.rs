@@ -21,8 +21,8 @@ mod settings;
 #[cfg(test)]
 pub(crate) mod wire;
 
-pub(crate) use link::Admission;
-use link::{Guard, Link, bounded};
+pub(crate) use link::{Admission, Claim};
+use link::{Guard, Link};
 use place::Place;
 pub(crate) use place::without_password;
 
@@ -238,11 +238,6 @@ impl Redis {
         link::subscribe(&self.client, &self.place.wakeups()).await
     }
 
-    /// Listens no more.
-    pub(crate) async fn unsubscribe(&self, mut listening: PubSub) -> Result<(), RedisError> {
-        bounded(listening.unsubscribe(self.place.wakeups())).await
-    }
-
     /// Shows for some seconds, by such a connection, that the store is served.
     pub(crate) async fn show(listening: PubSub) {
         link::show(listening).await;
@@ -267,12 +262,24 @@ impl Redis {
         self.link.reconnected(number).await;
     }
 
-    /// How many are subscribed.
+    /// How many are subscribed to what hosts tell each other.
     pub(crate) async fn listeners(&self) -> Result<u64, RedisError> {
-        let asked = cmd("PUBSUB")
-            .arg("NUMSUB")
-            .arg(self.place.wakeups())
-            .to_owned();
+        self.subscribed(&self.place.wakeups()).await
+    }
+
+    /// Claims the store, so that others who do see it, and does not keep them from it.
+    pub(crate) async fn claim(&self) -> Result<Claim, RedisError> {
+        let database = self.client.get_connection_info().redis_settings().db();
+        Claim::new(&self.client, self.place.claims(database)).await
+    }
+
+    /// How many have claimed it.
+    pub(crate) async fn claims(&self, claim: &Claim) -> Result<u64, RedisError> {
+        self.subscribed(claim.channel()).await
+    }
+
+    async fn subscribed(&self, channel: &str) -> Result<u64, RedisError> {
+        let asked = cmd("PUBSUB").arg("NUMSUB").arg(channel).to_owned();
         let (_, number): (String, u64) = self.link.ask(&asked).await?;
         Ok(number)
     }
@@ -284,7 +291,7 @@ impl Redis {
 
     /// Whether the server still is at the other end of such a connection.
     pub(crate) async fn is_there(connection: &mut PubSubSink) -> Result<(), RedisError> {
-        bounded(connection.ping::<Value>()).await.map(drop)
+        link::is_there(connection).await
     }
 
     fn command(&self, name: &str, label: &str, key: &str) -> Cmd {

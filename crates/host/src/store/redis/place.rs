@@ -79,6 +79,11 @@ impl Place {
         self.prefix.is_empty()
     }
 
+    /// The channel by which those who move the store see each other. Databases have their channels in common.
+    pub(super) fn claims(&self, database: i64) -> String {
+        format!("{}witter:migration:{database}", self.prefix)
+    }
+
     /// The channel, and the stream, by which nodes wake each other.
     pub(super) fn wakeups(&self) -> String {
         format!("{}{}", self.prefix, wakeups::NAME)

@@ -86,7 +86,7 @@ fn judge<'a>(version: Option<&str>, setting: impl Fn(&str) -> &'a str) -> Vec<St
     }
     if setting("appendonly") == "yes" && setting("no-appendfsync-on-rewrite") == "yes" {
         warnings.push(
-            "Redis has no-appendfsync-on-rewrite: when its machine loses power while it rewrites its file, acknowledged messages since then are lost"
+            "Redis has no-appendfsync-on-rewrite: when its machine loses power while it rewrites its file or takes a snapshot, acknowledged messages since then are lost"
                 .to_owned(),
         );
     }
@@ -116,6 +116,8 @@ fn judge<'a>(version: Option<&str>, setting: impl Fn(&str) -> &'a str) -> Vec<St
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use redis_server::RedisServer;
 
     use super::*;
@@ -168,7 +170,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_cluster_is_refused() {
-        let server = RedisServer::start(&["--cluster-enabled", "yes"]).expect("Redis starts");
+        // By itself it takes a port that there may not be, 10,000 above the other.
+        let free = TcpListener::bind("127.0.0.1:0").expect("there is one");
+        let port = free.local_addr().expect("it listens").port().to_string();
+        drop(free);
+        let settings = ["--cluster-enabled", "yes", "--cluster-port", &port];
+        let server = RedisServer::start(&settings).expect("Redis starts");
         let error = Redis::open(&server.url()).await.expect_err("it is one");
         let error = format!("{:?}", anyhow::Error::from(error));
         assert!(error.contains("Redis Cluster"), "{error}");
