@@ -8,10 +8,12 @@
 //!
 //! Meanwhile nobody serves the source unnoticed. A file is locked: who opens it is told so. Of Redis whoever begins to
 //! serve *shows* it first, by listening as nodes do, and then looks at the record; a migration writes it first and
-//! then looks who listens. A host that had lost sight of the server does so again before it writes, and again every five
-//! seconds. Two migrations see each other by channels of their own. So one of the two sees the other, and a host that finds a record of leaving marks it: the
+//! then looks who listens. A host that had lost sight of the server does so again before it writes, and looks
+//! every five seconds. So one of the two sees the other, and a host that finds a record of leaving marks it: the
 //! migration, which replaces only the one that it wrote, does not end. The host goes on; the next run takes up what it
 //! has changed.
+//!
+//! Two migrations see each other by a channel of their own, which each listens to until it ends.
 //!
 //! A run that finds the records of one before it goes on, whatever was done meanwhile. Nothing is deleted from the
 //! source: it stays as it was, and what comes back to it one day replaces it.
@@ -214,32 +216,38 @@ async fn run(
     [left, reached]: &mut [Option<Claim>; 2],
 ) -> Result<Moved> {
     let [from, to] = told;
-    *left = claim(source).await?;
+    *left = claim(source, from).await?;
     ensure!(
         !is_claimed(source, left.as_ref()).await?,
         "{from} is being moved by another run"
     );
-    *reached = claim(target).await?;
     ensure!(
-        !is_claimed(source, left.as_ref()).await?,
-        "source and target are the same store"
+        !is_part(source, target, left.as_ref()).await?,
+        "source and target are the same store, or one of them holds the other, or {to} is being moved by another run"
     );
+    *reached = claim(target, to).await?;
     ensure!(
         !is_claimed(target, reached.as_ref()).await?,
         "{to} is being moved by another run"
     );
-    let begun = begin(source, target, told, replace).await?;
     let moved = async {
-        let moved = copy(source, target, &progress).await?;
-        settle(source, target, told, &begun).await?;
-        anyhow::Ok(moved)
+        let begun = begin(source, target, told, replace).await?;
+        let moved = async {
+            let moved = copy(source, target, &progress).await?;
+            settle(source, target, told, &begun).await?;
+            anyhow::Ok(moved)
+        };
+        moved
+            .await
+            .with_context(|| format!("{from} is not all moved to {to} yet"))
     };
-    let moved = tokio::select! {
+    // What is done is done, whatever was lost.
+    tokio::select! {
+        biased;
         moved = moved => moved,
-        () = lost(left.as_mut()) => Err(anyhow!("sight of {from} was lost")),
-        () = lost(reached.as_mut()) => Err(anyhow!("sight of {to} was lost")),
-    };
-    moved.with_context(|| format!("{from} is not all moved to {to} yet"))
+        () = lost(left.as_mut()) => Err(anyhow!("sight of {from} was lost: run it again")),
+        () = lost(reached.as_mut()) => Err(anyhow!("sight of {to} was lost: run it again")),
+    }
 }
 
 /// Opens a store that nobody else has open, and no host opens meanwhile where that can be prevented.
@@ -262,10 +270,22 @@ fn in_use(told: &str) -> String {
 }
 
 /// Claims a store that nothing else keeps from another run.
-async fn claim(store: &Store) -> Result<Option<Claim>> {
-    Ok(match store.redis() {
-        Some(redis) => Some(redis.claim().await?),
-        None => None,
+async fn claim(store: &Store, told: &str) -> Result<Option<Claim>> {
+    let Some(redis) = store.redis() else {
+        return Ok(None);
+    };
+    let claim = redis.claim().await;
+    Ok(Some(
+        claim.with_context(|| format!("{told} cannot be claimed"))?,
+    ))
+}
+
+/// Whether the keys of one store are among the other's, before the second one is claimed.
+async fn is_part(source: &Store, target: &Store, left: Option<&Claim>) -> Result<bool> {
+    Ok(match (source.redis(), target.redis(), left) {
+        // Another server does not know of the claim.
+        (Some(from), Some(to), Some(left)) if from.overlaps(to) => to.claims(left).await? > 0,
+        _ => false,
     })
 }
 
@@ -401,6 +421,9 @@ async fn settle(
 ) -> Result<()> {
     ensure!(!is_shown(source).await?, in_use(from));
     ensure!(!is_shown(target).await?, in_use(to));
+    let arriving = record(target).await?;
+    let arriving = arriving.filter(|found| found.stage == Stage::Arriving && found.id == begun.id);
+    let arriving = arriving.with_context(|| format!("{to} was changed meanwhile"))?;
     let moved = Record {
         stage: Stage::Moved,
         before: None,
@@ -420,9 +443,6 @@ async fn settle(
         write(source, &left).await?;
         bail!(in_use(from));
     }
-    let arriving = record(target).await?;
-    let arriving = arriving.filter(|found| found.stage == Stage::Arriving && found.id == begun.id);
-    let arriving = arriving.with_context(|| format!("{to} was changed meanwhile"))?;
     let arrived = Record {
         stage: Stage::Arrived,
         other: from.to_owned(),
@@ -982,9 +1002,10 @@ mod tests {
         let served = format!("{}?prefix=other:", server.url());
         let other = open(&served).await;
         let _shown = show(&other).await.expect("it is here");
-        let begun = begin(&host, &other, [redis, &served], false).await;
+        let source = open(redis).await;
+        let begun = begin(&source, &other, [redis, &served], false).await;
         check_refused(begun, "other: is in use");
-        for store in [&host, &other] {
+        for store in [&source, &other] {
             assert_eq!(record(store).await.expect("it works"), None);
         }
     }
@@ -1048,6 +1069,47 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_host_that_is_connected_and_not_seen_finds_out() {
+        let Places { file, redis, .. } = &places();
+        let host = open(redis).await;
+        fill(&host).await;
+        // As where its subscription was cut, and not made again.
+        drop(show(&host).await.expect("it is here"));
+        let moved = loop {
+            match migrate_alone_while(redis, file, async || {}).await {
+                // It has looked just now.
+                Err(error) if format!("{error:#}").contains("served meanwhile") => {}
+                moved => break moved.expect("nobody is seen"),
+            }
+        };
+        assert_eq!(moved.values, 1003);
+        let begun = Instant::now();
+        let error = loop {
+            match host.set("default", "new", b"new").await {
+                Ok(()) => assert!(begun.elapsed() < HANGS),
+                Err(error) => break error,
+            }
+            sleep(Duration::from_millis(50)).await;
+        };
+        let error = format!("{:?}", anyhow::Error::from(error));
+        assert!(error.contains("were moved to"), "{error}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_store_that_holds_the_other_is_no_target() {
+        let Places { redis, server, .. } = &places();
+        fill(&open(redis).await).await;
+        for (from, to) in [(redis, &server.url()), (&server.url(), redis)] {
+            let replacing = Options {
+                replace: true,
+                ..options(from, to)
+            };
+            check_refused(migrate(&replacing, |_| {}).await, "holds the other");
+        }
+        check(&open(redis).await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn of_two_that_move_the_same_store_one_is_refused_and_changes_nothing() {
         let Places { redis, server, .. } = &places();
         let other = &format!("{}?prefix=other:", server.url());
@@ -1072,7 +1134,7 @@ mod tests {
         let moved = migrate_while(redis, other, async || {
             let killed = server.ask::<u64>(&["CLIENT", "KILL", "TYPE", "pubsub"]);
             assert_eq!(killed.expect("it works"), 2);
-            sleep(Duration::from_millis(100)).await;
+            sleep(Duration::from_secs(1)).await;
         });
         check_refused(moved.await, "was lost");
         let moved = migrate(&options(redis, other), |_| {}).await;

@@ -363,9 +363,9 @@ impl Claim {
         }
     }
 
-    /// Once this returns, others see it no more.
+    /// Once this returns, others see it no more, if the server lets it be said.
     pub(crate) async fn end(mut self) {
-        // Where it fails, the connection has ended.
+        // Where it fails, the connection's end tells it.
         bounded(self.asking.unsubscribe(&self.channel)).await.ok();
     }
 }

@@ -269,8 +269,16 @@ impl Redis {
 
     /// Claims the store, so that others who do see it, and does not keep them from it.
     pub(crate) async fn claim(&self) -> Result<Claim, RedisError> {
-        let database = self.client.get_connection_info().redis_settings().db();
-        Claim::new(&self.client, self.place.claims(database)).await
+        Claim::new(&self.client, self.place.claims(self.database())).await
+    }
+
+    /// Whether keys of the one are the other's too, if they are on one server.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        self.database() == other.database() && self.place.overlaps(&other.place)
+    }
+
+    fn database(&self) -> i64 {
+        self.client.get_connection_info().redis_settings().db()
     }
 
     /// How many have claimed it.

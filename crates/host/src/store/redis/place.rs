@@ -79,6 +79,11 @@ impl Place {
         self.prefix.is_empty()
     }
 
+    /// Whether names of the one are the other's too.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        self.prefix.starts_with(&other.prefix) || other.prefix.starts_with(&self.prefix)
+    }
+
     /// The channel by which those who move the store see each other. Databases have their channels in common.
     pub(super) fn claims(&self, database: i64) -> String {
         format!("{}witter:migration:{database}", self.prefix)
@@ -127,6 +132,10 @@ mod tests {
         assert!(!place("a:").is_everything());
         assert_eq!(place("").entry("b:x"), Some(("default", "b:x")));
         assert!(place("").is_everything());
+        for (one, other, overlaps) in [("", "a:", true), ("a", "ab", true), ("a:", "b:", false)] {
+            assert_eq!(place(one).overlaps(&place(other)), overlaps);
+            assert_eq!(place(other).overlaps(&place(one)), overlaps);
+        }
     }
 
     #[test]
