@@ -332,7 +332,7 @@ export function open(environment: Environment, address: string, options: Options
         return () => {
           delete promises[draft.id];
           // What is closed may be opened again.
-          if (state.kind !== "closed") box.withdraw(draft.id);
+          if (state.kind !== "closed") box.withdraw(draft);
         };
       }, signal);
       box.flush();

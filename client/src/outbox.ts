@@ -53,7 +53,7 @@ export interface Outbox {
   /** Puts a message behind the others. */
   add(channel: string, body: Json, refers?: Reference, id?: string): Draft;
   /** Takes one back. */
-  withdraw(id: string): void;
+  withdraw(draft: Draft): void;
   /** It is in the store, as a reader saw. */
   seen(receipt: Receipt): void;
   /** Tries what nothing is in the way of; `anew`: what got no answer, too. */
@@ -75,8 +75,9 @@ export function outbox(environment: Environment, drafts: Draft[], post: Post): O
   /** So many from the front go one by one, to find the one that the server refused. */
   let alone = 0;
 
-  function take(id: string): Draft | undefined {
-    const draft = drafts.filter((one) => one.id === id)[0];
+  /** An id is one of its channel's. */
+  function take({ channel, id }: { channel: string; id: string }): Draft | undefined {
+    const draft = drafts.filter((one) => one.channel === channel && one.id === id)[0];
     if (draft) {
       drafts = drafts.filter((one) => one !== draft);
       post.changed();
@@ -85,11 +86,11 @@ export function outbox(environment: Environment, drafts: Draft[], post: Post): O
   }
 
   function seen({ channel, offset, id }: Receipt): void {
-    if (take(id)) post.taken({ channel, offset, id });
+    if (take({ channel, id })) post.taken({ channel, offset, id });
   }
 
   function fail(draft: Draft, why: Frame): void {
-    if (take(draft.id)) post.lost(draft, why);
+    if (take(draft)) post.lost(draft, why);
   }
 
   const isDue = ({ channel }: { channel: string }): boolean => !pauses[channel];

@@ -37,7 +37,7 @@ export interface Share {
  */
 export function share({ BroadcastChannel, navigator }: Environment, name: string, part: Part): Share {
   const locks = navigator!.locks!;
-  const bus = new BroadcastChannel!(name);
+  let bus: BroadcastChannel | undefined;
   let over = false;
   let release = (): void => {};
   const lead = (): Promise<void> | undefined => {
@@ -47,22 +47,22 @@ export function share({ BroadcastChannel, navigator }: Environment, name: string
       release = resolve;
     });
   };
-  bus.onmessage = ({ data }) => part.heard(data as Word);
   locks
     .request(name, { ifAvailable: true }, (lock) => {
+      if (over) return undefined;
+      // Here, since Firefox throws where it lets the page keep nothing.
+      bus = new BroadcastChannel!(name);
+      bus.onmessage = ({ data }) => part.heard(data as Word);
       if (lock) return lead();
-      if (!over) {
-        part.follow();
-        locks.request(name, lead).catch(part.fail);
-      }
-      return undefined;
+      part.follow();
+      return locks.request(name, lead);
     })
     .catch(part.fail);
   return {
-    say: (word) => bus.postMessage(word),
+    say: (word) => bus!.postMessage(word),
     leave() {
       over = true;
-      bus.close();
+      if (bus) bus.close();
       release();
     },
   };

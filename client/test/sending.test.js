@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { connect } from "../build/index.js";
+import { outbox } from "../build/outbox.js";
 import { MODERN } from "./simulation/browser/environment.js";
 import { checkAll, checkClosed } from "./simulation/checks.js";
 import { fine } from "./simulation/fates.js";
@@ -438,6 +439,21 @@ test("a guest who closes before they are let in is nobody, and leaves nothing be
       });
     }
   }
+});
+
+test("what has the id of a draft in another channel is not that draft", () => {
+  /** @type {any[]} */
+  const taken = [];
+  const post = { ready() {}, changed() {}, taken: (/** @type {any} */ receipt) => taken.push(receipt) };
+  const box = outbox(/** @type {any} */ ({}), [], /** @type {any} */ (post));
+  for (const channel of ["lobby", "attic"]) box.add(channel, "hello", undefined, "42");
+  const left = () => box.drafts().map(({ channel }) => channel);
+  box.seen({ channel: "hall", offset: 1, id: "42" });
+  assert.deepEqual([taken, left()], [[], ["lobby", "attic"]]);
+  box.seen({ channel: "attic", offset: 7, id: "42" });
+  assert.deepEqual([taken, left()], [[{ channel: "attic", offset: 7, id: "42" }], ["lobby"]]);
+  box.withdraw(box.drafts()[0]);
+  assert.deepEqual(left(), []);
 });
 
 test("what one account left unsent is kept for it, and not sent as another", async () => {

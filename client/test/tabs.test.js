@@ -200,6 +200,25 @@ test("what is followed as soon as it is connected is asked for once where tabs c
   });
 });
 
+test("a page that may store nothing connects by itself", async () => {
+  for (const as of [{ token: "token" }, { token: async () => "token" }, { guest: "Ann" }]) {
+    await inWorld(1, async (world) => {
+      world.server.admit("token", "ann");
+      const options = { ...as, channels: ["lobby"] };
+      const one = new Person(world, "one", connect, { features: { ...MODERN, tabs: "denied" }, options });
+      one.publish("lobby").catch(() => {});
+      await world.run(5000);
+      assert(one.live, JSON.stringify(Object.keys(as)));
+      assert.equal(one.connection.unsent.length, 0);
+      assert.equal(streams(world), 1);
+      checkAll(world, [one]);
+      one.close();
+      await world.run(MINUTE);
+      checkClosed(world, one);
+    });
+  }
+});
+
 for (const webSocket of [true, false]) {
   const by = webSocket ? "a WebSocket" : "a stream";
 

@@ -15,7 +15,8 @@ import { xhrFor } from "./xhr.js";
  * @property {boolean} webSocket
  * @property {"stubborn" | "yielding" | "none"} eventSource Whether it tries again where it was refused.
  * @property {boolean} document
- * @property {boolean} tabs Whether tabs can speak to each other.
+ * @property {boolean | "denied"} tabs Whether tabs can speak to each other. Denied: whoever tries is told so, and nothing is
+ *   kept, as by Firefox where a page may store nothing.
  * @property {boolean} crypto
  */
 
@@ -58,7 +59,20 @@ export function environment(page, features) {
   // A worker has one, too.
   window.location = { href: `${ORIGIN}/rooms/lobby.html?q#top` };
   if (features.document) window.document = new Document(page);
-  if (features.tabs) {
+  if (features.tabs === "denied") {
+    const denied = () => new DOMException("The operation is insecure.", "SecurityError");
+    window.BroadcastChannel = class {
+      constructor() {
+        throw denied();
+      }
+    };
+    window.navigator.locks = { request: () => Promise.reject(denied()) };
+    Object.defineProperty(window, "localStorage", {
+      get() {
+        throw denied();
+      },
+    });
+  } else if (features.tabs) {
     window.BroadcastChannel = browser.channels.constructorFor(page);
     window.navigator.locks = browser.locks.managerFor(page);
   }
