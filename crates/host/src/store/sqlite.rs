@@ -329,21 +329,16 @@ impl Sqlite {
         if self.readers.file.alone {
             return self.aside(operation).await;
         }
-        if let Some(done) = self.read_as_writer(&operation) {
+        let as_writer = self
+            .writer_at_once()
+            .and_then(|writer| writer.read(&operation));
+        if let Some(done) = as_writer {
             return Ok(done);
         }
         match self.readers.run(Duration::ZERO, &operation) {
             Err(error) if is_locked(&error) => self.aside(operation).await,
             result => result,
         }
-    }
-
-    /// Runs `operation` on the connection that writes, where callers write too, if it is free and it works.
-    fn read_as_writer<T>(
-        &self,
-        operation: impl Fn(&Connection) -> rusqlite::Result<T>,
-    ) -> Option<T> {
-        self.writer_at_once()?.read(operation)
     }
 
     /// Runs `operation` on another thread.
