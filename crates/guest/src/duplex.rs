@@ -126,9 +126,7 @@ fn code(code: u16) -> CloseCode {
 ///
 /// As a tenant of its own, since a call that has returned has to be let go of at once: where its caller first waits for
 /// something else, and the callee ends meanwhile, Wasmtime (48) forgets it, and letting go of it ends the instance
-/// (`subtask.drop`: "resource not present"). For the same reason no conversation may wake itself while it is polled:
-/// twice that in a turn, and the instance returns to the host with others unpolled, this one among them
-/// (`FuturesUnordered::poll_next`). A thousand readers at full speed end it then.
+/// (`subtask.drop`: "resource not present").
 fn begin(work: LocalBoxFuture<'static, Done>, begun: Begun) -> oneshot::Receiver<Done> {
     let (done, told) = oneshot::channel();
     Hub::shared().spawn(async move {

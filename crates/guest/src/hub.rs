@@ -9,13 +9,14 @@ use crate::live::Stage;
 use crate::pass::Away;
 use crate::room::Room;
 use crate::standing::Standing;
-use futures::future::{self, Either, LocalBoxFuture};
+use crate::tenants::Tenants;
+use futures::channel::oneshot;
+use futures::future;
 use protocol::Channel;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{SystemTime, UNIX_EPOCH};
 use wasip3::clocks::monotonic_clock;
 
@@ -29,10 +30,8 @@ pub(crate) const TICKS_PER_SECOND: u64 = 1_000_000_000 / TICK;
 pub(crate) struct Hub {
     rooms: RefCell<BTreeMap<Channel, Rc<Room>>>,
     stages: RefCell<BTreeMap<Channel, Rc<Stage>>>,
-    arrivals: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
-    bell: Cell<Option<Waker>>,
+    tenants: Tenants,
     running: Cell<bool>,
-    tenants: Cell<usize>,
     tick: Cell<u64>,
     sleepers: RefCell<BTreeMap<u64, Vec<Waker>>>,
     /// Whether the readers may go on.
@@ -57,12 +56,22 @@ impl Hub {
 
     /// Runs a future in the hub's task.
     pub(crate) fn spawn(self: &Rc<Self>, tenant: impl Future<Output = ()> + 'static) {
-        self.arrivals.borrow_mut().push(Box::pin(tenant));
+        self.tenants.take_in(tenant);
         if !self.running.replace(true) {
-            wit_bindgen::spawn_local(Rc::clone(self).run());
-        } else if let Some(bell) = self.bell.take() {
-            bell.wake();
+            // A task that has one future only is called once more whenever that waits (`FuturesUnordered::poll_next`).
+            let (end, ended) = oneshot::channel::<()>();
+            wit_bindgen::spawn_local(ended);
+            let hub = Rc::clone(self);
+            wit_bindgen::spawn_local(async move {
+                hub.run().await;
+                drop(end);
+            });
         }
+    }
+
+    /// Gives the host a turn, in which what was written goes to the network, when all who are ready have had theirs.
+    pub(crate) async fn give_way(&self) {
+        self.tenants.give_way().await;
     }
 
     /// The room of a channel, if anybody here follows it.
@@ -124,52 +133,30 @@ impl Hub {
     }
 
     async fn run(self: Rc<Self>) {
-        let mut next = monotonic_clock::now() + TICK;
-        let mut alarm = pin!(monotonic_clock::wait_until(next));
+        self.tenants.take_in(Rc::clone(&self).count());
+        // Who counts is one of them.
+        let rest = |cx: &mut Context<'_>| match self.tenants.poll(cx) {
+            0 | 1 => Poll::Ready(()),
+            _ => Poll::Pending,
+        };
+        future::poll_fn(rest).await;
+        self.running.set(false);
+        self.tenants.clear();
+    }
+
+    /// Counts the ticks, and wakes who waits for them.
+    async fn count(self: Rc<Self>) {
+        let mut next = monotonic_clock::now();
         loop {
-            let arrivals = self.arrivals.take();
-            self.tenants.set(self.tenants.get() + arrivals.len());
-            for arrival in arrivals {
-                let hub = Rc::clone(&self);
-                wit_bindgen::spawn_local(async move {
-                    arrival.await;
-                    hub.tenants.set(hub.tenants.get() - 1);
-                    hub.ring();
-                });
-            }
-            if self.tenants.get() == 0 {
-                self.running.set(false);
-                return;
-            }
-            if let Either::Left(_) = future::select(&mut alarm, self.rung()).await {
-                let now = monotonic_clock::now();
-                // A host that was suspended skips the ticks that nobody saw.
-                next = (next + TICK).max(now);
-                alarm.set(monotonic_clock::wait_until(next));
-                self.tick.set(self.tick.get() + 1);
-                let later = self.sleepers.borrow_mut().split_off(&(self.tick.get() + 1));
-                let due = self.sleepers.replace(later);
-                due.into_values().flatten().for_each(Waker::wake);
-                // Credentials end by the clock on the wall, which goes on while a host is suspended.
-                self.standing.end(time());
-            }
+            // A host that was suspended skips the ticks that nobody saw.
+            next = (next + TICK).max(monotonic_clock::now());
+            monotonic_clock::wait_until(next).await;
+            self.tick.set(self.tick.get() + 1);
+            let later = self.sleepers.borrow_mut().split_off(&(self.tick.get() + 1));
+            let due = self.sleepers.replace(later);
+            due.into_values().flatten().for_each(Waker::wake);
+            // Credentials end by the clock on the wall, which goes on while a host is suspended.
+            self.standing.end(time());
         }
-    }
-
-    fn ring(&self) {
-        if let Some(bell) = self.bell.take() {
-            bell.wake();
-        }
-    }
-
-    /// Ready when somebody arrived or the last one left.
-    fn rung(&self) -> impl Future<Output = ()> + Unpin {
-        future::poll_fn(|cx| {
-            if !self.arrivals.borrow().is_empty() || self.tenants.get() == 0 {
-                return Poll::Ready(());
-            }
-            self.bell.set(Some(cx.waker().clone()));
-            Poll::Pending
-        })
     }
 }

@@ -25,6 +25,7 @@ pub mod sending;
 pub mod site;
 pub mod socket;
 mod standing;
+mod tenants;
 mod undisturbed;
 
 pub use bindings::witter::messaging::{messenger, types};

@@ -188,7 +188,7 @@ impl Stage {
                     known = Some(state.digest.clone());
                     let is_news = self.inner.borrow_mut().learn(&self.channel, state);
                     if is_news {
-                        self.seats.rouse().await;
+                        self.seats.rouse(&hub).await;
                     }
                 }
                 // The readers are told by their rooms.

@@ -184,7 +184,7 @@ impl Room {
                 Err(_) => hub.sleep(PAUSE).await,
             }
             if self.state.borrow().version != version {
-                self.seats.rouse().await;
+                self.seats.rouse(&hub).await;
             }
             if self.state.borrow().closing {
                 break;

@@ -1,5 +1,6 @@
 //! Who waits for the same news.
 
+use crate::hub::Hub;
 use slab::Slab;
 use std::cell::RefCell;
 use std::task::Waker;
@@ -38,15 +39,12 @@ impl Seats {
     /// Wakes who waits.
     ///
     /// Not all at once: what a reader writes reaches the network when the host has its turn, so all would wait until the
-    /// last one has written.
-    pub(crate) async fn rouse(&self) {
+    /// last one has written. Nor does the caller go on before the last have theirs.
+    pub(crate) async fn rouse(&self, hub: &Hub) {
         let mut waiting = self.take_waiting().into_iter();
-        loop {
+        while waiting.len() > 0 {
             waiting.by_ref().take(ROUSED).for_each(Waker::wake);
-            if waiting.len() == 0 {
-                return;
-            }
-            give_way().await;
+            hub.give_way().await;
         }
     }
 
@@ -57,13 +55,4 @@ impl Seats {
             .filter_map(|(_, seat)| seat.take())
             .collect()
     }
-}
-
-/// Gives the host a turn, when those who were woken have had theirs.
-///
-/// An instance's tasks are futures in one `FuturesUnordered`, which returns to the host when it was twice that one of
-/// them woke itself.
-async fn give_way() {
-    wit_bindgen::yield_async().await;
-    wit_bindgen::yield_async().await;
 }

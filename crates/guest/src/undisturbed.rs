@@ -9,8 +9,6 @@ use std::task::{Context, Poll, ready};
 
 /// Leaves a stream alone until it wakes. A task that waits for one of several things polls them all, and of a stream
 /// of the host's that is a call of the host each time, to be woken once more.
-///
-/// It wakes nobody by itself: see `duplex::begin` for what comes of tasks that do.
 pub(crate) struct Undisturbed<S> {
     stream: S,
     bell: Arc<Bell>,
