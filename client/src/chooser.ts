@@ -38,7 +38,7 @@ const PROOF = 1750;
 /** What a proxy can hold back. */
 const STREAM = /^(sse|xhr-streaming|htmlfile)$/;
 
-/** A server that stops tells all its readers at once: they come back spread over so many milliseconds. */
+/** A server that goes is lost to all its readers at once: they come back spread over so many milliseconds. */
 const SPREAD = 500;
 
 /** What would be the same by any transport, for as long as it lasts. */
@@ -134,7 +134,8 @@ export function chooser(
     calmSilence();
     calmProof();
     waiting = [];
-    candidates.concat(live || []).forEach(close);
+    candidates.forEach(close);
+    if (live) close(live);
     candidates = [];
     live = undefined;
   }
@@ -197,7 +198,7 @@ export function chooser(
   function adopt(candidate: Candidate): void {
     const { via, link } = candidate;
     const mine = rank(via);
-    const worse = live && mine > rank(live.via);
+    const worse = live && rank(live.via) < mine;
     if (worse || !hooks.fits(link!)) {
       forget(candidate);
       return worse ? undefined : start(via);
@@ -249,13 +250,13 @@ export function chooser(
       hooks.refused(frame, candidate.link!);
     } else if (wasLive) {
       live = undefined;
-      calmSilence();
+      calmNext();
       calmRetry();
+      calmSilence();
       calmProof();
       if (code !== "reopen") blame(candidate);
       hooks.down();
-      calmNext();
-      calmNext = later(environment, code === "reopen" ? environment.Math.random() * SPREAD : 0, race);
+      calmNext = later(environment, environment.Math.random() * SPREAD, race);
     } else if (live && live.via === candidate.via) {
       // What was to be had beside it is not to be had.
       lose(live);

@@ -16,6 +16,9 @@ export const MOST_CHANNELS = 64;
 const WELCOME = 1000;
 const SILENCE = 40_000;
 
+/** When a tab that went its own way looks for the others again, in milliseconds. */
+const AGAIN = 60_000;
+
 /** What a transport was opened with. */
 interface Opened extends Link {
   follows: string[];
@@ -129,7 +132,7 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
     return all;
   }
 
-  const historyOf = (channel: string): number => (wishes[channel] || { history: 0 }).history;
+  const historyOf = (channel: string): number => (wishes[channel] ? wishes[channel].history : 0);
   const isNew = (channel: string): boolean => !(channel in places);
 
   /** What to ask for. A query has one `history` for all channels that its cursor does not name: others come next. */
@@ -288,11 +291,11 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
   }
 
   /** Ends a pause; tells whether there was one. */
-  function hurry(): boolean {
-    const pausing = !!calmWait;
-    if (calmWait) calmWait();
+  function hurry(): unknown {
+    const calm = calmWait;
     calmWait = undefined;
-    return pausing;
+    if (calm) calm();
+    return calm;
   }
 
   function rest(): void {
@@ -319,7 +322,7 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
       const were = places;
       places = dictionary();
       generation++;
-      Object.keys(were).forEach((channel) => emit("gap", { channel, after: Math.max(0, were[channel]!), resumed: 0 }));
+      Object.keys(were).forEach((channel) => wishes[channel] && emit("gap", { channel, after: Math.max(0, were[channel]!), resumed: 0 }));
       begin();
     } else if (DENIAL.test(error)) inspect(told);
     else away(why);
@@ -410,8 +413,8 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
     // Who is not seen has no part in the connection of who is.
     party = share(environment, `witter:${surroundings.base}:${who.bearer()}:${presence}`, {
       lead() {
-        following = false;
         leading = true;
+        following = false;
         calmSilence();
         announce();
         begin();
@@ -435,7 +438,7 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
           if (isCovered()) {
             last = transport;
             fetch();
-          } else if (!transport) {
+          } else if (!transport && !link) {
             // It may be another one, that knows nothing of this one.
             become({ kind: "connecting" });
             claim();
@@ -456,9 +459,9 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
   }
 
   /** How long the tab that keeps the connection may be silent from now on. */
-  function patience(ms: number): void {
+  function patience(ms: number, then = alone): void {
     calmSilence();
-    calmSilence = later(environment, ms, alone);
+    calmSilence = later(environment, ms, then);
   }
 
   const has = (channel: string): boolean => carried.indexOf(channel) >= 0;
@@ -477,7 +480,8 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
     // What comes before this one knows where to go on from, it gets by itself.
     if (!(frame.denied || isCovered())) return;
     trust();
-    if (waiting) waiting.push(frame);
+    // Its place may be behind that which the answer brings.
+    if (waiting) waiting.push(extend(frame, { cursor: undefined }));
     // That messages are gone is told by the server to each that misses them.
     else if (frame.gap || (frame.gaps && frame.gaps[0])) fetch(frame.gap);
     // Its place is not one's own where it may have passed what is new here: that begins with its history.
@@ -503,26 +507,31 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
       meanwhile.forEach(overhear);
       const fresh = names().filter(isNew);
       if (again || answer.envelopes!.length >= LIMIT || fresh.some(has)) fetch();
-      else if (!fresh.length) goLive();
+      else if (!fresh.length) {
+        // Its own connection, where it has one, is not needed any more.
+        choice.stop();
+        lost();
+        goLive();
+      }
     });
   }
 
-  /** Keeps a connection of its own. */
+  /** Keeps a connection of its own, for a while. */
   function alone(): void {
     shared = false;
     if (party) {
       part();
       begin();
+      change();
+      patience(AGAIN, meet);
     }
   }
 
   function part(): void {
     calmSilence();
-    if (party) {
-      if (following) claim([]);
-      party.leave();
-      party = undefined;
-    }
+    if (following) claim([]);
+    if (party) party.leave();
+    party = undefined;
     leading = following = false;
     foreign = {};
   }

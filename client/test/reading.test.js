@@ -364,6 +364,24 @@ test("a place that is none of the server's is told as a gap, and what comes then
   }
 });
 
+test("those whom a server loses all at once come back one after the other", async () => {
+  // Between two short polls there is nothing to lose.
+  for (const transport of TRANSPORTS.filter((one) => one !== "short-polling")) {
+    await inWorld(1, async (world) => {
+      const listeners = Array.from({ length: 50 }, () => bob(world, { options: { transports: [transport] } }));
+      assert(await world.run(MINUTE, () => listeners.every(({ live }) => live)), transport);
+      const lost = world.clock.now;
+      listeners.forEach(({ page }) => page.wires.forEach((wire) => wire.break()));
+      await world.run(5000);
+      assert(listeners.every(({ live }) => live), transport);
+      const again = listeners.map(({ page: own }) => world.requests.find(({ at, page }) => at > lost && page === own));
+      const times = again.map((request) => (request?.at ?? 0) - lost);
+      const tenths = [0, 100, 200, 300, 400].map((from) => times.filter((time) => time >= from && time < from + 100).length);
+      assert(tenths.every((many) => many > 0 && many < 25), `${transport}: ${tenths}`);
+    });
+  }
+});
+
 test("a signal takes back the call that it was given to, and no other", async () => {
   for (const transport of TRANSPORTS) {
     await inWorld(1, async (world) => {

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { connect } from "../build/index.js";
 import { MODERN } from "./simulation/browser/environment.js";
 import { checkAll, checkClosed, hasHeardAll } from "./simulation/checks.js";
-import { fine } from "./simulation/fates.js";
+import { BLOCKS, fine } from "./simulation/fates.js";
 import { Person } from "./simulation/person.js";
 import { Refused } from "./simulation/server.js";
 import { inWorld } from "./simulation/world.js";
@@ -283,5 +283,90 @@ test("a tab that was told of a gap is told of it once, also when it keeps the co
     await say(world, speaker, ["lobby"]);
     const told = second.followings.flatMap(({ told }) => told.map((one) => ("message" in one ? one.message.offset : one.gap)));
     assert.deepEqual(told, [1, 2, { channel: "lobby", after: 2, resumed: 5 }, 6, 7, 8, 9, 10, 11]);
+  });
+});
+
+test("the tab that keeps the connection is told of no gap in what others follow", async () => {
+  await inWorld(1, async (world) => {
+    const { speaker, tabs } = await open(world, [["lobby"], ["attic"]]);
+    await say(world, speaker);
+    let refusals = 1;
+    world.server.trouble = ({ query }) =>
+      query?.has("after") && refusals-- > 0 ? { refused: new Refused("invalid-request", "cursor: not one of this server's") } : undefined;
+    tabs[0].page.wires.forEach((wire) => wire.break());
+    await world.run(5000);
+    await say(world, speaker);
+    const gaps = tabs.map(({ followings: [{ told }] }) => told.filter((one) => "gap" in one).length);
+    assert.deepEqual(gaps, [1, 0]);
+    assert(tabs.every((tab) => hasHeardAll(world, tab)));
+  });
+});
+
+test("tabs that were without a server for long share one connection again", async () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    await inWorld(seed, async (world) => {
+      const all = ["lobby", "attic", "garden"];
+      const { speaker, tabs } = await open(world, [["lobby"], ["attic", "lobby"], ["lobby", "garden"]]);
+      await world.run(2000);
+      assert.equal(streams(world), 1);
+      for (const { page } of tabs) {
+        page.online = false;
+        page.wires.forEach((wire) => wire.break());
+      }
+      await world.run(2 * MINUTE);
+      for (const { page } of tabs) page.online = true;
+      for (let turn = 0; turn < 200; turn++) {
+        speaker.publish(world.random.pick(all)).catch(() => {});
+        await world.run(2000);
+      }
+      assert.equal(streams(world), 1);
+      assert(tabs.every(({ live }) => live));
+      tabs[seed % 3].subscribe("cellar");
+      await say(world, speaker, ["cellar", ...all]);
+      assert.equal(streams(world), 1);
+      checkAll(world, [speaker, ...tabs]);
+    });
+  }
+});
+
+test("a tab that could not fetch what it missed shares the connection again", async () => {
+  await inWorld(1, async (world) => {
+    const { browser, speaker, tabs } = await open(world, [["lobby"]]);
+    let refused = 0;
+    const second = new Person(world, "second", connect, {
+      browser,
+      // What it fetches when it has met the first one.
+      fate: ({ transport }) => (/^(short|jsonp)/.test(transport) && refused++ < 2 ? BLOCKS.refuse() : fine()),
+      options: { token: "token", channels: ["lobby"] },
+    });
+    await world.run(10_000);
+    await say(world, speaker);
+    assert.deepEqual([refused, streams(world)], [2, 2]);
+    // What it begins with meanwhile it hears at once.
+    second.subscribe("attic");
+    await say(world, speaker);
+    assert.equal(second.followings[1].told.length, 1);
+    await world.run(2 * MINUTE);
+    assert.equal(streams(world), 1);
+    await say(world, speaker);
+    checkAll(world, [speaker, second, ...tabs]);
+  });
+});
+
+test("a tab in which nothing gets through is no hindrance to the others", async () => {
+  await inWorld(1, async (world) => {
+    const { browser, speaker, tabs } = await open(world, [["lobby"]]);
+    const { page } = tabs[0];
+    page.fate = BLOCKS.refuse;
+    page.wires.forEach((wire) => wire.break());
+    await world.run(5000);
+    const other = new Person(world, "other", connect, { browser, options: { token: "token", channels: ["lobby"] } });
+    assert(await world.run(5000, () => other.live));
+    for (let turn = 0; turn < 300; turn++) {
+      await say(world, speaker, ["lobby"]);
+      assert(other.live);
+      assert.equal(other.followings[0].told.length, turn + 1);
+    }
+    checkAll(world, [speaker, other]);
   });
 });
