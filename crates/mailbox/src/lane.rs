@@ -31,12 +31,6 @@ impl Lane {
         !self.running
     }
 
-    /// Whether nobody waits; nobody commits then either.
-    fn rests(&mut self) -> bool {
-        self.running = !self.waiting.is_empty();
-        !self.running
-    }
-
     /// The next calls for one swap.
     fn take(&mut self) -> Vec<Ticket> {
         let (mut drafts, mut bytes) = (0, 0);
@@ -103,14 +97,19 @@ async fn enqueue<S: Store + 'static, E: Env + 'static>(
     told.await.unwrap_or_default()
 }
 
-/// Commits until nobody waits. Somebody does when it begins.
+/// Commits until nobody waits.
 async fn run<S: Store, E: Env>(inner: Rc<Inner<S, E>>, name: String) {
     let channel = inner.channel(&name);
     let mut last = inner.known.borrow_mut().take(&name);
     loop {
-        // Whoever is about to publish gets into this swap.
-        yield_once().await;
         let tickets = channel.lane.borrow_mut().take();
+        if tickets.is_empty() {
+            channel.lane.borrow_mut().running = false;
+            if let Some(last) = last {
+                inner.known.borrow_mut().keep(name, last);
+            }
+            return;
+        }
         let counts: Vec<usize> = tickets.iter().map(|ticket| ticket.drafts.len()).collect();
         let (drafts, waiting): (Vec<Vec<Draft>>, Vec<_>) = tickets
             .into_iter()
@@ -123,12 +122,8 @@ async fn run<S: Store, E: Env>(inner: Rc<Inner<S, E>>, name: String) {
             // A caller that went away is the normal end.
             results.send(stored.by_ref().take(count).collect()).ok();
         }
-        if channel.lane.borrow_mut().rests() {
-            if let Some(last) = last {
-                inner.known.borrow_mut().keep(name, last);
-            }
-            return;
-        }
+        // Those who were answered go on, and whoever is about to publish gets into the next swap.
+        yield_once().await;
     }
 }
 
