@@ -30,7 +30,7 @@ use mailbox::Integers;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-use crate::store::{Admission, Claim, Redis, Store, without_password};
+use crate::store::{Admission, Store, Subscription, without_password};
 
 /// Where a store keeps its record. No manifest can name this label.
 const LABEL: &str = "witter/migration";
@@ -179,7 +179,7 @@ pub(crate) async fn show(store: &Store) -> Result<JoinSet<()>> {
         let listening = redis.subscribe().await;
         let listening = listening.context("it cannot be listened to")?;
         refuse_moved(store).await?;
-        shown.spawn(Redis::show(listening));
+        shown.spawn(listening.show());
     }
     Ok(shown)
 }
@@ -213,7 +213,7 @@ async fn run(
     told: [&str; 2],
     replace: bool,
     progress: impl Fn(Progress),
-    [left, reached]: &mut [Option<Claim>; 2],
+    [left, reached]: &mut [Option<Subscription>; 2],
 ) -> Result<Moved> {
     let [from, to] = told;
     *left = claim(source, from).await?;
@@ -270,7 +270,7 @@ fn in_use(told: &str) -> String {
 }
 
 /// Claims a store that nothing else keeps from another run.
-async fn claim(store: &Store, told: &str) -> Result<Option<Claim>> {
+async fn claim(store: &Store, told: &str) -> Result<Option<Subscription>> {
     let Some(redis) = store.redis() else {
         return Ok(None);
     };
@@ -281,7 +281,7 @@ async fn claim(store: &Store, told: &str) -> Result<Option<Claim>> {
 }
 
 /// Whether the keys of one store are among the other's, before the second one is claimed.
-async fn is_part(source: &Store, target: &Store, left: Option<&Claim>) -> Result<bool> {
+async fn is_part(source: &Store, target: &Store, left: Option<&Subscription>) -> Result<bool> {
     Ok(match (source.redis(), target.redis(), left) {
         // Another server does not know of the claim.
         (Some(from), Some(to), Some(left)) if from.overlaps(to) => to.claims(left).await? > 0,
@@ -290,7 +290,7 @@ async fn is_part(source: &Store, target: &Store, left: Option<&Claim>) -> Result
 }
 
 /// Whether somebody else has claimed a store too.
-async fn is_claimed(store: &Store, own: Option<&Claim>) -> Result<bool> {
+async fn is_claimed(store: &Store, own: Option<&Subscription>) -> Result<bool> {
     Ok(match store.redis().zip(own) {
         Some((redis, own)) => redis.claims(own).await? > 1,
         None => false,
@@ -298,7 +298,7 @@ async fn is_claimed(store: &Store, own: Option<&Claim>) -> Result<bool> {
 }
 
 /// Returns when others do not see a claim any more.
-async fn lost(claim: Option<&mut Claim>) {
+async fn lost(claim: Option<&mut Subscription>) {
     match claim {
         Some(claim) => claim.lost().await,
         None => pending().await,

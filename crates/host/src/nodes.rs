@@ -16,7 +16,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt;
 use redis_forms::wakeups::{Told, read, write};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -33,10 +32,6 @@ const LONGEST: usize = 10_000;
 
 /// Between two attempts to tell, or to listen to, a server that is away.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// After so long a silence the server is asked whether it is still there: a connection that a router has forgotten
-/// says nothing.
-const SILENCE: Duration = Duration::from_secs(5);
 
 /// How long what is left to tell may take when the host stops: two trips to a server far away. Who is not told looks
 /// by itself, later.
@@ -174,24 +169,20 @@ async fn listen(store: Store, wakeups: Wakeups, own: String) {
 /// Listens until the connection ends, or the store is asked by another one.
 async fn hear(redis: &Redis, wakeups: &Wakeups, own: &str) -> Result<(), redis::RedisError> {
     let connection = redis.connection();
-    let (mut asking, mut messages) = redis.subscribe().await?.split();
+    let mut listening = redis.subscribe().await?;
     // Something may have been told while nobody listened.
     wakeups.notify_all();
     // After a failover this one may still be there, at the server of before.
     let mut moved = pin!(redis.reconnected(connection));
     loop {
-        let heard = tokio::select! {
+        let message = tokio::select! {
             () = &mut moved => return Ok(()),
-            heard = timeout(SILENCE, messages.next()) => heard,
+            message = listening.next() => message?,
         };
-        match heard {
-            Ok(Some(message)) => match read(message.get_payload_bytes(), own) {
-                Told::Nothing => {}
-                Told::Names(names) => names.iter().for_each(|name| wakeups.hear(name)),
-                Told::All => wakeups.notify_all(),
-            },
-            Ok(None) => return Ok(()),
-            Err(_) => Redis::is_there(&mut asking).await?,
+        match read(message.get_payload_bytes(), own) {
+            Told::Nothing => {}
+            Told::Names(names) => names.iter().for_each(|name| wakeups.hear(name)),
+            Told::All => wakeups.notify_all(),
         }
     }
 }

@@ -15,7 +15,7 @@ mod sqlite;
 
 #[cfg(test)]
 pub(crate) use self::redis::wire::wire;
-pub(crate) use self::redis::{Admission, Claim, Redis, without_password};
+pub(crate) use self::redis::{Admission, Redis, Subscription, without_password};
 use crate::metrics::{Counter, Histogram};
 use memory::Memory;
 use sqlite::Sqlite;

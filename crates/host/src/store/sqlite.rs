@@ -1147,6 +1147,34 @@ mod tests {
     }
 
     #[test]
+    fn many_that_write_megabytes_at_once_are_answered_and_the_log_stays_short() {
+        const SIZE: usize = 1 << 20;
+        let folder = folder();
+        let store = Arc::new(open(&folder));
+        let runtime = Builder::new_multi_thread().worker_threads(4).build();
+        runtime.expect("a runtime can be made").block_on(async {
+            let writers = (0..16).map(|writer: u8| {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    let key = writer.to_string();
+                    for round in 0..16 {
+                        let value = vec![16 * writer + round; SIZE];
+                        set(&store, &key, &value).await.expect("the store works");
+                        let read = get(&store, &key).await;
+                        assert!(read.expect("the store works") == Some(value));
+                    }
+                })
+            });
+            for writer in writers.collect::<Vec<_>>() {
+                writer.await.expect("it does not panic");
+            }
+        });
+        let log = fs::metadata(folder.path().join("store.db-wal"));
+        let length = log.expect("it is there").len();
+        assert!(length <= 2 * LOG as u64, "{length}");
+    }
+
+    #[test]
     fn writing_begins_anew_after_an_error_of_the_connection() {
         let folder = folder();
         let (store, _) = open_uncopied(&folder);

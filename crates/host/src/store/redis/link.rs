@@ -8,14 +8,15 @@ use std::error::Error;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use redis::aio::{MultiplexedConnection, PubSub, PubSubSink, PubSubStream};
+use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind,
     Value, cmd,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
+
+use super::subscription::Subscription;
 
 /// How long an answer may take. Redis itself holds up writes for two seconds where the disk is slow and
 /// `appendfsync` is `everysec`; much longer, and those who publish give up before they are told.
@@ -28,13 +29,6 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 /// How often a connection that works is looked at. Longer: readers stand still for longer at a server that was made a
 /// replica, where nothing is written that would tell; shorter: more questions.
 const LOOK: Duration = Duration::from_secs(5);
-
-/// How long a host shows that it serves before its nodes do: longer than they take to listen.
-const SHOWN: Duration = Duration::from_secs(10);
-
-/// How often it is looked whether a claim is still seen. Longer: two may move a store at once for longer, where a router
-/// has forgotten the first one's connection.
-const HELD: Duration = Duration::from_secs(1);
 
 /// A connection, which many use at once.
 #[derive(Debug)]
@@ -282,9 +276,9 @@ impl Server {
     ) -> Result<(), RedisError> {
         // Who may not, and tries again all the time, does not show itself.
         guard.admit(connection).await?;
-        let shown = subscribe(&self.client, &guard.shown).await?;
+        let shown = Subscription::new(&self.client, guard.shown.clone(), LOOK).await?;
         guard.admit(connection).await?;
-        tokio::spawn(show(shown));
+        tokio::spawn(shown.show());
         Ok(())
     }
 
@@ -308,68 +302,6 @@ fn is_replica(role: &[Value]) -> bool {
     matches!(role.first(), Some(Value::BulkString(name)) if name == b"slave")
 }
 
-/// Listens to a channel, by a connection of its own.
-pub(super) async fn subscribe(client: &Client, channel: &str) -> Result<PubSub, RedisError> {
-    bounded(async {
-        let mut connection = client.get_async_pubsub().await?;
-        connection.subscribe(channel).await?;
-        Ok(connection)
-    })
-    .await
-}
-
-/// Whether the server still is at the other end of such a connection.
-pub(super) async fn is_there(connection: &mut PubSubSink) -> Result<(), RedisError> {
-    bounded(connection.ping::<Value>()).await.map(drop)
-}
-
-/// Listens for as long as others need to see it. What comes is for the nodes.
-pub(super) async fn show(listening: PubSub) {
-    let (_, mut messages) = listening.split();
-    let drained = async { while messages.next().await.is_some() {} };
-    timeout(SHOWN, drained).await.ok();
-}
-
-/// Shows others that something is done here, for as long as it is held.
-pub(crate) struct Claim {
-    asking: PubSubSink,
-    messages: PubSubStream,
-    channel: String,
-}
-
-impl Claim {
-    pub(super) async fn new(client: &Client, channel: String) -> Result<Self, RedisError> {
-        let (asking, messages) = subscribe(client, &channel).await?.split();
-        Ok(Self {
-            asking,
-            messages,
-            channel,
-        })
-    }
-
-    pub(crate) fn channel(&self) -> &str {
-        &self.channel
-    }
-
-    /// Returns when others do not see it any more.
-    pub(crate) async fn lost(&mut self) {
-        loop {
-            match timeout(HELD, self.messages.next()).await {
-                Ok(Some(_)) => {}
-                Ok(None) => return,
-                Err(_) if is_there(&mut self.asking).await.is_ok() => {}
-                Err(_) => return,
-            }
-        }
-    }
-
-    /// Once this returns, others see it no more, if the server lets it be said.
-    pub(crate) async fn end(mut self) {
-        // Where it fails, the connection's end tells it.
-        bounded(self.asking.unsubscribe(&self.channel)).await.ok();
-    }
-}
-
 /// Gives up what the library itself would wait for without end, such as the server's part in a handshake.
 pub(super) async fn bounded<T>(
     asked: impl Future<Output = Result<T, RedisError>>,
@@ -384,14 +316,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_script_meets_at_a_replica_breaks_a_connection() {
-        let told = |detail: &str| {
-            let kind = ErrorKind::Server(ServerErrorKind::ResponseError);
-            breaks(&(kind, "ERR", detail.to_owned()).into())
+    fn what_is_met_at_a_replica_breaks_a_connection() {
+        let breaks = |answer: &str| {
+            let answer = redis::parse_redis_value(format!("-{answer}\r\n").as_bytes());
+            let answer = answer.and_then(Value::extract_error);
+            breaks(&answer.expect_err("it is an error"))
         };
-        assert!(told(
-            "Error running script (call to f_0): @user_script:1: @user_script: 1: -READONLY You can't write against a read only replica."
-        ));
-        assert!(!told("value is not an integer or out of range"));
+        for of_no_use in [
+            "READONLY You can't write against a read only replica.",
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            "LOADING Redis is loading the dataset in memory",
+            "ERR Error running script (call to f_0): @user_script:1: @user_script: 1: -READONLY You can't write against a read only replica.",
+        ] {
+            assert!(breaks(of_no_use), "{of_no_use}");
+        }
+        for of_the_question in [
+            "ERR value is not an integer or out of range",
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "WRONGTYPE Operation against a key holding the wrong kind of value",
+        ] {
+            assert!(!breaks(of_the_question), "{of_the_question}");
+        }
     }
 }

@@ -6,9 +6,9 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::future::try_join_all;
-use redis::aio::{PubSub, PubSubSink};
 use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd};
 use redis_forms::wakeups;
 use tokio::sync::OnceCell;
@@ -18,13 +18,22 @@ use super::StoreError;
 mod link;
 mod place;
 mod settings;
+mod subscription;
 #[cfg(test)]
 pub(crate) mod wire;
 
-pub(crate) use link::{Admission, Claim};
+pub(crate) use link::Admission;
 use link::{Guard, Link};
 use place::Place;
 pub(crate) use place::without_password;
+pub(crate) use subscription::Subscription;
+
+/// After so long a silence of other nodes the server is asked whether it is still there. Longer: what they tell is missed
+/// for longer, where a router has forgotten the connection.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// The same of a claim, of which nothing is ever heard. Longer: two may move a store at once for longer.
+const HELD: Duration = Duration::from_secs(1);
 
 /// Sets a key to a value where it has the one that is expected.
 const SWAP: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end \
@@ -233,14 +242,9 @@ impl Redis {
         self.link.ask(&tell).await
     }
 
-    /// Listens to what is said, by a connection of its own.
-    pub(crate) async fn subscribe(&self) -> Result<PubSub, RedisError> {
-        link::subscribe(&self.client, &self.place.wakeups()).await
-    }
-
-    /// Shows for some seconds, by such a connection, that the store is served.
-    pub(crate) async fn show(listening: PubSub) {
-        link::show(listening).await;
+    /// Listens to what is said.
+    pub(crate) async fn subscribe(&self) -> Result<Subscription, RedisError> {
+        Subscription::new(&self.client, self.place.wakeups(), SILENCE).await
     }
 
     /// Whenever it connects again, it shows itself, and asks what the value of a key says of that.
@@ -268,8 +272,9 @@ impl Redis {
     }
 
     /// Claims the store, so that others who do see it, and does not keep them from it.
-    pub(crate) async fn claim(&self) -> Result<Claim, RedisError> {
-        Claim::new(&self.client, self.place.claims(self.database())).await
+    pub(crate) async fn claim(&self) -> Result<Subscription, RedisError> {
+        let claims = self.place.claims(self.database());
+        Subscription::new(&self.client, claims, HELD).await
     }
 
     /// Whether keys of the one are the other's too, if they are on one server.
@@ -282,7 +287,7 @@ impl Redis {
     }
 
     /// How many have claimed it.
-    pub(crate) async fn claims(&self, claim: &Claim) -> Result<u64, RedisError> {
+    pub(crate) async fn claims(&self, claim: &Subscription) -> Result<u64, RedisError> {
         self.subscribed(claim.channel()).await
     }
 
@@ -295,11 +300,6 @@ impl Redis {
     /// Whether the keys of other applications in its database are taken for its own.
     pub(crate) fn is_everything(&self) -> bool {
         self.place.is_everything()
-    }
-
-    /// Whether the server still is at the other end of such a connection.
-    pub(crate) async fn is_there(connection: &mut PubSubSink) -> Result<(), RedisError> {
-        link::is_there(connection).await
     }
 
     fn command(&self, name: &str, label: &str, key: &str) -> Cmd {
