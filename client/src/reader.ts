@@ -120,7 +120,7 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
   let ahead: string[] = [];
   /** What it brought while this one fetches what it missed. */
   let waiting: Frame[] | undefined;
-  let again = false;
+  let again: unknown;
   let calmSilence = calmRefresh;
 
   /** All that is to be read here. */
@@ -160,7 +160,6 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
       adopted(transport, opened) {
         deafen();
         link = opened as Opened;
-        failures = 0;
         last = transport;
         who.taken();
         arrive(link.follows);
@@ -180,6 +179,7 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
   );
 
   function goLive(): void {
+    failures = 0;
     become({ kind: last === transports[0] ? "live" : "fallback", transport: last! });
     surroundings.ready(last!);
   }
@@ -379,11 +379,12 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
     if (!all[0]) {
       cursor = undefined;
       rest();
-      become({ kind: "connecting" });
-    } else if (!running) begin();
-    else if (following) claim();
-    else if (!opened || !more[0] && !less[0]) return;
-    else if (opened.say) {
+      return become({ kind: "connecting" });
+    }
+    if (!running) return begin();
+    if (following) claim();
+    if (!opened || (!more[0] && !less[0])) return;
+    if (opened.say) {
       opened.follows = all;
       less.forEach((channel) => say({ unsubscribe: { channel } }, () => {}));
       more.forEach((channel) => {
@@ -416,7 +417,8 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
         leading = true;
         following = false;
         calmSilence();
-        announce();
+        // Whoever follows says so.
+        party!.say({ channels: [] });
         begin();
       },
       follow() {
@@ -433,14 +435,14 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
             if (link) announce();
           }
         } else if (frame) overhear(frame);
-        else if (following && theirs && !other) {
-          carried = transport ? theirs : [];
+        else if (!other) {
+          carried = transport ? theirs! : [];
           if (isCovered()) {
             last = transport;
             fetch();
-          } else if (!transport && !link) {
+          } else if (!transport) {
             // It may be another one, that knows nothing of this one.
-            become({ kind: "connecting" });
+            if (!link) become({ kind: "connecting" });
             claim();
           }
         }
@@ -491,7 +493,7 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
   /** Gets what the other tab had before this one listened to it. `past`: what that one told of by itself. */
   function fetch(past?: Gap): void {
     trust();
-    again = !!waiting;
+    again = waiting;
     if (again) return;
     waiting = [];
     const asks = query(names().filter((channel) => !isNew(channel) || has(channel)));
@@ -505,9 +507,8 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
       hear(answer);
       ahead = were.concat(answer.gaps!.map(({ channel }) => channel)).filter((one) => !past || one !== past.channel);
       meanwhile.forEach(overhear);
-      const fresh = names().filter(isNew);
-      if (again || answer.envelopes!.length >= LIMIT || fresh.some(has)) fetch();
-      else if (!fresh.length) {
+      if (again || answer.envelopes!.length >= LIMIT || names().filter(isNew).some(has)) fetch();
+      else if (following && names().every(has)) {
         // Its own connection, where it has one, is not needed any more.
         choice.stop();
         lost();
@@ -518,12 +519,11 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
 
   /** Keeps a connection of its own, for a while. */
   function alone(): void {
-    shared = false;
     if (party) {
       part();
-      begin();
-      change();
+      shared = false;
       patience(AGAIN, meet);
+      if (!calmWait) begin();
     }
   }
 
@@ -534,6 +534,7 @@ export function reader(surroundings: Surroundings, options: Options, standing: S
     party = undefined;
     leading = following = false;
     foreign = {};
+    shared = surroundings.shared;
   }
 
   (options.channels || []).forEach((channel) => {

@@ -324,6 +324,13 @@ test("tabs that were without a server for long share one connection again", asyn
       tabs[seed % 3].subscribe("cellar");
       await say(world, speaker, ["cellar", ...all]);
       assert.equal(streams(world), 1);
+      // Who begins anew shares from the beginning.
+      tabs[1].unsubscribe("attic");
+      tabs[1].unsubscribe("lobby");
+      await world.run(2000);
+      tabs[1].subscribe("attic");
+      await say(world, speaker, all);
+      assert.equal(streams(world), 1);
       checkAll(world, [speaker, ...tabs]);
     });
   }
@@ -362,10 +369,16 @@ test("a tab in which nothing gets through is no hindrance to the others", async 
     await world.run(5000);
     const other = new Person(world, "other", connect, { browser, options: { token: "token", channels: ["lobby"] } });
     assert(await world.run(5000, () => other.live));
+    // At any point, also of the moments in which it looks for the others.
     for (let turn = 0; turn < 300; turn++) {
-      await say(world, speaker, ["lobby"]);
+      if (turn) other.unsubscribe("attic");
+      other.subscribe("attic");
+      await world.run(300);
+      speaker.publish("lobby").catch(() => {});
+      speaker.publish("attic").catch(() => {});
+      await world.run(1000);
       assert(other.live);
-      assert.equal(other.followings[0].told.length, turn + 1);
+      assert.deepEqual([other.followings[0].told.length, other.followings.at(-1)?.told.length], [turn + 1, 1]);
     }
     checkAll(world, [speaker, other]);
   });

@@ -41,7 +41,8 @@ pub(crate) fn drawn() -> String {
 /// Lets a call from another component return later than at once; to be awaited in each.
 ///
 /// Of one that has returned when its caller goes on, Wasmtime (48 to 50, `start_call`) keeps the task for good:
-/// some 400 bytes, and the instance ends when there are a million.
+/// some 400 bytes, and the instance ends when there are a million. A task that begins something in the same moment (`spawn`)
+/// goes on with that, and with this, before the host has its turn.
 pub(crate) async fn later() {
     wit_bindgen::yield_async().await;
 }

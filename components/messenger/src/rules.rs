@@ -168,6 +168,9 @@ impl Rules {
         if results.iter().any(Result::is_ok) {
             wakeup::notify(&channel);
         }
+        // What is stored at once is not answered at once either. Here: readers are woken, and nothing is begun that this
+        // task would go on with.
+        clock::later().await;
         if results.iter().flatten().any(|receipt| !receipt.duplicate) {
             self.spoke(&sender, channel);
         }

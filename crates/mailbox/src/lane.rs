@@ -122,8 +122,11 @@ async fn run<S: Store, E: Env>(inner: Rc<Inner<S, E>>, name: String) {
             // A caller that went away is the normal end.
             results.send(stored.by_ref().take(count).collect()).ok();
         }
-        // Those who were answered go on, and whoever is about to publish gets into the next swap.
-        yield_once().await;
+        // Those who were answered go on, and whoever is about to publish gets into the next swap. Twice: a task that is woken
+        // once while it is polled may go on before others have their turn.
+        for _ in 0..2 {
+            yield_once().await;
+        }
     }
 }
 
@@ -134,7 +137,8 @@ fn fits(draft: &Draft) -> bool {
         && draft.name.len() <= i16::MAX as usize
 }
 
-async fn yield_once() {
+/// Lets the other futures of the same task go first.
+pub async fn yield_once() {
     let mut yielded = false;
     future::poll_fn(|cx| {
         if std::mem::replace(&mut yielded, true) {

@@ -53,6 +53,7 @@ mod retention;
 pub use documents::Documents;
 use futures::future::LocalBoxFuture;
 pub use integers::Integers;
+pub use lane::yield_once;
 pub use retention::{BadRetention, Retention};
 use std::collections::HashMap;
 use std::rc::Rc;

@@ -67,6 +67,8 @@ where
     E: World + 'static,
     R: Receiver + 'static,
 {
+    // Whoever has it run has an answer to give. Nor may a component's task end in the moment in which it began.
+    mailbox::yield_once().await;
     while inner.again.replace(false) {
         inner.attend().await;
     }
