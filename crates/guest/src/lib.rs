@@ -7,6 +7,8 @@
 //! All readers of an instance live in one task, the [`hub`]: they share one waiting `receive` for each
 //! channel and one encoding of each envelope, and a reader costs a small future and one write a message.
 
+#[cfg(test)]
+mod awoken;
 mod bindings;
 mod config;
 pub mod delivery;

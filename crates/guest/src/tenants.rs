@@ -98,33 +98,22 @@ impl Tenants {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::awoken::Awoken;
     use futures::channel::mpsc;
     use futures::pending;
     use std::rc::Rc;
-    use std::sync::atomic::AtomicUsize;
-    use std::task::Wake;
 
     /// A task with tenants, what they did, and how often it was woken.
     #[derive(Default)]
     struct House {
         tenants: Rc<Tenants>,
         done: Rc<RefCell<Vec<&'static str>>>,
-        woken: Arc<Count>,
-    }
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
+        woken: Awoken,
     }
 
     impl House {
         fn poll(&self) -> usize {
-            let waker = Waker::from(Arc::clone(&self.woken));
-            self.tenants.poll(&Context::from_waker(&waker))
+            self.tenants.poll(&Context::from_waker(&self.woken.waker()))
         }
 
         fn does(&self) -> impl Fn(&'static str) + Clone + 'static {
@@ -137,7 +126,7 @@ mod tests {
         }
 
         fn woken(&self) -> usize {
-            self.woken.0.swap(0, Ordering::Relaxed)
+            self.woken.take()
         }
     }
 

@@ -60,13 +60,12 @@ impl<S: Stream + Unpin> Stream for Undisturbed<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::awoken::Awoken;
     use futures::FutureExt as _;
     use futures::channel::mpsc;
     use futures::stream::{self, StreamExt as _};
     use std::cell::Cell;
     use std::rc::Rc;
-    use std::sync::atomic::AtomicUsize;
-    use std::task::{Wake, Waker};
 
     #[test]
     fn it_gives_what_the_stream_gives_to_its_end() {
@@ -100,26 +99,12 @@ mod tests {
 
     #[test]
     fn whoever_polled_last_is_woken_and_nobody_without_reason() {
-        #[derive(Default)]
-        struct Count(AtomicUsize);
-
-        impl Wake for Count {
-            fn wake(self: Arc<Self>) {
-                self.0.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-
         let (to, from) = mpsc::unbounded();
         let mut undisturbed = Undisturbed::new(from);
-        let (first, second) = (Arc::<Count>::default(), Arc::<Count>::default());
-        let woken = || {
-            (
-                first.0.load(Ordering::Relaxed),
-                second.0.load(Ordering::Relaxed),
-            )
-        };
+        let (first, second) = (Awoken::default(), Awoken::default());
+        let woken = || (first.count(), second.count());
         for waiting in [&first, &second] {
-            let waker = Waker::from(Arc::clone(waiting));
+            let waker = waiting.waker();
             let polled = undisturbed.poll_next_unpin(&mut Context::from_waker(&waker));
             assert_eq!(polled, Poll::Pending);
         }
