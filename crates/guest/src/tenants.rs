@@ -181,7 +181,11 @@ mod tests {
         for _ in 0..3 {
             house.tenants.take_in(async {
                 for _ in 0..10 {
-                    future::poll_fn(|cx| Poll::Ready(cx.waker().wake_by_ref())).await;
+                    future::poll_fn(|cx| {
+                        cx.waker().wake_by_ref();
+                        Poll::Ready(())
+                    })
+                    .await;
                     pending!();
                 }
             });
