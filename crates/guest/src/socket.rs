@@ -21,6 +21,10 @@ const MARK: &str = "witter-upgrade";
 /// How long the other side has to answer a close, in nanoseconds. Longer keeps what vanished clients hold.
 const CLOSING: u64 = 2_000_000_000;
 
+/// How long nothing has come of a client that failed when all that it had under way has, in nanoseconds. Longer keeps a
+/// page from hearing that it is closed.
+const QUIET: u64 = 200_000_000;
+
 /// A handshake that can be answered.
 pub struct Handshake {
     headers: Vec<(&'static str, String)>,
@@ -35,6 +39,7 @@ pub struct Socket {
     input: Vec<u8>,
     taken: usize,
     heard: bool,
+    failed: bool,
     body: StreamWriter<u8>,
 }
 
@@ -92,6 +97,7 @@ impl Handshake {
             input: Vec::new(),
             taken: 0,
             heard: false,
+            failed: false,
             body,
         };
         (response, socket)
@@ -114,6 +120,7 @@ impl Socket {
             let event = self.connection.handle(&mut rest);
             self.taken = self.input.len() - rest.len();
             if event.is_some() {
+                self.failed |= matches!(event, Some(Event::Failed(_)));
                 return Poll::Ready(event);
             }
             // An idle connection keeps none of it.
@@ -149,6 +156,7 @@ impl Socket {
 
     /// Says why, takes nothing more, and closes.
     pub async fn fail(mut self, code: CloseCode, reason: &str) {
+        self.failed = true;
         self.connection.fail(code, reason);
         self.close(code, reason).await;
     }
@@ -167,6 +175,27 @@ impl Socket {
         };
         let patience = monotonic_clock::wait_for(CLOSING);
         match future::select(pin!(parting), pin!(patience)).await {
+            Either::Left(_) | Either::Right(_) => {}
+        }
+        if self.failed {
+            self.hear_out().await;
+        }
+    }
+
+    /// Throws away what a client that failed has under way. A host that closes a connection on which bytes are unread
+    /// resets it (RFC 9112, section 9.6), and the client might not hear why it was closed.
+    async fn hear_out(&mut self) {
+        let rest = async {
+            loop {
+                let quiet = pin!(monotonic_clock::wait_for(QUIET));
+                match future::select(self.inbound.next(), quiet).await {
+                    Either::Left((Some(_), _)) => {}
+                    Either::Left((None, _)) | Either::Right(_) => break,
+                }
+            }
+        };
+        let patience = monotonic_clock::wait_for(CLOSING);
+        match future::select(pin!(rest), pin!(patience)).await {
             Either::Left(_) | Either::Right(_) => {}
         }
     }

@@ -338,7 +338,7 @@ fn ended(result: hyper::Result<()>, activity: &Activity) -> End {
     let Err(error) = result else {
         return End::InOrder;
     };
-    tracing::debug!(%error, "a connection ended");
+    tracing::debug!("a connection ended: {:#}", anyhow::Error::from(error));
     End::Broken
 }
 

@@ -216,7 +216,13 @@ impl Upstream {
             }
         };
         request::strip(response.headers_mut());
-        Ok(response.map(|body| Answer::Upstream(Passing { body, _slot: slot })))
+        Ok(response.map(|body| {
+            Answer::Upstream(Passing {
+                body,
+                refused: None,
+                _slot: slot,
+            })
+        }))
     }
 }
 

@@ -143,6 +143,10 @@ impl Server {
             return Err(Refusal::BadRequest);
         }
         let asked = upgrade::asked(&head, !body.is_end_stream(), self.upgrades)?;
+        // To a path only extended CONNECT leads (RFC 9110, section 9.3.6; RFC 8441, section 4).
+        if head.method == Method::CONNECT && asked.is_none() {
+            return Err(Refusal::BadRequest);
+        }
         let target = match &self.backend {
             Backend::Components { .. } if path == HEALTH => return Ok(text("OK").into()),
             Backend::Components { routes, components } => {
@@ -188,10 +192,13 @@ impl Server {
         };
         let (handover, awaited) = upgrade::awaited();
         let request = http::Request::from_parts(head, awaited);
-        let response = timeout(self.limits.body_timeout, target.call(request, client, slot))
+        let mut response = timeout(self.limits.body_timeout, target.call(request, client, slot))
             .await
             .map_err(|_| Refusal::Timeout)??;
         if response.status() != StatusCode::OK {
+            if let Answer::Upstream(passing) = response.body_mut() {
+                passing.refused = Some(handover.into());
+            }
             return Ok(response.into());
         }
         Ok(match asked {

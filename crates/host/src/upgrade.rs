@@ -16,10 +16,11 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures::StreamExt as _;
 use futures::channel::mpsc;
+use futures::stream;
 use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, request};
 use http_body::{Body, Frame};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, StreamBody};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -122,6 +123,27 @@ pub(crate) type Handover = oneshot::Sender<WasiBody>;
 pub(crate) fn awaited() -> (Handover, WasiBody) {
     let (handover, body) = oneshot::channel();
     (handover, Awaited::Handover(body).boxed_unsync())
+}
+
+/// A request that was refused, open until its answer is through: an application may have closed the connection behind it
+/// already, and what came then would reset it, and take the answer away. Dropped, it breaks off: that connection is good
+/// for no other request.
+#[derive(Debug)]
+pub(crate) struct Refused(Option<Handover>);
+
+impl From<Handover> for Refused {
+    fn from(handover: Handover) -> Self {
+        Self(Some(handover))
+    }
+}
+
+impl Drop for Refused {
+    fn drop(&mut self) {
+        if let Some(handover) = self.0.take() {
+            let broken = stream::iter([Err(Error::ConnectionTerminated)]);
+            handover.send(StreamBody::new(broken).boxed_unsync()).ok();
+        }
+    }
 }
 
 enum Awaited {

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use anyhow::Result;
 
@@ -9,6 +10,9 @@ use crate::{Client, Cluster, Process};
 
 /// The variable that says by how many hosts an application is served.
 const NODES: &str = "WITTER_NODES";
+
+/// The variable that says where Spin is.
+const SPIN: &str = "WITTER_SPIN";
 
 /// By how many hosts an application is served that a test starts: one, unless `WITTER_NODES` says more. Many share a
 /// Redis, and stand behind a balancer that hands each connection to the next of them.
@@ -24,6 +28,12 @@ pub fn nodes() -> usize {
         },
         Err(_) => 1,
     }
+}
+
+/// The program of Spin, where tests are to run against that: what `WITTER_SPIN` says.
+#[must_use]
+pub fn spin() -> Option<PathBuf> {
+    env::var_os(SPIN).map(PathBuf::from)
 }
 
 /// A deployment with variables of its own, ended when dropped.

@@ -19,13 +19,13 @@ mod wire;
 
 pub use client::{Answer, Client, Session};
 pub use cluster::Cluster;
-pub use deployed::{Deployed, nodes};
+pub use deployed::{Deployed, nodes, spin};
 pub use hook::{Attempt, HOOK_SECRET, Hook, Said as HookSaid};
 pub use live::{Live, State};
 pub use process::{Process, manifest, program};
 pub use raw::{RawAnswer, exchange, read_answer, read_head};
 pub use reader::{Batch, Denied, Envelope, Fault, Gap, Query, Reader};
-pub use server::{Server, UNLIMITED, Wakeup};
+pub use server::{Gateway, Server, UNLIMITED, Wakeup};
 pub use socket::{Said, Socket};
 pub use token::{SECRET, sign, token};
 pub use wire::{Wire, Wiring};

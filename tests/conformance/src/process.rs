@@ -22,6 +22,8 @@ pub struct Process {
     child: Child,
     address: SocketAddr,
     log: NamedTempFile,
+    /// It serves by a process of its own, which would outlive it if it were killed.
+    has_child: bool,
 }
 
 impl Process {
@@ -57,6 +59,30 @@ impl Process {
         Self::spawn(command)
     }
 
+    /// Starts the shipped app by Spin, with what it stores in a folder, and returns when it listens. Without its pool, which
+    /// has no room for as many as wait at once.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn spin(spin: &Path, folder: &Path, variables: &[(&str, &str)]) -> Result<Self> {
+        let mut command = Command::new(spin);
+        command.args(["up", "--from"]).arg(manifest());
+        command
+            .args([
+                "--disable-pooling",
+                "--listen",
+                "127.0.0.1:0",
+                "--state-dir",
+            ])
+            .arg(folder);
+        for (name, value) in variables {
+            command.env(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value);
+        }
+        let mut process = Self::spawn(command)?;
+        process.has_child = true;
+        Ok(process)
+    }
+
     /// Starts a host by a command that ends up as one, and returns when it listens.
     ///
     /// # Errors
@@ -84,8 +110,7 @@ impl Process {
         // Reads on for as long as the host lives: one that writes into a closed pipe would die of it.
         thread::spawn(move || {
             let mut stdout = BufReader::new(stdout);
-            let mut line = String::new();
-            let read = stdout.read_line(&mut line).map(|_| line);
+            let read = listening(&mut stdout);
             // Nobody listens any more after a time-out.
             let _ = send.send(read);
             let _ = stdout.read_to_end(&mut Vec::new());
@@ -94,14 +119,12 @@ impl Process {
             child,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             log,
+            has_child: false,
         };
-        let line = receive
+        let address = receive
             .recv_timeout(READY)
-            .with_context(|| format!("no address; {}", process.log()))??;
-        let address = line.trim_end().strip_prefix("listening on http://");
-        process.address = address
-            .and_then(|address| address.parse().ok())
-            .with_context(|| format!("the first line is {line:?}; {}", process.log()))?;
+            .with_context(|| format!("no address; {}", process.log()))?;
+        process.address = address.with_context(|| process.log())?;
         Ok(process)
     }
 
@@ -165,10 +188,30 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // One that has ended already is what was wanted.
+        if self.has_child {
+            let _ = self.terminate().and_then(|()| self.wait().map(drop));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
             eprintln!("the host said:\n{}", self.log());
+        }
+    }
+}
+
+/// Reads the lines with which a host begins, up to the one that says where it listens: our own host's first one, Spin's
+/// second.
+fn listening(stdout: &mut impl BufRead) -> Result<SocketAddr> {
+    const BEGINS: [&str; 2] = ["listening on http://", "Serving http://"];
+    let mut begun = String::new();
+    loop {
+        let line = begun.len();
+        ensure!(stdout.read_line(&mut begun)? > 0, "it says {begun:?}");
+        let address = BEGINS
+            .iter()
+            .find_map(|begins| begun[line..].trim_end().strip_prefix(begins));
+        if let Some(address) = address {
+            return Ok(address.parse()?);
         }
     }
 }

@@ -1,12 +1,14 @@
 //! A host to run cases against.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::Result;
 use host::{Options, Running};
 use tempfile::TempDir;
 
-use crate::process::manifest;
+use crate::process::{manifest, program};
 use crate::{Client, Cluster, Process};
 
 /// The flags of a host that is asked by one address for all, faster than people would.
@@ -23,6 +25,11 @@ pub const UNLIMITED: [&str; 10] = [
     "command_rate_per_address=",
 ];
 
+/// The variables among them, which are empty.
+fn unlimited() -> impl Iterator<Item = &'static str> {
+    UNLIMITED.iter().filter_map(|flag| flag.strip_suffix('='))
+}
+
 /// Who wakes those who wait for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wakeup {
@@ -30,6 +37,15 @@ pub enum Wakeup {
     Native,
     /// `wakeup-timer`, by polling, as on a host that has no wakeups.
     Timer,
+}
+
+/// A gateway, and what it stands in front of.
+#[derive(Debug)]
+pub struct Gateway {
+    gateway: Process,
+    host: Process,
+    /// Theirs last: what is stored in it is written to until they have ended.
+    _folder: TempDir,
 }
 
 /// A running host, ended when dropped.
@@ -41,6 +57,8 @@ pub enum Server {
     Built(Process, TempDir),
     /// As many of them, with a Redis of their own, behind a balancer.
     Nodes(Cluster),
+    /// One that upgrades nothing, with a file of its own, behind a gateway.
+    Behind(Gateway),
 }
 
 impl Wakeup {
@@ -69,9 +87,7 @@ impl Server {
                 Wakeup::Timer => host::Wakeup::Timer,
             },
             guests_per_address: u32::MAX,
-            variables: UNLIMITED
-                .iter()
-                .filter_map(|flag| flag.strip_suffix('='))
+            variables: unlimited()
                 .map(|name| (name.to_owned(), String::new()))
                 .collect(),
             ..Options::default()
@@ -106,11 +122,54 @@ impl Server {
         Ok(Self::Nodes(Cluster::alone(nodes, &arguments, &[])?))
     }
 
+    /// Starts the built program behind a gateway.
+    ///
+    /// # Errors
+    /// Where it is not built.
+    pub fn behind_gateway(wakeup: Wakeup) -> Result<Self> {
+        let folder = TempDir::new()?;
+        let store = format!("sqlite:{}", folder.path().join("mailbox.db").display());
+        let arguments = [
+            "--store",
+            &store,
+            "--upgrades",
+            "off",
+            "--wakeup",
+            wakeup.name(),
+        ];
+        let host = Process::start(arguments.into_iter().chain(UNLIMITED))?;
+        Self::behind(host, folder)
+    }
+
+    /// Starts Spin behind a gateway.
+    ///
+    /// # Errors
+    /// Where one of the two does not start.
+    pub fn spin(spin: &Path) -> Result<Self> {
+        let folder = TempDir::new()?;
+        let variables: Vec<_> = unlimited().map(|name| (name, "")).collect();
+        let host = Process::spin(spin, folder.path(), &variables)?;
+        Self::behind(host, folder)
+    }
+
+    fn behind(host: Process, folder: TempDir) -> Result<Self> {
+        let mut command = Command::new(program()?);
+        command
+            .args(["gateway", "--listen", "127.0.0.1:0"])
+            .args(["--guests-per-address", "1000000", "--to"])
+            .arg(format!("http://{}", host.address()));
+        Ok(Self::Behind(Gateway {
+            gateway: Process::spawn(command)?,
+            host,
+            _folder: folder,
+        }))
+    }
+
     /// A client of it; of many hosts, one each of whose requests is served by another one.
     #[must_use]
     pub fn client(&self) -> Client {
         match self {
-            Self::InProcess(_) | Self::Built(..) => Client::new(self.address()),
+            Self::InProcess(_) | Self::Built(..) | Self::Behind(_) => Client::new(self.address()),
             Self::Nodes(_) => Client::roaming(self.address()),
         }
     }
@@ -122,6 +181,20 @@ impl Server {
             Self::InProcess(running) => running.address(),
             Self::Built(process, _) => process.address(),
             Self::Nodes(cluster) => *cluster.address().borrow(),
+            Self::Behind(behind) => behind.gateway.address(),
+        }
+    }
+
+    /// What it has logged, where it is a process of its own.
+    #[must_use]
+    pub fn log(&self) -> Option<String> {
+        match self {
+            Self::InProcess(_) => None,
+            Self::Built(process, _) => Some(process.log()),
+            Self::Nodes(cluster) => Some(cluster.log()),
+            Self::Behind(Gateway { gateway, host, .. }) => {
+                Some(format!("{}\nthe gateway: {}", host.log(), gateway.log()))
+            }
         }
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! A trial's name is host, wakeup, transport and case, so that any part of it is run alone:
 //! `cargo test -p conformance --test corpus -- built/timer/sse`. `WITTER_NODES=3` has every case run against as many
-//! hosts with a Redis, behind a balancer that hands each request to another one.
+//! hosts with a Redis, behind a balancer that hands each request to another one; `WITTER_SPIN=/usr/local/bin/spin`,
+//! against that program of Spin, with a gateway in front.
 
 mod calling;
 mod carrying;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use conformance::{Transport, Wakeup, nodes};
+use conformance::{Transport, nodes, spin};
 use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -41,12 +42,15 @@ fn main() -> ExitCode {
     let runtime = Arc::new(Runtime::new().expect("a runtime starts"));
     let mut trials = Vec::new();
     let mut settings = Vec::new();
-    for &host in &hosts() {
-        for wakeup in [Wakeup::Native, Wakeup::Timer] {
-            let setting = Arc::new(Setting::new(host, wakeup));
+    for host in hosts() {
+        for &wakeup in host.wakeups() {
+            let setting = Arc::new(Setting::new(host.clone(), wakeup));
             settings.push(Arc::clone(&setting));
             let scope = format!("{}/{}", host.name(), wakeup.name());
             for &transport in Transport::ALL {
+                if !host.concerns(transport) {
+                    continue;
+                }
                 let scope = format!("{scope}/{}", transport.name());
                 let mut corpus = Corpus {
                     trials: &mut trials,
@@ -91,10 +95,13 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// What cases run against: one host in two ways; where it is asked for, many hosts in its place.
+/// What cases run against: one host in two ways, and a gateway; where it is asked for, many hosts or Spin in their place.
 fn hosts() -> Vec<Host> {
+    if let Some(spin) = spin() {
+        return vec![Host::Spin(spin)];
+    }
     match nodes() {
-        1 => vec![Host::InProcess, Host::Built],
+        1 => vec![Host::InProcess, Host::Built, Host::Gateway],
         nodes => vec![Host::Nodes(nodes)],
     }
 }

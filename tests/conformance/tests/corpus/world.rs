@@ -1,5 +1,6 @@
 //! The hosts that cases run against.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, ensure};
@@ -22,7 +23,7 @@ pub(crate) fn thin(crowd: &mut Vec<Reader>) {
 }
 
 /// How a host runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Host {
     /// As a library, with a store in memory.
     InProcess,
@@ -30,15 +31,35 @@ pub(crate) enum Host {
     Built,
     /// As so many of them, with a Redis, behind a balancer without affinity.
     Nodes(usize),
+    /// As the built program where it upgrades nothing, behind a gateway.
+    Gateway,
+    /// By the program of Spin, behind a gateway.
+    Spin(PathBuf),
 }
 
 impl Host {
-    pub(crate) const fn name(self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::InProcess => "in-process",
             Self::Built => "built",
             Self::Nodes(_) => "nodes",
+            Self::Gateway => "gateway",
+            Self::Spin(_) => "spin",
         }
+    }
+
+    /// By what wakeups it is run.
+    pub(crate) const fn wakeups(&self) -> &'static [Wakeup] {
+        match self {
+            Self::InProcess | Self::Built | Self::Nodes(_) => &[Wakeup::Native, Wakeup::Timer],
+            Self::Gateway => &[Wakeup::Native],
+            Self::Spin(_) => &[Wakeup::Timer],
+        }
+    }
+
+    /// Whether cases of this transport are told apart from those of the host that is behind it.
+    pub(crate) fn concerns(&self, transport: Transport) -> bool {
+        !matches!(self, Self::Gateway) || transport.upgrades()
     }
 }
 
@@ -61,11 +82,7 @@ impl Setting {
 
     /// What the host has logged, if it is a process of its own.
     pub(crate) fn log(&self) -> Option<String> {
-        let log = match &self.world.get()?.server {
-            Server::Built(process, _) => process.log(),
-            Server::Nodes(cluster) => cluster.log(),
-            Server::InProcess(_) => return None,
-        };
+        let log = self.world.get()?.server.log()?;
         let (host, wakeup) = (self.host.name(), self.wakeup.name());
         Some(format!("{host}/{wakeup} said:\n{log}"))
     }
@@ -73,10 +90,12 @@ impl Setting {
     pub(crate) async fn world(&self) -> Result<&World> {
         self.world
             .get_or_try_init(async || {
-                let server = match self.host {
+                let server = match &self.host {
                     Host::InProcess => Server::in_process(self.wakeup).await?,
                     Host::Built => Server::built(self.wakeup, &[])?,
-                    Host::Nodes(nodes) => Server::nodes(nodes, self.wakeup)?,
+                    Host::Nodes(nodes) => Server::nodes(*nodes, self.wakeup)?,
+                    Host::Gateway => Server::behind_gateway(self.wakeup)?,
+                    Host::Spin(spin) => Server::spin(spin)?,
                 };
                 let client = server.client();
                 let ann = client.session("Ann").await?;

@@ -12,6 +12,7 @@ use host::gateway::{self, Options, Running};
 use host::{Connections, Upgrades};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 /// Opens a gateway to what is at an address.
 pub(crate) async fn open(to: SocketAddr, change: impl FnOnce(&mut Options)) -> Running {
@@ -174,6 +175,27 @@ async fn a_body_goes_on_as_it_comes() {
 }
 
 #[tokio::test]
+async fn who_has_refused_an_upgrade_is_sent_nothing_while_it_answers() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let gateway = open(listener.local_addr().expect("its address"), |_| {}).await;
+    let mut client = connect(gateway.address()).await;
+    client.send(handshake("duplex").as_bytes()).await;
+    let (stream, _) = listener.accept().await.expect("the gateway connects");
+    let mut application = Connection::over(stream);
+    application.until("\r\n\r\n").await;
+    let begun = "HTTP/1.1 403 Forbidden\r\ncontent-length: 6\r\n\r\nno";
+    application.send(begun.as_bytes()).await;
+    // Where it has closed already, a byte more would reset the connection, and the rest of its answer with it.
+    let sent = timeout(Duration::from_millis(200), application.stream.read_u8()).await;
+    assert!(sent.is_err(), "{sent:?}");
+    application.send(b", no").await;
+    let response = client.response().await;
+    assert_eq!((response.status, &*response.body), (403, "no, no"));
+    // Nor is it asked anything on that connection again.
+    assert_eq!(application.rest().await, "");
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_before_the_answer_leaves_the_application_too() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let gateway = open(listener.local_addr().expect("its address"), |_| {}).await;
@@ -235,6 +257,10 @@ async fn limits_are_kept_before_the_application_is_troubled() {
         (format!("{chunked}6\r\nabcdef\r\n0\r\n\r\n"), 413),
         (format!("{post}content-length: 5\r\n\r\nabc"), 408),
         (format!("{chunked}x"), 400),
+        (
+            "CONNECT /probe/hello HTTP/1.1\r\nconnection: close\r\n\r\n".to_owned(),
+            400,
+        ),
         (session.to_owned(), 404),
         (session.to_owned(), 429),
     ] {

@@ -96,6 +96,7 @@ async fn what_is_not_http_is_told_so() {
         "POST /probe/echo HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
         "OPTIONS * HTTP/1.1\r\nconnection: close\r\n\r\n",
         "CONNECT probe:80 HTTP/1.1\r\nconnection: close\r\n\r\n",
+        "CONNECT /probe/hello HTTP/1.1\r\nconnection: close\r\n\r\n",
     ] {
         check(&host.ask(garbage).await, 400, "invalid-request");
     }
