@@ -42,14 +42,10 @@ impl RedisServer {
     pub fn start(settings: &[&str]) -> Result<Self> {
         let folder = TempDir::new()?;
         symlink(program()?, folder.path().join(PROGRAMS[0]))?;
-        // It takes no free port by itself. Whoever lets others have it too, as both do, can listen at one that is kept.
-        let kept = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        kept.set_reuse_address(true)?;
-        kept.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
-        let address = kept.local_addr()?.as_socket();
+        let (kept, address) = keep_port()?;
         let mut server = Self {
             child: None,
-            address: address.context("it is bound to one")?,
+            address,
             _kept: kept,
             folder,
             settings: settings.iter().map(ToString::to_string).collect(),
@@ -211,6 +207,19 @@ fn run(command: &[&str]) -> Result<()> {
     let status = Command::new(command[0]).args(&command[1..]).status()?;
     ensure!(status.success(), "{command:?} failed");
     Ok(())
+}
+
+/// A port of the loopback interface that nobody else finds free while the socket is there. A Redis, which takes no free port
+/// by itself, can listen at it: both let others have it too.
+///
+/// # Errors
+/// Where there is none.
+pub fn keep_port() -> Result<(Socket, SocketAddr)> {
+    let kept = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    kept.set_reuse_address(true)?;
+    kept.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+    let address = kept.local_addr()?.as_socket();
+    Ok((kept, address.context("it is bound to one")?))
 }
 
 fn program() -> Result<PathBuf> {

@@ -116,9 +116,8 @@ fn judge<'a>(version: Option<&str>, setting: impl Fn(&str) -> &'a str) -> Vec<St
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
 
-    use redis_server::RedisServer;
+    use redis_server::{RedisServer, keep_port};
 
     use super::*;
     use crate::store::Redis;
@@ -171,9 +170,8 @@ mod tests {
     #[tokio::test]
     async fn a_cluster_is_refused() {
         // By itself it takes a port that there may not be, 10,000 above the other.
-        let free = TcpListener::bind("127.0.0.1:0").expect("there is one");
-        let port = free.local_addr().expect("it listens").port().to_string();
-        drop(free);
+        let (_kept, address) = keep_port().expect("there is one");
+        let port = address.port().to_string();
         let settings = ["--cluster-enabled", "yes", "--cluster-port", &port];
         let server = RedisServer::start(&settings).expect("Redis starts");
         let error = Redis::open(&server.url()).await.expect_err("it is one");
