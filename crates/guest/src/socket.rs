@@ -172,32 +172,23 @@ impl Socket {
                     break;
                 }
             }
+            if self.failed {
+                self.hear_out().await;
+            }
         };
         let patience = monotonic_clock::wait_for(CLOSING);
         match future::select(pin!(parting), pin!(patience)).await {
             Either::Left(_) | Either::Right(_) => {}
-        }
-        if self.failed {
-            self.hear_out().await;
         }
     }
 
     /// Throws away what a client that failed has under way. A host that closes a connection on which bytes are unread
     /// resets it (RFC 9112, section 9.6), and the client might not hear why it was closed.
     async fn hear_out(&mut self) {
-        let rest = async {
-            loop {
-                let quiet = pin!(monotonic_clock::wait_for(QUIET));
-                match future::select(self.inbound.next(), quiet).await {
-                    Either::Left((Some(_), _)) => {}
-                    Either::Left((None, _)) | Either::Right(_) => break,
-                }
-            }
-        };
-        let patience = monotonic_clock::wait_for(CLOSING);
-        match future::select(pin!(rest), pin!(patience)).await {
-            Either::Left(_) | Either::Right(_) => {}
-        }
+        let quiet = || monotonic_clock::wait_for(QUIET);
+        while let Either::Left((Some(_), _)) =
+            future::select(self.inbound.next(), pin!(quiet())).await
+        {}
     }
 
     /// As [`Self::receive`], of a client that is not listened to any more: what it says takes room all the same.

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use redis_server::RedisServer;
 use tokio::sync::watch;
 
+use crate::process::set;
 use crate::{Client, Process, UNLIMITED, Wire, manifest, program};
 
 /// Hosts of one application, and a balancer in front of them that hands each connection to the next.
@@ -114,9 +115,7 @@ impl Cluster {
             .arg(manifest())
             .args(["--listen", "127.0.0.1:0", "--store", &self.stores[node]])
             .args(&self.arguments);
-        for (name, value) in &self.variables {
-            command.env(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value);
-        }
+        set(&mut command, &self.variables);
         self.nodes[node] = Some(Process::spawn(command)?);
         self.lead();
         Ok(())

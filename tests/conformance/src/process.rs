@@ -53,9 +53,7 @@ impl Process {
             "--store",
             "memory",
         ]);
-        for (name, value) in variables {
-            command.env(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value);
-        }
+        set(&mut command, variables);
         Self::spawn(command)
     }
 
@@ -75,9 +73,7 @@ impl Process {
                 "--state-dir",
             ])
             .arg(folder);
-        for (name, value) in variables {
-            command.env(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value);
-        }
+        set(&mut command, variables);
         let mut process = Self::spawn(command)?;
         process.has_child = true;
         Ok(process)
@@ -196,6 +192,14 @@ impl Drop for Process {
         if thread::panicking() {
             eprintln!("the host said:\n{}", self.log());
         }
+    }
+}
+
+/// Sets variables of the application.
+pub(crate) fn set<T: AsRef<str>>(command: &mut Command, variables: &[(T, T)]) {
+    for (name, value) in variables {
+        let name = format!("SPIN_VARIABLE_{}", name.as_ref().to_uppercase());
+        command.env(name, value.as_ref());
     }
 }
 

@@ -30,6 +30,11 @@ fn unlimited() -> impl Iterator<Item = &'static str> {
     UNLIMITED.iter().filter_map(|flag| flag.strip_suffix('='))
 }
 
+/// A store in a folder.
+fn file(folder: &TempDir) -> String {
+    format!("sqlite:{}", folder.path().join("mailbox.db").display())
+}
+
 /// Who wakes those who wait for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wakeup {
@@ -101,7 +106,7 @@ impl Server {
     /// Where it is not built.
     pub fn built(wakeup: Wakeup, more: &[&str]) -> Result<Self> {
         let folder = TempDir::new()?;
-        let store = format!("sqlite:{}", folder.path().join("mailbox.db").display());
+        let store = file(&folder);
         let arguments = ["--store", &store, "--wakeup", wakeup.name()];
         let arguments = arguments
             .into_iter()
@@ -128,7 +133,7 @@ impl Server {
     /// Where it is not built.
     pub fn behind_gateway(wakeup: Wakeup) -> Result<Self> {
         let folder = TempDir::new()?;
-        let store = format!("sqlite:{}", folder.path().join("mailbox.db").display());
+        let store = file(&folder);
         let arguments = [
             "--store",
             &store,

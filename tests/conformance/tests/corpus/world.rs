@@ -57,7 +57,7 @@ impl Host {
         }
     }
 
-    /// Whether cases of this transport are told apart from those of the host that is behind it.
+    /// Whether cases of this transport say of it what those of the host behind it do not.
     pub(crate) fn concerns(&self, transport: Transport) -> bool {
         !matches!(self, Self::Gateway) || transport.upgrades()
     }

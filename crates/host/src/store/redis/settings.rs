@@ -116,7 +116,6 @@ fn judge<'a>(version: Option<&str>, setting: impl Fn(&str) -> &'a str) -> Vec<St
 
 #[cfg(test)]
 mod tests {
-
     use redis_server::{RedisServer, keep_port};
 
     use super::*;
