@@ -16,7 +16,6 @@ use wasmtime_wasi_http::WasiBody;
 use crate::instance::Seat;
 use crate::metrics::Counters;
 use crate::peers::Slot;
-use crate::upgrade::Refused;
 
 /// How long the head of a response waits for the first bytes of its body, which go out with it then. Longer, and who
 /// waits for the head alone waits; shorter, and fewer polls are answered by one write.
@@ -50,8 +49,6 @@ pub(crate) struct Streaming {
 #[derive(Debug)]
 pub(crate) struct Passing {
     pub(crate) body: Incoming,
-    /// Where it refuses an upgrade: the request is open.
-    pub(crate) refused: Option<Refused>,
     /// The request's place among those of its address.
     pub(crate) _slot: Slot,
 }

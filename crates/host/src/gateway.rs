@@ -4,7 +4,7 @@
 use std::error::Error as _;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Sleep, sleep};
 use wasmtime_wasi_http::{Error, WasiBody};
@@ -150,7 +150,7 @@ impl Running {
 /// An application that is served elsewhere.
 pub(crate) struct Upstream {
     authority: Authority,
-    client: Client<HttpConnector, WasiBody>,
+    client: Client<HttpConnector, Sending>,
     guests: Routes,
 }
 
@@ -205,6 +205,8 @@ impl Upstream {
             .or(Some(PathAndQuery::from_static("/")));
         *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Refusal::BadRequest)?;
         *request.version_mut() = Version::HTTP_11;
+        let (sending, mut request) = Sending::of(request);
+        let connection = capture_connection(&mut request);
         let mut response = match self.client.request(request).await {
             Ok(response) => response,
             Err(error) => {
@@ -215,14 +217,14 @@ impl Upstream {
                 return Err(refusal);
             }
         };
+        // Most hosts close a connection on which they have answered a request that goes on.
+        if sending.upgrade().is_some()
+            && let Some(connection) = &*connection.connection_metadata()
+        {
+            connection.poison();
+        }
         request::strip(response.headers_mut());
-        Ok(response.map(|body| {
-            Answer::Upstream(Passing {
-                body,
-                refused: None,
-                _slot: slot,
-            })
-        }))
+        Ok(response.map(|body| Answer::Upstream(Passing { body, _slot: slot })))
     }
 }
 
@@ -241,6 +243,45 @@ fn refusal(error: &hyper_util::client::legacy::Error) -> Refusal {
         Refusal::UpstreamAway
     } else {
         Refusal::UpstreamFailed
+    }
+}
+
+/// A request's body, until it was sent.
+struct Sending {
+    body: WasiBody,
+    _sending: Arc<()>,
+}
+
+impl Sending {
+    /// Makes it the body of a request, and tells whether it is there still.
+    fn of(request: Request<WasiBody>) -> (Weak<()>, Request<Self>) {
+        let sending = Arc::new(());
+        let weak = Arc::downgrade(&sending);
+        let request = request.map(|body| Self {
+            body,
+            _sending: sending,
+        });
+        (weak, request)
+    }
+}
+
+impl Body for Sending {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

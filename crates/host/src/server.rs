@@ -192,14 +192,11 @@ impl Server {
         };
         let (handover, awaited) = upgrade::awaited();
         let request = http::Request::from_parts(head, awaited);
-        let mut response = timeout(self.limits.body_timeout, target.call(request, client, slot))
+        let response = timeout(self.limits.body_timeout, target.call(request, client, slot))
             .await
             .map_err(|_| Refusal::Timeout)??;
         if response.status() != StatusCode::OK {
-            if let Answer::Upstream(passing) = response.body_mut() {
-                passing.refused = Some(handover.into());
-            }
-            return Ok(response.into());
+            return Ok(upgrade::refused(response, &self.limits).await.into());
         }
         Ok(match asked {
             Asked::Here => Reply {

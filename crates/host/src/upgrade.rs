@@ -16,11 +16,10 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures::StreamExt as _;
 use futures::channel::mpsc;
-use futures::stream;
-use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, request};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Version, request, response};
 use http_body::{Body, Frame};
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::{BodyExt as _, Limited};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -30,6 +29,7 @@ use crate::answer::Refusal;
 use crate::body::Answer;
 use crate::metrics::Held;
 use crate::request::empty;
+use crate::server::Limits;
 use crate::socket::Open;
 
 /// Marks a request whose body and response are the two directions of an upgraded connection, by the name
@@ -125,25 +125,28 @@ pub(crate) fn awaited() -> (Handover, WasiBody) {
     (handover, Awaited::Handover(body).boxed_unsync())
 }
 
-/// A request that was refused, open until its answer is through: an application may have closed the connection behind it
-/// already, and what came then would reset it, and take the answer away. Dropped, it breaks off: that connection is good
-/// for no other request.
-#[derive(Debug)]
-pub(crate) struct Refused(Option<Handover>);
-
-impl From<Handover> for Refused {
-    fn from(handover: Handover) -> Self {
-        Self(Some(handover))
-    }
+/// The refusal of an upgrade, read while the request is open: an application may have closed the connection behind it
+/// already, and what came then would reset it, and take the answer away.
+///
+/// Of one that breaks off, or is longer or later than a request's body may be, comes the status alone.
+pub(crate) async fn refused(response: Response<Answer>, limits: &Limits) -> Response<Answer> {
+    let (mut head, body) = response.into_parts();
+    let body = Limited::new(body, limits.body).collect();
+    let body = match timeout(limits.body_timeout, body).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) => without(&mut head, error.as_ref()),
+        Err(late) => without(&mut head, &late),
+    };
+    let body = (!body.is_empty()).then_some(body);
+    Response::from_parts(head, Answer::Own(body))
 }
 
-impl Drop for Refused {
-    fn drop(&mut self) {
-        if let Some(handover) = self.0.take() {
-            let broken = stream::iter([Err(Error::ConnectionTerminated)]);
-            handover.send(StreamBody::new(broken).boxed_unsync()).ok();
-        }
+fn without(head: &mut response::Parts, error: &dyn std::error::Error) -> Bytes {
+    tracing::warn!(status = %head.status, "the body of a refused upgrade is lost: {error}");
+    for header in [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING] {
+        head.headers.remove(header);
     }
+    Bytes::new()
 }
 
 enum Awaited {

@@ -12,7 +12,7 @@ use host::gateway::{self, Options, Running};
 use host::{Connections, Upgrades};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Opens a gateway to what is at an address.
 pub(crate) async fn open(to: SocketAddr, change: impl FnOnce(&mut Options)) -> Running {
@@ -115,14 +115,26 @@ async fn what_is_no_upgrade_comes_through_as_it_is() {
         "POST /probe/echo HTTP/1.1\r\nhost: probe\r\ncontent-length: 5\r\n\r\nab\0cd",
         "POST /probe/echo HTTP/1.1\r\nhost: probe\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
         "GET /probe/duplex HTTP/1.1\r\nhost: probe\r\n\r\n",
-        &handshake("status?number=426"),
-        &handshake("status?number=403"),
     ] {
         let (direct, through) = (front.host.ask(request).await, front.ask(request).await);
         assert_eq!(through.status, direct.status, "{request}");
         assert_eq!(lines(&through.head), lines(&direct.head), "{request}");
         assert_eq!(lines(&through.body), lines(&direct.body), "{request}");
         assert_eq!(through.whole, direct.whole, "{request}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_upgrade_comes_through_as_it_is_in_one_piece() {
+    let front = front().await;
+    for status in [426, 403] {
+        let request = handshake(&format!("status?number={status}"));
+        let (direct, through) = (front.host.ask(&request).await, front.ask(&request).await);
+        assert_eq!((direct.status, through.status), (status, status));
+        assert_eq!(through.body, direct.body);
+        let length = format!("content-length: {}", through.body.len());
+        let head = through.head.replace(&length, "transfer-encoding: chunked");
+        assert_eq!(lines(&head), lines(&direct.head));
     }
 }
 
@@ -168,10 +180,68 @@ async fn a_body_goes_on_as_it_comes() {
     application.until("\r\n\r\nfirst").await;
     client.send(b"again").await;
     application.until("again").await;
-    // One that answers before it has all goes through too.
-    let early = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-    application.send(early.as_bytes()).await;
+    application.send(OK.as_bytes()).await;
     assert_eq!(client.response().await.body, "ok");
+}
+
+/// What the tests' applications answer.
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+#[tokio::test]
+async fn requests_that_were_sent_whole_share_a_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let gateway = open(listener.local_addr().expect("its address"), |_| {}).await;
+    let post = "POST /x HTTP/1.1\r\nhost: probe\r\ncontent-length: 3\r\n\r\nall";
+    let mut client = connect(gateway.address()).await;
+    client.send(post.as_bytes()).await;
+    let (stream, _) = listener.accept().await.expect("the gateway connects");
+    let mut application = Connection::over(stream);
+    for _ in 0..3 {
+        application.until("\r\n\r\nall").await;
+        application.send(OK.as_bytes()).await;
+        assert_eq!(client.response().await.body, "ok");
+        // A moment until the gateway has put it back.
+        sleep(Duration::from_millis(100)).await;
+        client.send(post.as_bytes()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_whose_request_was_answered_before_its_end_serves_no_other() {
+    let post = "POST /x HTTP/1.1\r\nhost: probe\r\ncontent-length: 8\r\n\r\nhalf";
+    let upgrade = handshake("x");
+    let end = "0\r\n\r\n";
+    for (request, status, rest, sent) in [
+        (post, "413 Content Too Large", "rest", "rest"),
+        (&upgrade, "403 Forbidden", "", end),
+        (&upgrade, "200 OK", "", end),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let gateway = open(listener.local_addr().expect("its address"), |_| {}).await;
+        let mut client = connect(gateway.address()).await;
+        client.send(request.as_bytes()).await;
+        let (stream, _) = listener.accept().await.expect("the gateway connects");
+        let mut application = Connection::over(stream);
+        application.until("\r\n\r\n").await;
+        let head = format!("HTTP/1.1 {status}\r\ntransfer-encoding: chunked\r\n\r\n");
+        application.send(head.as_bytes()).await;
+        if status == "200 OK" {
+            client.until("\r\n\r\n").await;
+            tokio::io::AsyncWriteExt::shutdown(&mut client.stream)
+                .await
+                .expect("a socket can be shut");
+            application.until(sent).await;
+            application.send(end.as_bytes()).await;
+        } else {
+            application.send(end.as_bytes()).await;
+            client.response().await;
+            client.send(rest.as_bytes()).await;
+            application.until(sent).await;
+        }
+        // Kept, it would end when it has served nothing for twenty seconds.
+        let closed = timeout(Duration::from_secs(10), application.rest()).await;
+        assert_eq!(closed.expect("the gateway closes it"), "");
+    }
 }
 
 #[tokio::test]
@@ -191,8 +261,26 @@ async fn who_has_refused_an_upgrade_is_sent_nothing_while_it_answers() {
     application.send(b", no").await;
     let response = client.response().await;
     assert_eq!((response.status, &*response.body), (403, "no, no"));
-    // Nor is it asked anything on that connection again.
-    assert_eq!(application.rest().await, "");
+    application.until("0\r\n\r\n").await;
+}
+
+#[tokio::test]
+async fn a_refusal_that_breaks_off_is_told_by_its_status() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let gateway = open(listener.local_addr().expect("its address"), |_| {}).await;
+    let mut client = connect(gateway.address()).await;
+    client.send(handshake("duplex").as_bytes()).await;
+    let (stream, _) = listener.accept().await.expect("the gateway connects");
+    let mut application = Connection::over(stream);
+    application.until("\r\n\r\n").await;
+    let begun = "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Bearer\r\ncontent-type: text/plain\r\n\
+                 content-length: 6\r\n\r\nno";
+    application.send(begun.as_bytes()).await;
+    drop(application);
+    let response = client.response().await;
+    assert_eq!((response.status, &*response.body), (401, ""));
+    assert_eq!(response.header("www-authenticate"), Some("Bearer"));
+    assert_eq!(response.header("content-type"), None);
 }
 
 #[tokio::test]
