@@ -98,6 +98,18 @@ impl Outcome {
     }
 }
 
+/// Installs the suite, unless it is there. Nothing where there is no CPython 2.7.
+///
+/// # Errors
+///
+/// Where it cannot be installed.
+pub(crate) fn prepare() -> Result<()> {
+    if let Some(python) = python27()? {
+        Place::take()?.install(&python)?;
+    }
+    Ok(())
+}
+
 /// Runs the suite against the echo that `host` serves. Each case counts as a test.
 ///
 /// # Errors
@@ -111,19 +123,16 @@ pub(crate) fn run(host: &Path) -> Result<Tally> {
         );
         return Ok(Tally::ONE_SKIPPED);
     };
-    let folder = root().join("target/autobahn");
-    fs::create_dir_all(&folder)?;
-    // Whoever runs the tests of this checkout at the same time waits: there is one folder of reports.
-    let alone = File::create(folder.join("lock"))?;
-    alone.lock()?;
-    let suite = install(&python, &folder)?;
+    let place = Place::take()?;
+    let suite = place.install(&python)?;
+    let folder = &place.folder;
     let reports = folder.join("reports");
     if reports.is_dir() {
         fs::remove_dir_all(&reports)?;
     }
 
     let mut task = Task::new("Testing", "autobahn");
-    let (mut host, address) = serve(host, &folder)?;
+    let (mut host, address) = serve(host, folder)?;
     let cases = env::var(CASES).unwrap_or_else(|_| CONFORMANCE.to_owned());
     let spec = folder.join("spec.json");
     fs::write(
@@ -134,7 +143,7 @@ pub(crate) fn run(host: &Path) -> Result<Tally> {
     command
         .args(["--mode", "fuzzingclient", "--spec"])
         .arg(&spec)
-        .current_dir(&folder);
+        .current_dir(folder);
     let Ran { said, of, status } = play(&mut command, &mut task)?;
     let elapsed = task.elapsed();
     drop(task);
@@ -325,53 +334,74 @@ fn is_cpython27(python: &Path) -> bool {
         .is_ok_and(|told| told.status.success() && told.stdout == b"('CPython', (2, 7))\n")
 }
 
-/// Installs the suite into a folder, unless it is there, and tells its program.
-fn install(python: &Path, folder: &Path) -> Result<PathBuf> {
-    let environment = folder.join("python2.7");
-    let suite = environment.join("bin/wstest");
-    // Written last: what an interrupted run left, or another list of packages, does not count.
-    let complete = folder.join("installed");
-    let wanted = format!("{} {VIRTUALENV} {STEPS:?}", python.display());
-    if fs::read_to_string(&complete).is_ok_and(|installed| installed == wanted) {
-        return Ok(suite);
+/// Where the suite is, and its reports.
+struct Place {
+    folder: PathBuf,
+    /// There is one in a checkout: whoever wants it at the same time waits.
+    _alone: File,
+}
+
+impl Place {
+    fn take() -> Result<Self> {
+        let folder = root().join("target/autobahn");
+        fs::create_dir_all(&folder)?;
+        let alone = File::create(folder.join("lock"))?;
+        alone.lock()?;
+        Ok(Self {
+            folder,
+            _alone: alone,
+        })
     }
-    if !output(Command::new("python3").args(["-c", "import ensurepip, venv"]))
-        .is_ok_and(|tried| tried.status.success())
-    {
-        debian::ensure_installed(&["python3-venv"])
-            .context("the Autobahn suite needs python3, with venv")?;
-    }
-    let tools = folder.join("python3");
-    for old in [&tools, &environment] {
-        if old.is_dir() {
-            fs::remove_dir_all(old)?;
+
+    /// Installs the suite, unless it is there, and tells its program.
+    fn install(&self, python: &Path) -> Result<PathBuf> {
+        let folder = &self.folder;
+        let environment = folder.join("python2.7");
+        let suite = environment.join("bin/wstest");
+        // Written last: what an interrupted run left, or another list of packages, does not count.
+        let complete = folder.join("installed");
+        let wanted = format!("{} {VIRTUALENV} {STEPS:?}", python.display());
+        if fs::read_to_string(&complete).is_ok_and(|installed| installed == wanted) {
+            return Ok(suite);
         }
+        if !output(Command::new("python3").args(["-c", "import ensurepip, venv"]))
+            .is_ok_and(|tried| tried.status.success())
+        {
+            debian::ensure_installed(&["python3-venv"])
+                .context("the Autobahn suite needs python3, with venv")?;
+        }
+        let tools = folder.join("python3");
+        for old in [&tools, &environment] {
+            if old.is_dir() {
+                fs::remove_dir_all(old)?;
+            }
+        }
+        let step = |program: &Path, arguments: &[&str], what: &str| {
+            let mut command = Command::new(program);
+            command.args(arguments).current_dir(folder);
+            process::run(&mut command, what, INSTALL_PATIENCE)
+        };
+        let what = "installation of the Autobahn suite";
+        step(Path::new("python3"), &["-m", "venv", "python3"], what)?;
+        step(
+            &tools.join("bin/pip"),
+            &["install", "--quiet", VIRTUALENV],
+            what,
+        )?;
+        let mut command = Command::new(tools.join("bin/virtualenv"));
+        command.arg("--python").arg(python).arg(&environment);
+        process::run(&mut command, what, INSTALL_PATIENCE)?;
+        for packages in STEPS {
+            let arguments = [&["-m", "pip", "install", "--quiet"], packages].concat();
+            step(&environment.join("bin/python"), &arguments, what)?;
+        }
+        fs::write(&complete, wanted)?;
+        terminal::say(
+            "Installed",
+            &format!("the Autobahn suite to {}", environment.display()),
+        );
+        Ok(suite)
     }
-    let step = |program: &Path, arguments: &[&str], what: &str| {
-        let mut command = Command::new(program);
-        command.args(arguments).current_dir(folder);
-        process::run(&mut command, what, INSTALL_PATIENCE)
-    };
-    let what = "installation of the Autobahn suite";
-    step(Path::new("python3"), &["-m", "venv", "python3"], what)?;
-    step(
-        &tools.join("bin/pip"),
-        &["install", "--quiet", VIRTUALENV],
-        what,
-    )?;
-    let mut command = Command::new(tools.join("bin/virtualenv"));
-    command.arg("--python").arg(python).arg(&environment);
-    process::run(&mut command, what, INSTALL_PATIENCE)?;
-    for packages in STEPS {
-        let arguments = [&["-m", "pip", "install", "--quiet"], packages].concat();
-        step(&environment.join("bin/python"), &arguments, what)?;
-    }
-    fs::write(&complete, wanted)?;
-    terminal::say(
-        "Installed",
-        &format!("the Autobahn suite to {}", environment.display()),
-    );
-    Ok(suite)
 }
 
 #[cfg(test)]

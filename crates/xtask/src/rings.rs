@@ -235,7 +235,7 @@ pub(crate) fn run(only: &[String], nodes: u8, arguments: &[String]) -> Result<bo
         built: Vec::new(),
         nodes,
         arguments: arguments.to_vec(),
-        installing: install(lacking(&rings)),
+        installing: install(&rings),
     };
     let mut total = Tally::default();
     let mut failed = None;
@@ -291,13 +291,24 @@ fn lacking(rings: &[&Ring]) -> Vec<&'static str> {
     packages
 }
 
-/// Installs packages at once, and beside what is compiled and tested without them. What does not come this way is told
+/// Installs what rings need, at once and beside what is compiled and tested without it. What does not come this way is told
 /// by the ring that needs it, which tries again.
-fn install(packages: Vec<&'static str>) -> Option<JoinHandle<()>> {
-    if packages.is_empty() {
+fn install(rings: &[&Ring]) -> Option<JoinHandle<()>> {
+    let packages = lacking(rings);
+    let autobahn = rings
+        .iter()
+        .any(|ring| matches!(ring.tests, Tests::Autobahn));
+    if packages.is_empty() && !autobahn {
         return None;
     }
-    let install = move || drop(debian::install_available(&packages));
+    let install = move || {
+        if !packages.is_empty() {
+            drop(debian::install_available(&packages));
+        }
+        if autobahn {
+            drop(autobahn::prepare());
+        }
+    };
     Some(thread::spawn(install))
 }
 
@@ -353,7 +364,11 @@ impl Suite {
             Tests::Command(command) => check(cargo().args(*command)),
             Tests::Packages(folder, group, programs) => self.packages(folder, *group, programs),
             Tests::Examples => self.examples(),
-            Tests::Autobahn => autobahn::run(&self.host()?),
+            Tests::Autobahn => {
+                let host = self.host()?;
+                self.installed();
+                autobahn::run(&host)
+            }
             Tests::Node(folder, group, programs) => self.node(folder, *group, programs),
             Tests::Nodes(parts) => self.nodes(parts),
         }
