@@ -246,7 +246,7 @@ fn refusal(error: &hyper_util::client::legacy::Error) -> Refusal {
     }
 }
 
-/// A request's body, until it was sent.
+/// A request's body, until the connection has taken all of it.
 struct Sending {
     body: WasiBody,
     _sending: Arc<()>,

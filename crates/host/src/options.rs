@@ -130,7 +130,7 @@ pub struct Connections {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "10")]
     pub head_timeout: Duration,
 
-    /// How long a request's body may take to arrive, or the head of the response to an upgrade
+    /// How long a request's body may take to arrive, or the answer to an upgrade
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
     pub body_timeout: Duration,
 

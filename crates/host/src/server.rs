@@ -196,7 +196,8 @@ impl Server {
             .await
             .map_err(|_| Refusal::Timeout)??;
         if response.status() != StatusCode::OK {
-            return Ok(upgrade::refused(response, &self.limits).await.into());
+            let refused = upgrade::refused(response, handover, self.limits.body_timeout);
+            return Ok(refused.await.into());
         }
         Ok(match asked {
             Asked::Here => Reply {

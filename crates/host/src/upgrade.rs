@@ -6,6 +6,7 @@
 //! body is the bytes back; with any other it refuses, as an ordinary response. Whoever else has upgraded a
 //! connection, a gateway, may send the same request: the mark grants nothing.
 
+use std::error::Error as StdError;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
@@ -29,7 +30,6 @@ use crate::answer::Refusal;
 use crate::body::Answer;
 use crate::metrics::Held;
 use crate::request::empty;
-use crate::server::Limits;
 use crate::socket::Open;
 
 /// Marks a request whose body and response are the two directions of an upgraded connection, by the name
@@ -50,6 +50,9 @@ const CHUNK: usize = 4096;
 /// How long a client may go on sending after the component's last byte. Closing with bytes unread resets
 /// the connection, and takes the last bytes away from who has not read them yet.
 const LINGER: Duration = Duration::from_secs(30);
+
+/// The most bytes that a gateway holds of a refusal.
+const LONGEST_REFUSAL: usize = 64 * 1024;
 
 /// How a request asks for bytes both ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,25 +128,34 @@ pub(crate) fn awaited() -> (Handover, WasiBody) {
     (handover, Awaited::Handover(body).boxed_unsync())
 }
 
-/// The refusal of an upgrade, read while the request is open: an application may have closed the connection behind it
-/// already, and what came then would reset it, and take the answer away.
-///
-/// Of one that breaks off, or is longer or later than a request's body may be, comes the status alone.
-pub(crate) async fn refused(response: Response<Answer>, limits: &Limits) -> Response<Answer> {
-    let (mut head, body) = response.into_parts();
-    let body = Limited::new(body, limits.body).collect();
-    let body = match timeout(limits.body_timeout, body).await {
+/// Passes on who has refused. Of an application elsewhere the refusal is read while the request is open: it may have closed
+/// the connection behind its answer already, and what came then would reset it, and take the answer away. Of one that breaks
+/// off, or is too long or too late, comes the status alone.
+pub(crate) async fn refused(
+    response: Response<Answer>,
+    request: Handover,
+    patience: Duration,
+) -> Response<Answer> {
+    let (mut head, answer) = response.into_parts();
+    let Answer::Upstream(_) = answer else {
+        return Response::from_parts(head, answer);
+    };
+    let body = Limited::new(answer, LONGEST_REFUSAL).collect();
+    let body = match timeout(patience, body).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) => without(&mut head, error.as_ref()),
         Err(late) => without(&mut head, &late),
     };
+    drop(request);
+    // It may have been another one, and chunks have come.
+    head.headers.remove(CONTENT_LENGTH);
     let body = (!body.is_empty()).then_some(body);
     Response::from_parts(head, Answer::Own(body))
 }
 
-fn without(head: &mut response::Parts, error: &dyn std::error::Error) -> Bytes {
+fn without(head: &mut response::Parts, error: &dyn StdError) -> Bytes {
     tracing::warn!(status = %head.status, "the body of a refused upgrade is lost: {error}");
-    for header in [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING] {
+    for header in [CONTENT_TYPE, CONTENT_ENCODING] {
         head.headers.remove(header);
     }
     Bytes::new()

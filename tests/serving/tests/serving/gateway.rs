@@ -132,7 +132,9 @@ async fn a_refused_upgrade_comes_through_as_it_is_in_one_piece() {
         let (direct, through) = (front.host.ask(&request).await, front.ask(&request).await);
         assert_eq!((direct.status, through.status), (status, status));
         assert_eq!(through.body, direct.body);
-        let length = format!("content-length: {}", through.body.len());
+        let length = through.body.len().to_string();
+        assert_eq!(through.header("content-length"), Some(&*length));
+        let length = format!("content-length: {length}");
         let head = through.head.replace(&length, "transfer-encoding: chunked");
         assert_eq!(lines(&head), lines(&direct.head));
     }
@@ -265,22 +267,49 @@ async fn who_has_refused_an_upgrade_is_sent_nothing_while_it_answers() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_breaks_off_is_told_by_its_status() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let gateway = open(listener.local_addr().expect("its address"), |_| {}).await;
-    let mut client = connect(gateway.address()).await;
-    client.send(handshake("duplex").as_bytes()).await;
-    let (stream, _) = listener.accept().await.expect("the gateway connects");
-    let mut application = Connection::over(stream);
-    application.until("\r\n\r\n").await;
-    let begun = "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Bearer\r\ncontent-type: text/plain\r\n\
-                 content-length: 6\r\n\r\nno";
-    application.send(begun.as_bytes()).await;
-    drop(application);
-    let response = client.response().await;
-    assert_eq!((response.status, &*response.body), (401, ""));
-    assert_eq!(response.header("www-authenticate"), Some("Bearer"));
-    assert_eq!(response.header("content-type"), None);
+async fn of_a_refusal_that_is_lost_comes_the_status() {
+    let refusal =
+        "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Bearer\r\ncontent-type: text/plain\r\n";
+    let too_long = "x".repeat(64 * 1024 + 1);
+    for (begun, breaks_off, body) in [
+        ("content-length: 6\r\n\r\nno", true, ""),
+        ("content-length: 6\r\n\r\nno", false, ""),
+        (
+            &format!("content-length: 65537\r\n\r\n{too_long}"),
+            false,
+            "",
+        ),
+        ("content-length: 6\r\n\r\nno, no", false, "no, no"),
+        // A length that chunks overrule (RFC 9112, section 6.3).
+        (
+            "content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n",
+            false,
+            "no",
+        ),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let gateway = open(listener.local_addr().expect("its address"), |options| {
+            options.connections.body_timeout = Duration::from_secs(1);
+        })
+        .await;
+        let mut client = connect(gateway.address()).await;
+        client.send(handshake("duplex").as_bytes()).await;
+        let (stream, _) = listener.accept().await.expect("the gateway connects");
+        let mut application = Connection::over(stream);
+        application.until("\r\n\r\n").await;
+        application.send(refusal.as_bytes()).await;
+        application.send(begun.as_bytes()).await;
+        let application = (!breaks_off).then_some(application);
+        let response = client.response().await;
+        assert_eq!((response.status, &*response.body), (401, body));
+        assert_eq!(
+            response.header("content-length"),
+            Some(&*body.len().to_string())
+        );
+        assert_eq!(response.header("www-authenticate"), Some("Bearer"));
+        assert_eq!(response.header("content-type").is_some(), !body.is_empty());
+        drop(application);
+    }
 }
 
 #[tokio::test]
