@@ -235,7 +235,8 @@ pub(crate) fn run(only: &[String], nodes: u8, arguments: &[String]) -> Result<bo
         built: Vec::new(),
         nodes,
         arguments: arguments.to_vec(),
-        installing: install(&rings),
+        installing: install(lacking(&rings)),
+        preparing: prepare(&rings),
     };
     let mut total = Tally::default();
     let mut failed = None;
@@ -291,25 +292,21 @@ fn lacking(rings: &[&Ring]) -> Vec<&'static str> {
     packages
 }
 
-/// Installs what rings need, at once and beside what is compiled and tested without it. What does not come this way is told
+/// Installs packages at once, and beside what is compiled and tested without them. What does not come this way is told
 /// by the ring that needs it, which tries again.
-fn install(rings: &[&Ring]) -> Option<JoinHandle<()>> {
-    let packages = lacking(rings);
-    let autobahn = rings
-        .iter()
-        .any(|ring| matches!(ring.tests, Tests::Autobahn));
-    if packages.is_empty() && !autobahn {
+fn install(packages: Vec<&'static str>) -> Option<JoinHandle<()>> {
+    if packages.is_empty() {
         return None;
     }
-    let install = move || {
-        if !packages.is_empty() {
-            drop(debian::install_available(&packages));
-        }
-        if autobahn {
-            drop(autobahn::prepare());
-        }
-    };
+    let install = move || drop(debian::install_available(&packages));
     Some(thread::spawn(install))
+}
+
+/// Does the same for the Autobahn suite. What ends meanwhile leaves a part that does not count.
+fn prepare(rings: &[&Ring]) -> Option<JoinHandle<()>> {
+    let needed = |ring: &&Ring| matches!(ring.tests, Tests::Autobahn);
+    let prepare = || drop(autobahn::prepare());
+    rings.iter().any(needed).then(|| thread::spawn(prepare))
 }
 
 /// The packages whose tests run natively. What of WebAssembly only tests use has none.
@@ -345,6 +342,8 @@ struct Suite {
     arguments: Vec<String>,
     /// What installs programs.
     installing: Option<JoinHandle<()>>,
+    /// What installs the Autobahn suite.
+    preparing: Option<JoinHandle<()>>,
 }
 
 /// How test programs are told by how many hosts what they start is served.
@@ -366,7 +365,9 @@ impl Suite {
             Tests::Examples => self.examples(),
             Tests::Autobahn => {
                 let host = self.host()?;
-                self.installed();
+                if let Some(preparing) = self.preparing.take() {
+                    let _ = preparing.join();
+                }
                 autobahn::run(&host)
             }
             Tests::Node(folder, group, programs) => self.node(folder, *group, programs),
@@ -629,6 +630,7 @@ mod tests {
             nodes: 3,
             arguments: Vec::new(),
             installing: None,
+            preparing: None,
         };
         for (given, expected) in [
             (&[][..], &["redis::", "cuts::"][..]),
