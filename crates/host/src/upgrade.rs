@@ -147,7 +147,7 @@ pub(crate) async fn refused(
         Err(late) => without(&mut head, &late),
     };
     drop(request);
-    // It may have been another one, and chunks have come.
+    // Where it came beside chunks it need not be the body's (RFC 9112, section 6.3).
     head.headers.remove(CONTENT_LENGTH);
     let body = (!body.is_empty()).then_some(body);
     Response::from_parts(head, Answer::Own(body))

@@ -365,9 +365,7 @@ impl Suite {
             Tests::Examples => self.examples(),
             Tests::Autobahn => {
                 let host = self.host()?;
-                if let Some(preparing) = self.preparing.take() {
-                    let _ = preparing.join();
-                }
+                join(&mut self.preparing);
                 autobahn::run(&host)
             }
             Tests::Node(folder, group, programs) => self.node(folder, *group, programs),
@@ -525,21 +523,22 @@ impl Suite {
     /// Waits until programs that tests run are there: what is half installed looks as if it were.
     fn wait_for(&mut self, programs: &[&str]) {
         if !programs.is_empty() {
-            self.installed();
+            join(&mut self.installing);
         }
     }
+}
 
-    fn installed(&mut self) {
-        if let Some(installing) = self.installing.take() {
-            let _ = installing.join();
-        }
+/// Waits for what installs something, if it is not known to have ended.
+fn join(installing: &mut Option<JoinHandle<()>>) {
+    if let Some(installing) = installing.take() {
+        let _ = installing.join();
     }
 }
 
 /// Whoever ends while something is installed leaves half a package behind.
 impl Drop for Suite {
     fn drop(&mut self) {
-        self.installed();
+        join(&mut self.installing);
     }
 }
 
